@@ -1,0 +1,88 @@
+"""Strict JSON: what lenient parsers let pass silently is refused here, before a model sees it.
+
+Refused: bytes that are not UTF-8 JSON, a byte order mark, more than 1 MiB, nesting past 32, duplicate keys, NaN and
+Infinity, lone surrogates, control and text-direction characters inside strings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from schemas.errors import Malformed
+
+BODY_MAX_BYTES = 1024 * 1024
+DEPTH_MAX = 32
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_SPACE_BEFORE_COLON = re.compile(rb"[ \t\r\n]:")
+
+
+def check_text(raw: bytes) -> Any:
+    """The parsed JSON of acceptable bytes; Malformed with the reason otherwise."""
+    if len(raw) > BODY_MAX_BYTES:
+        raise Malformed("the body is larger than 1 MiB: send it in parts", code="message.too_large")
+    try:
+        text = raw.decode("utf-8")
+        parsed = orjson.loads(raw)
+    except UnicodeDecodeError:
+        raise Malformed("the body is not UTF-8: encode it as UTF-8 without byte order mark") from None
+    except orjson.JSONDecodeError:
+        raise Malformed("the body is not well-formed JSON") from None
+    keys = _count_keys(parsed)
+    # A key adds one '":' when nothing stands between its quote and the colon, and text can only add more of them: when
+    # the counts agree no key was swallowed. Where they do not, the slow parser decides.
+    if raw.count(b'":') != keys or _SPACE_BEFORE_COLON.search(raw):
+        _refuse_duplicates(text)
+    if b"\\u" in raw:
+        _check_strings(parsed)
+    elif _FORBIDDEN.search(text):
+        raise Malformed("text holds control or text-direction characters: remove them")
+    return parsed
+
+
+def _count_keys(parsed: Any) -> int:
+    keys = 0
+    level, depth = [parsed], 0
+    while level:
+        depth += 1
+        if depth > DEPTH_MAX + 1:
+            raise Malformed(f"nesting is deeper than {DEPTH_MAX} levels")
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                keys += len(node)
+                below.extend(value for value in node.values() if isinstance(value, dict | list))
+            elif isinstance(node, list):
+                below.extend(value for value in node if isinstance(value, dict | list))
+        level = below
+    return keys
+
+
+def _refuse_duplicates(text: str) -> None:
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        unique = dict(found)
+        if len(unique) != len(found):
+            raise Malformed("a key occurs twice in one object: send each key once")
+        return unique
+
+    try:
+        json.loads(text, object_pairs_hook=pairs)
+    except (ValueError, RecursionError):
+        raise Malformed("the body is not well-formed JSON") from None
+
+
+def _check_strings(parsed: Any) -> None:
+    stack = [parsed]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, str):
+            if _FORBIDDEN.search(node):
+                raise Malformed("text holds control or text-direction characters: remove them")
+        elif isinstance(node, dict):
+            stack.extend(node)
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            stack.extend(node)
