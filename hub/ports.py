@@ -1,0 +1,36 @@
+"""What the hub needs from outside, as protocols: adapters satisfy them by shape and need not import this module."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from schemas.payer import Capabilities, Decision, PayerTask, PreparedCall, RawAnswer
+
+
+class Clock(Protocol):
+    """The moment, with zone; a fake in tests and in the simulator."""
+
+    def now(self) -> datetime: ...
+
+
+class PayerAdapter(Protocol):
+    """One payer as the engine sees it: a pure codec (`prepare`, `decode`) and a thin client (`send`).
+
+    `prepare` and `decode` touch no network, clock or database. `decode` returns Outcome.UNKNOWN for whatever is not an
+    explicit yes or no and raises InvalidMessage for bytes that are no answer at all (the engine then keeps the leg in
+    doubt with the bytes as evidence).
+    """
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def prepare(self, task: PayerTask) -> PreparedCall: ...
+
+    def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
+        """Unavailable when provably nothing was sent, OutcomeUnknown when the payer may have been heard."""
+        ...
+
+    def decode(self, task: PayerTask, answer: RawAnswer) -> Decision: ...
+
+    def close(self) -> None: ...
