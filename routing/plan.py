@@ -1,0 +1,167 @@
+"""From a request, the rule book and the person's coverage to the ordered legs, with the reason for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta, timezone
+
+from routing.rulebook import Conditions, Rule, RuleBook
+from schemas.answer import RouteStep
+from schemas.base import Bilingual
+from schemas.codes import Layer
+from schemas.errors import InvalidMessage, Violation
+from schemas.settlement import SettlementRequest
+
+CHINA_STANDARD_TIME = timezone(timedelta(hours=8), "CST")
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One policy of the person, valid on both of its days."""
+
+    product: str
+    policy_no: str
+    valid_from: date
+    valid_until: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLeg:
+    """One payer's place in the order. Legs with the same `split` > 0 are coinsurers."""
+
+    leg_no: int
+    payer: str
+    layer: Layer
+    product: str
+    policy_no: str | None
+    rule: str
+    split: int
+    weight: int
+    independent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A rule that was looked at: chosen (`missed` is empty) or not, and which condition it missed."""
+
+    rule: str
+    missed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who is asked in which order, and every rule that was considered."""
+
+    legs: tuple[PlannedLeg, ...]
+    considered: tuple[Considered, ...]
+
+
+def service_date(request: SettlementRequest) -> date:
+    """The day that decides which rules and policies apply: discharge or visit, China Standard Time."""
+    return (request.visit.ended_at or request.visit.started_at).astimezone(CHINA_STANDARD_TIME).date()
+
+
+def plan_case(book: RuleBook, request: SettlementRequest, coverages: Sequence[Coverage]) -> Plan:
+    """The plan for a case; InvalidMessage when no basic payer is found, since nothing can be settled then."""
+    day = service_date(request)
+    legs: list[PlannedLeg] = []
+    considered: list[Considered] = []
+    for rule in book.rules_in_order:
+        missed = _missed(rule, request, day)
+        policies: list[str | None] = [None]
+        if not missed and rule.needs_coverage:
+            policies = [c.policy_no for c in coverages if c.product == rule.product and _valid(c, day)]
+            missed = "" if policies else "coverage"
+        if not missed:
+            for policy_no in policies:
+                _add_legs(legs, rule, policy_no)
+        considered.append(Considered(rule.id, missed))
+    if not legs or legs[0].layer is not Layer.BASIC:
+        raise InvalidMessage(
+            "no basic insurance system is responsible",
+            Violation(
+                "insurance", "routing.no_basic_payer", "check insurance.region, insurance.type and the visit date"
+            ),
+            code="routing.no_basic_payer",
+        )
+    return Plan(tuple(legs), tuple(considered))
+
+
+def _add_legs(legs: list[PlannedLeg], rule: Rule, policy_no: str | None) -> None:
+    split = len(legs) + 1 if len(rule.payers) > 1 else 0
+    for payer in rule.payers:
+        legs.append(
+            PlannedLeg(
+                leg_no=len(legs) + 1,
+                payer=payer.party,
+                layer=rule.layer,
+                product=rule.product,
+                policy_no=policy_no,
+                rule=rule.id,
+                split=split,
+                weight=payer.weight,
+                independent=rule.independent,
+            )
+        )
+
+
+def _valid(coverage: Coverage, day: date) -> bool:
+    return coverage.valid_from <= day and (coverage.valid_until is None or day <= coverage.valid_until)
+
+
+def _missed(rule: Rule, request: SettlementRequest, day: date) -> str:
+    """The first condition that the case misses; empty when it satisfies all."""
+    if day < rule.valid_from:
+        return "valid_from"
+    if rule.valid_until is not None and day > rule.valid_until:
+        return "valid_until"
+    when: Conditions = rule.when
+    if when.regions is not None and request.insurance.region not in when.regions:
+        return "regions"
+    if when.insurance_types is not None and request.insurance.type not in when.insurance_types:
+        return "insurance_types"
+    if when.visit_kinds is not None and request.visit.kind not in when.visit_kinds:
+        return "visit_kinds"
+    if when.medical_types is not None and request.visit.medical_type not in when.medical_types:
+        return "medical_types"
+    if when.institutions is not None and request.institution not in when.institutions:
+        return "institutions"
+    if when.total_min is not None and request.total < when.total_min:
+        return "total_min"
+    if when.total_max is not None and request.total > when.total_max:
+        return "total_max"
+    return ""
+
+
+_MISSED_TEXTS: dict[str, Bilingual] = {
+    "valid_from": Bilingual(zh="就诊日早于规则生效日", en="the visit lies before the rule takes effect"),
+    "valid_until": Bilingual(zh="就诊日晚于规则截止日", en="the visit lies after the rule's last day"),
+    "regions": Bilingual(zh="参保地不适用", en="another region of enrolment"),
+    "insurance_types": Bilingual(zh="险种不适用", en="another insurance type"),
+    "visit_kinds": Bilingual(zh="就诊类别不适用", en="another kind of visit"),
+    "medical_types": Bilingual(zh="医疗类别不适用", en="another medical type"),
+    "institutions": Bilingual(zh="机构不在范围内", en="the institution is not in the rule's list"),
+    "total_min": Bilingual(zh="总费用低于下限", en="the bill is below the rule's minimum"),
+    "total_max": Bilingual(zh="总费用高于上限", en="the bill is above the rule's maximum"),
+    "coverage": Bilingual(zh="无有效保单", en="no policy in force for this product"),
+}
+
+
+def route_of(book: RuleBook, considered: Sequence[Considered]) -> tuple[RouteStep, ...]:
+    """The explanation for people: each rule considered, chosen or not, and why."""
+    steps = []
+    for seen in considered:
+        rule = book.rule_by_id.get(seen.rule)
+        if rule is None:
+            continue
+        steps.append(
+            RouteStep(
+                payer="+".join(payer.party for payer in rule.payers),
+                layer=rule.layer,
+                rule=rule.id,
+                chosen=not seen.missed,
+                reason=rule.reason if not seen.missed else _MISSED_TEXTS[seen.missed],
+            )
+        )
+    return tuple(steps)

@@ -1,0 +1,41 @@
+"""When to try again, by the class of the failure: written once, with an end.
+
+Delays are seconds; the broker rounds them to its tiers. None means: no more tries, people or the deadline decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Failure(StrEnum):
+    """Why a call brought no answer."""
+
+    NOT_SENT = "not_sent"
+    """Provably nothing left: repeat freely while the cashier waits."""
+    IN_DOUBT = "in_doubt"
+    """The payer may have been heard: repeat only where its interface makes repeats harmless."""
+    UNDO = "undo"
+    """An undo that has not been confirmed: nobody waits at a window, so be patient and persistent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`delays_s[n]` is the wait after attempt n+1; the last one repeats up to `attempts_max` attempts in all."""
+
+    delays_s: tuple[float, ...]
+    attempts_max: int
+
+    def delay_s(self, attempts_made: int) -> float | None:
+        """Seconds to wait after `attempts_made` attempts; None when they are used up."""
+        if attempts_made >= self.attempts_max:
+            return None
+        return self.delays_s[min(attempts_made, len(self.delays_s)) - 1]
+
+
+POLICIES: dict[Failure, RetryPolicy] = {
+    Failure.NOT_SENT: RetryPolicy(delays_s=(1, 1, 5, 30), attempts_max=6),
+    Failure.IN_DOUBT: RetryPolicy(delays_s=(1, 5, 30, 120, 600, 3600), attempts_max=30),
+    Failure.UNDO: RetryPolicy(delays_s=(1, 5, 30, 120, 600, 3600), attempts_max=60),
+}

@@ -1,0 +1,159 @@
+"""The rule book: parties, institutions and rules as data. Effective-dated, immutable once read, stored as versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas.base import Bilingual, Identifier, InstitutionCode, PartyCode, RegionCode, Value
+from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
+from schemas.money import Money
+from schemas.payer import PartySettings
+
+
+def _refuse(code: str, remedy: str) -> PydanticCustomError:
+    return PydanticCustomError(code, remedy)
+
+
+def _not_empty(values: frozenset[object]) -> frozenset[object]:
+    if not values:
+        raise _refuse("rule.when", "when: an empty list matches nothing; leave the condition out or fill it")
+    return values
+
+
+NotEmpty = AfterValidator(_not_empty)
+
+
+class Party(Value):
+    """A payer's system and how to reach it. `adapter` is a name of the adapters' registry."""
+
+    code: PartyCode
+    kind: Literal["basic", "insurer"]
+    name: Bilingual
+    adapter: Identifier
+    endpoint: str = ""
+    region: RegionCode | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 16
+    ca_file: str = ""
+    client_certificate_file: str = ""
+    client_key_file: str = ""
+
+    def settings(self) -> PartySettings:
+        """What its adapter is built from."""
+        return PartySettings(
+            code=self.code,
+            adapter=self.adapter,
+            endpoint=self.endpoint,
+            timeout_s=self.timeout_s,
+            concurrency=self.concurrency,
+            region=self.region or "",
+            ca_file=self.ca_file,
+            client_certificate_file=self.client_certificate_file,
+            client_key_file=self.client_key_file,
+        )
+
+
+class Institution(Value):
+    """A hospital or pharmacy that may send. `amqp` gives it an exchange to write and a queue to read."""
+
+    code: InstitutionCode
+    name: str
+    region: RegionCode
+    deadline_s: Annotated[float, Field(ge=1, le=120)] = 15.0
+    amqp: bool = False
+
+
+class Conditions(Value):
+    """What a case must satisfy; a condition left out is no condition. Amounts compare with the bill's total."""
+
+    regions: Annotated[frozenset[RegionCode], NotEmpty] | None = None
+    insurance_types: Annotated[frozenset[InsuranceType], NotEmpty] | None = None
+    visit_kinds: Annotated[frozenset[VisitKind], NotEmpty] | None = None
+    medical_types: Annotated[frozenset[MedicalType], NotEmpty] | None = None
+    institutions: Annotated[frozenset[InstitutionCode], NotEmpty] | None = None
+    total_min: Money | None = None
+    total_max: Money | None = None
+
+
+class RulePayer(Value):
+    """A payer of a rule. Several payers share the layer in proportion to their weights (coinsurance)."""
+
+    party: PartyCode
+    weight: Annotated[int, Field(ge=1, le=10_000)] = 100
+
+
+class Rule(Value):
+    """Who pays in a layer, for whom, and from when until when (last day included)."""
+
+    id: Identifier
+    layer: Layer
+    order: Annotated[int, Field(ge=0, le=1000)] = 100
+    product: Identifier
+    payers: Annotated[tuple[RulePayer, ...], Field(min_length=1, max_length=10)]
+    needs_coverage: bool = False
+    independent: bool = False
+    valid_from: date
+    valid_until: date | None = None
+    when: Conditions = Conditions()
+    reason: Bilingual
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.valid_until is not None and self.valid_until < self.valid_from:
+            raise _refuse("rule.valid_until", "valid_until: lies before valid_from")
+        if len({payer.party for payer in self.payers}) != len(self.payers):
+            raise _refuse("rule.payers", "payers: names a party twice")
+        if self.layer is Layer.BASIC and (len(self.payers) > 1 or self.needs_coverage):
+            raise _refuse("rule.layer", "layer: a basic rule has one payer and needs no coverage")
+        return self
+
+
+class RuleBook(Value):
+    """One version of everything that decides who pays."""
+
+    title: str
+    parties: tuple[Party, ...]
+    institutions: tuple[Institution, ...]
+    rules: tuple[Rule, ...]
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Self:
+        _unique("parties", (party.code for party in self.parties))
+        _unique("institutions", (institution.code for institution in self.institutions))
+        _unique("rules", (rule.id for rule in self.rules))
+        known = {party.code for party in self.parties}
+        for index, rule in enumerate(self.rules):
+            for payer in rule.payers:
+                if payer.party not in known:
+                    raise _refuse("rules.payers", f"rules[{index}]: payer {payer.party} is not among the parties")
+        return self
+
+    @cached_property
+    def party_by_code(self) -> dict[str, Party]:
+        return {party.code: party for party in self.parties}
+
+    @cached_property
+    def institution_by_code(self) -> dict[str, Institution]:
+        return {institution.code: institution for institution in self.institutions}
+
+    @cached_property
+    def rules_in_order(self) -> tuple[Rule, ...]:
+        return tuple(sorted(self.rules, key=lambda rule: (rule.layer.rank, rule.order, rule.id)))
+
+    @cached_property
+    def rule_by_id(self) -> dict[str, Rule]:
+        return {rule.id: rule for rule in self.rules}
+
+
+def _unique(what: str, codes: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for index, code in enumerate(codes):
+        if code in seen:
+            raise _refuse(f"{what}.code", f"{what}[{index}]: {code} occurs twice")
+        seen.add(code)

@@ -1,0 +1,96 @@
+"""Reading a rule book from YAML text. Every complaint names the line, the field and the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from routing.rulebook import RuleBook
+from schemas.base import violations_of
+from schemas.errors import InvalidMessage
+
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Path = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Something wrong in a rule book file; `line` counts from 1."""
+
+    line: int
+    field: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.field}: {self.remedy}"
+
+
+class InvalidRuleBook(InvalidMessage):
+    """The file cannot be activated; `complaints` says why, in file order."""
+
+    code = "rulebook.invalid"
+
+    def __init__(self, complaints: list[Complaint]) -> None:
+        self.complaints = sorted(complaints, key=lambda complaint: complaint.line)
+        super().__init__("; ".join(str(complaint) for complaint in self.complaints[:20]))
+
+
+def read_rule_book(text: str) -> RuleBook:
+    """The rule book in `text`; InvalidRuleBook with every complaint otherwise."""
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidRuleBook([Complaint(line, "file", f"is not well-formed YAML: {error.problem}")]) from None
+    if not isinstance(root, yaml.MappingNode):
+        raise InvalidRuleBook([Complaint(1, "file", "must be a mapping with title, parties, institutions and rules")])
+    lines: dict[Path, int] = {}
+    complaints: list[Complaint] = []
+    content = _plain(root, (), lines, complaints)
+    if complaints:
+        raise InvalidRuleBook(complaints)
+    try:
+        return RuleBook.model_validate(content)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        raise InvalidRuleBook(
+            [
+                Complaint(_line_of(detail["loc"], lines), violation.field, violation.remedy)
+                for detail, violation in zip(details, violations_of(error), strict=True)
+            ]
+        ) from None
+
+
+def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], complaints: list[Complaint]) -> Any:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            if key in found:
+                complaints.append(Complaint(key_node.start_mark.line + 1, key, "occurs twice; keep one"))
+            found[key] = _plain(value_node, (*path, key), lines, complaints)
+            lines[(*path, key)] = key_node.start_mark.line + 1
+        return found
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*path, index), lines, complaints) for index, item in enumerate(node.value)]
+    return _scalar(node) if isinstance(node, yaml.ScalarNode) else None
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    """Text stays text (codes such as 440300 must not become numbers); the models turn it into what they need."""
+    if node.tag == "tag:yaml.org,2002:null":
+        return None
+    if node.tag == "tag:yaml.org,2002:bool":
+        return str(node.value).lower() in ("true", "yes", "on")
+    return node.value
+
+
+def _line_of(location: Path, lines: dict[Path, int]) -> int:
+    for length in range(len(location), -1, -1):
+        if (line := lines.get(tuple(location[:length]))) is not None:
+            return line
+    return 1

@@ -1,0 +1,137 @@
+"""The life of a case and of a leg: one table each, and no other line decides a state.
+
+`docs/states.md` is drawn from these tables; the tests walk every (state, event) pair.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from schemas.errors import IllegalTransition
+
+
+class LegState(StrEnum):
+    """One payer's part of a case."""
+
+    PLANNED = "planned"
+    CLAIMED = "claimed"
+    IN_DOUBT = "in_doubt"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    DEFERRED = "deferred"
+    HELD = "held"
+    NOT_NEEDED = "not_needed"
+    CANCELLING = "cancelling"
+    CANCEL_HELD = "cancel_held"
+    CANCELLED = "cancelled"
+
+
+class LegEvent(StrEnum):
+    """What can happen to a leg."""
+
+    CLAIM = "claim"
+    NOT_SENT = "not_sent"
+    ANSWER_LOST = "answer_lost"
+    APPROVE = "approve"
+    DECLINE = "decline"
+    DEFER = "defer"
+    HOLD = "hold"
+    WITHDRAW = "withdraw"
+    CANCEL = "cancel"
+    CANCEL_CONFIRMED = "cancel_confirmed"
+    CANCEL_REFUSED = "cancel_refused"
+
+
+class CaseState(StrEnum):
+    """One settlement of one visit."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    DECLINED = "declined"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
+class CaseEvent(StrEnum):
+    """What can happen to a case."""
+
+    COMPLETE = "complete"
+    REFUSE = "refuse"
+    CANCEL = "cancel"
+    UNDONE = "undone"
+
+
+_ANSWERS = {
+    LegEvent.APPROVE: LegState.APPROVED,
+    LegEvent.DECLINE: LegState.DECLINED,
+    LegEvent.DEFER: LegState.DEFERRED,
+    LegEvent.HOLD: LegState.HELD,
+}
+
+LEG_TRANSITIONS: dict[LegState, dict[LegEvent, LegState]] = {
+    LegState.PLANNED: {
+        LegEvent.CLAIM: LegState.CLAIMED,
+        LegEvent.DEFER: LegState.DEFERRED,
+        LegEvent.WITHDRAW: LegState.NOT_NEEDED,
+    },
+    LegState.CLAIMED: {
+        LegEvent.NOT_SENT: LegState.PLANNED,
+        LegEvent.ANSWER_LOST: LegState.IN_DOUBT,
+        **_ANSWERS,
+    },
+    # A repeat that never left says nothing about the first attempt: still in doubt.
+    LegState.IN_DOUBT: {
+        LegEvent.NOT_SENT: LegState.IN_DOUBT,
+        LegEvent.ANSWER_LOST: LegState.IN_DOUBT,
+        **_ANSWERS,
+    },
+    # People have looked at the evidence and give the payer's true word.
+    LegState.HELD: {LegEvent.APPROVE: LegState.APPROVED, LegEvent.DECLINE: LegState.DECLINED},
+    LegState.APPROVED: {LegEvent.CANCEL: LegState.CANCELLING},
+    # The undo goes out under one request id until the payer confirms it, so a lost answer changes nothing.
+    LegState.CANCELLING: {
+        LegEvent.NOT_SENT: LegState.CANCELLING,
+        LegEvent.ANSWER_LOST: LegState.CANCELLING,
+        LegEvent.CANCEL_CONFIRMED: LegState.CANCELLED,
+        LegEvent.CANCEL_REFUSED: LegState.CANCEL_HELD,
+    },
+    LegState.CANCEL_HELD: {LegEvent.CANCEL: LegState.CANCELLING, LegEvent.CANCEL_CONFIRMED: LegState.CANCELLED},
+    LegState.DECLINED: {},
+    LegState.DEFERRED: {},
+    LegState.NOT_NEEDED: {},
+    LegState.CANCELLED: {},
+}
+
+CASE_TRANSITIONS: dict[CaseState, dict[CaseEvent, CaseState]] = {
+    CaseState.OPEN: {
+        CaseEvent.COMPLETE: CaseState.SETTLED,
+        CaseEvent.REFUSE: CaseState.DECLINED,
+        CaseEvent.CANCEL: CaseState.CANCELLING,
+    },
+    CaseState.SETTLED: {CaseEvent.CANCEL: CaseState.CANCELLING},
+    CaseState.DECLINED: {CaseEvent.CANCEL: CaseState.CANCELLING},
+    CaseState.CANCELLING: {CaseEvent.CANCEL: CaseState.CANCELLING, CaseEvent.UNDONE: CaseState.CANCELLED},
+    CaseState.CANCELLED: {CaseEvent.CANCEL: CaseState.CANCELLED},
+}
+
+AWAITING_PAYER = frozenset({LegState.CLAIMED, LegState.IN_DOUBT, LegState.CANCELLING})
+"""The payer has been, or may have been, asked and has not answered."""
+AWAITING_PEOPLE = frozenset({LegState.HELD, LegState.CANCEL_HELD})
+UNDECIDED = frozenset({LegState.PLANNED, LegState.CLAIMED, LegState.IN_DOUBT, LegState.HELD})
+"""The payer's share is not known yet."""
+
+
+def next_leg_state(state: LegState, event: LegEvent) -> LegState:
+    """The state after `event`; IllegalTransition when the table does not allow it."""
+    try:
+        return LEG_TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalTransition("leg", state=state.value, event=event.value) from None
+
+
+def next_case_state(state: CaseState, event: CaseEvent) -> CaseState:
+    """The state after `event`; IllegalTransition when the table does not allow it."""
+    try:
+        return CASE_TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalTransition("case", state=state.value, event=event.value) from None

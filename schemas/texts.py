@@ -1,0 +1,96 @@
+"""What people read, in Chinese and English, by code. Plain words: what happened and what to do next."""
+
+from __future__ import annotations
+
+from schemas.base import Bilingual
+from schemas.codes import CaseStatus, ShareState
+
+CASE_MESSAGES: dict[CaseStatus, Bilingual] = {
+    CaseStatus.PROCESSING: Bilingual(
+        zh="结算处理中，结果将另行通知；请勿重复提交，可先收取押金。",
+        en="The settlement is still being processed; the final word follows. Do not submit it again; take a deposit.",
+    ),
+    CaseStatus.SETTLED: Bilingual(zh="结算成功，请收取个人现金部分。", en="Settled. Collect the cash part."),
+    CaseStatus.PARTLY_SETTLED: Bilingual(
+        zh="部分结算成功，其余转非即时赔付；请收取个人现金部分，并告知患者后续步骤。",
+        en="Settled in part; the rest goes on as a non-instant claim. Collect the cash part and tell the patient what follows.",
+    ),
+    CaseStatus.DECLINED: Bilingual(
+        zh="未能结算，未记任何支付；请按自费收取，或处理原因后以新结算号重新提交。",
+        en="Not settled and nothing was booked. Collect the whole bill, or mend the reason and submit under a new number.",
+    ),
+    CaseStatus.CANCELLING: Bilingual(zh="撤销处理中。", en="The cancellation is being carried out."),
+    CaseStatus.CANCELLED: Bilingual(
+        zh="已撤销，各方支付均已冲回。", en="Cancelled. Every payer has taken its part back."
+    ),
+    CaseStatus.TRIAL: Bilingual(zh="试算完成，未产生支付。", en="Trial only: nothing was booked."),
+}
+
+REASONS: dict[str, Bilingual] = {
+    "nothing_left": Bilingual(zh="前序支付方已付清", en="the payers before it left nothing"),
+    "basic_not_settled": Bilingual(zh="基本医保未结算", en="basic insurance did not settle"),
+    "earlier_payer_undecided": Bilingual(
+        zh="前序支付方未决定，无法计算", en="a payer before it has not decided, so its part cannot be computed"
+    ),
+    "time_up": Bilingual(zh="已到答复时限，未发送", en="the time for an instant answer was up before it was asked"),
+    "not_reachable": Bilingual(zh="支付方系统无法连接，未发送", en="its system could not be reached; nothing was sent"),
+    "answer_lost": Bilingual(
+        zh="已发送，未收到答复，正在核实", en="asked, but no answer came back; it is being checked"
+    ),
+    "awaiting_answer": Bilingual(zh="已发送，等待答复", en="asked and not yet answered"),
+    "answer_held": Bilingual(zh="答复金额不符，已转人工核对", en="its answer does not add up and is with our staff"),
+    "cancel_refused": Bilingual(
+        zh="撤销被拒，已转人工处理", en="it refused the cancellation; our staff will follow up"
+    ),
+    "cancelled": Bilingual(zh="案件已撤销", en="the case was cancelled"),
+}
+
+NEXT_STEPS: dict[ShareState, Bilingual] = {
+    ShareState.DEFERRED: Bilingual(
+        zh="请患者先行支付该部分，凭结算单向该保险公司申请理赔。",
+        en="The patient pays this part now and claims it from the insurer with the settlement sheet.",
+    ),
+    ShareState.IN_DOUBT: Bilingual(
+        zh="请患者先行支付该部分；核实后如已赔付，将通知退款。",
+        en="The patient pays this part now; if the insurer turns out to have paid, a refund notice follows.",
+    ),
+    ShareState.PENDING: Bilingual(
+        zh="请患者先行支付该部分；答复到达后将通知退款。",
+        en="The patient pays this part now; a refund notice follows when the answer arrives.",
+    ),
+    ShareState.HELD: Bilingual(
+        zh="请患者先行支付该部分；核对完成后将通知结果。",
+        en="The patient pays this part now; the result follows when our staff have checked it.",
+    ),
+}
+
+ERRORS: dict[str, Bilingual] = {
+    "message.malformed": Bilingual(zh="报文格式错误，无法读取。", en="The message cannot be read."),
+    "message.too_large": Bilingual(zh="报文超过大小限制。", en="The message is too large."),
+    "message.invalid": Bilingual(zh="报文内容不符合要求。", en="The message breaks its schema."),
+    "message.duplicate_key": Bilingual(zh="报文含重复字段。", en="The message holds a key twice."),
+    "routing.no_basic_payer": Bilingual(
+        zh="未找到负责的基本医保系统。", en="No basic insurance system is responsible."
+    ),
+    "case.conflict": Bilingual(
+        zh="同一结算号已有不同内容的请求。", en="This settlement number is already used with other content."
+    ),
+    "case.in_flight": Bilingual(zh="该结算正在处理中。", en="This settlement is still being processed."),
+    "case.not_found": Bilingual(zh="未找到该结算。", en="There is no such settlement."),
+    "party.forbidden": Bilingual(zh="无权操作。", en="This party may not do this."),
+    "party.unknown": Bilingual(zh="机构未登记。", en="This institution is not registered."),
+    "service.unavailable": Bilingual(
+        zh="服务暂不可用，请稍后以同一编号重试。", en="Try again shortly with the same number."
+    ),
+    "hub.error": Bilingual(zh="系统内部错误，已记录。", en="An internal error; it has been recorded."),
+}
+
+
+def reason_text(code: str) -> Bilingual | None:
+    """The sentence for one of the hub's own reason codes; None for a payer's code."""
+    return REASONS.get(code)
+
+
+def error_text(code: str) -> Bilingual:
+    """The sentence for an error code; a general one when the code has none of its own."""
+    return ERRORS.get(code) or ERRORS["message.invalid" if code.startswith("message.") else "hub.error"]
