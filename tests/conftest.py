@@ -1,0 +1,91 @@
+"""Fixtures every test may ask for: real servers, started once, and a clean database or vhost for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import servers
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.PostgresServer]:
+    """The session's PostgreSQL."""
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres_server: servers.PostgresServer) -> Iterator[str]:
+    """The name of a database with the hub's schema and no rows, to be copied."""
+    with servers.template(postgres_server) as name:
+        yield name
+
+
+@pytest.fixture
+def database_url(postgres_server: servers.PostgresServer, database_template: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    with servers.fresh_database(postgres_server, database_template) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(database_url: str) -> str:
+    """The same as `database_url`."""
+    return database_url
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: servers.PostgresServer) -> Iterator[str]:
+    """A database of this test's own without any table, for the migrations."""
+    with servers.fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[servers.RabbitServer]:
+    """The session's RabbitMQ."""
+    with servers.rabbitmq() as server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_server: servers.RabbitServer) -> Iterator[str]:
+    """A vhost of this test's own, as a user who may do everything there."""
+    with servers.fresh_vhost(rabbitmq_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def breakable_postgres(postgres_server: servers.PostgresServer) -> Iterator[servers.PostgresServer]:
+    """A PostgreSQL that a test may stop, kill and freeze: the session's, or one more where that is somebody else's."""
+    if postgres_server.is_ours:
+        yield postgres_server
+    else:
+        with servers.postgres(private=True) as server:
+            yield server
+
+
+@pytest.fixture
+def breakable_database_url(breakable_postgres: servers.PostgresServer) -> Iterator[str]:
+    """A migrated, empty database in `breakable_postgres`."""
+    with servers.template(breakable_postgres) as name, servers.fresh_database(breakable_postgres, name) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def breakable_rabbitmq(rabbitmq_server: servers.RabbitServer) -> Iterator[servers.RabbitServer]:
+    """A RabbitMQ that a test may stop, kill and freeze: the session's, or one more where that is somebody else's."""
+    if rabbitmq_server.is_ours:
+        yield rabbitmq_server
+    else:
+        with servers.rabbitmq(private=True) as server:
+            yield server
+
+
+@pytest.fixture
+def breakable_rabbitmq_url(breakable_rabbitmq: servers.RabbitServer) -> Iterator[str]:
+    """A vhost of this test's own in `breakable_rabbitmq`."""
+    with servers.fresh_vhost(breakable_rabbitmq) as url:
+        yield url
