@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pika
+import psutil
 import psycopg2
 import pytest
 
@@ -99,3 +105,18 @@ def test_a_user_may_do_what_it_was_permitted_and_no_more(rabbitmq_server: Rabbit
         ):
             connection.channel().queue_declare("other")
         rabbitmq_server.delete_user(name)
+
+
+def test_a_killed_run_leaves_nothing_behind() -> None:
+    program = (
+        "import os, signal\n"
+        "from tests.support.postgres_server import LocalPostgres\n"
+        "server = LocalPostgres()\n"
+        "print(server.pid, server.folder, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    pid, folder = run.stdout.split()
+    assert run.returncode == -signal.SIGKILL
+    eventually(lambda: not psutil.pid_exists(int(pid)) and not Path(folder).exists(), within_s=20)

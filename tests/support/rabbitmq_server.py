@@ -173,6 +173,11 @@ class LocalRabbit:
             raise ServerUnavailable("this RabbitMQ is stopped")
         return self._process.pid
 
+    @property
+    def folder(self) -> Path:
+        """Where its data and logs are."""
+        return self._home.folder
+
     def processes(self) -> list[psutil.Process]:
         """All processes of the broker, for measuring."""
         return family(self.pid)
