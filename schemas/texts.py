@@ -13,11 +13,11 @@ CASE_MESSAGES: dict[CaseStatus, Bilingual] = {
     CaseStatus.SETTLED: Bilingual(zh="结算成功，请收取个人现金部分。", en="Settled. Collect the cash part."),
     CaseStatus.PARTLY_SETTLED: Bilingual(
         zh="部分结算成功，其余转非即时赔付；请收取个人现金部分，并告知患者后续步骤。",
-        en="Settled in part; the rest goes on as a non-instant claim. Collect the cash part and tell the patient what follows.",
+        en="Settled in part; the rest goes on as a non-instant claim. Collect the cash part and explain what follows.",
     ),
     CaseStatus.DECLINED: Bilingual(
         zh="未能结算，未记任何支付；请按自费收取，或处理原因后以新结算号重新提交。",
-        en="Not settled and nothing was booked. Collect the whole bill, or mend the reason and submit under a new number.",
+        en="Not settled, nothing was booked. Collect the whole bill, or mend the reason and submit under a new number.",
     ),
     CaseStatus.CANCELLING: Bilingual(zh="撤销处理中。", en="The cancellation is being carried out."),
     CaseStatus.CANCELLED: Bilingual(

@@ -1,0 +1,1 @@
+"""The database: tables, unit of work, inbox and outbox, set-based statements, migrations. PostgreSQL only."""

@@ -1,0 +1,65 @@
+"""Connections and migrations."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+LOCK_TIMEOUT_MS = 2_000
+STATEMENT_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+
+
+def open_engine(url: str, *, pool_size: int = 8, application: str = "hub") -> Engine:
+    """An engine with our deadlines on every connection; opens nothing until it is used."""
+    options = (
+        f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+    )
+    return create_engine(
+        _driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=3,
+        pool_pre_ping=False,
+        connect_args={
+            "options": options,
+            "connect_timeout": 3,
+            "application_name": application,
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+        },
+    )
+
+
+def _driver_url(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg2")
+
+
+def database_is_away(error: BaseException) -> bool:
+    """Whether `error` says that the database could not be reached or gave up: nothing is known to have been stored.
+
+    A lost COMMIT counts too: the caller must find out by the keys of what it tried to store.
+    """
+    return isinstance(error, OperationalError | InterfaceError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def alembic_config(url: str) -> Config:
+    """Alembic's settings for our migrations, without a file."""
+    config = Config()
+    config.set_main_option("script_location", str(files("store") / "migrations"))
+    config.attributes["url"] = _driver_url(url)
+    return config
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` to `revision`."""
+    command.upgrade(alembic_config(url), revision)

@@ -1,0 +1,274 @@
+"""The outbox: messages written in the effect's own transaction, and the dead letters beside it.
+
+Each function is one statement, whatever the number of messages. With RabbitMQ a row lives until the broker has
+confirmed it. With the embedded broker the table is the queue: `queue` says which, a lease says who works on it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import orjson
+from sqlalchemy import Connection, Row, text
+
+
+class Message(Protocol):
+    """What a message to be stored must know of itself (any frozen dataclass with these fields)."""
+
+    @property
+    def message_id(self) -> str: ...
+    @property
+    def exchange(self) -> str: ...
+    @property
+    def routing_key(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def correlation_id(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def outbox_id(self) -> int: ...
+
+
+M = TypeVar("M", bound=Message)
+QueueOf = Callable[[str, str], str]
+"""(exchange, routing key) -> queue, for the embedded broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """An outbox row. `attempt` counts leases, `lapses` those that ended without a verdict."""
+
+    outbox_id: int
+    region: str
+    message_id: str
+    queue: str
+    exchange: str
+    routing_key: str
+    type: str
+    correlation_id: str
+    content_type: str
+    headers: Mapping[str, str]
+    body: bytes
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message set aside for people. `detail` holds identifiers and field names, no personal data."""
+
+    region: str
+    source_queue: str
+    exchange: str
+    routing_key: str
+    message_id: str
+    type: str
+    correlation_id: str
+    cause: str
+    detail: str
+    headers: Mapping[str, str]
+    body: bytes
+    attempt: int
+
+
+LAPSES = "x-hub-lapses"
+"""Header of a row whose lease ran out without a verdict: how often that happened in a row."""
+
+_ROW = """region text, message_id text, queue text, exchange text, routing_key text, type text,
+    correlation_id text, content_type text, headers jsonb, body text, body64 text"""
+_BODY = "CASE WHEN r.body64 IS NULL THEN convert_to(r.body, 'UTF8') ELSE decode(r.body64, 'base64') END"
+_COLUMNS = """outbox.id, outbox.region, outbox.message_id, outbox.queue, outbox.exchange, outbox.routing_key,
+    outbox.type, outbox.correlation_id, outbox.content_type, outbox.headers, outbox.body, outbox.deliveries"""
+
+_ADD = text(f"""
+    INSERT INTO outbox (region, message_id, queue, exchange, routing_key, type, correlation_id, content_type,
+                        headers, body)
+    SELECT r.region, r.message_id, r.queue, r.exchange, r.routing_key, r.type, r.correlation_id, r.content_type,
+           r.headers, {_BODY}
+    FROM ROWS FROM (json_to_recordset(CAST(:rows AS json)) AS ({_ROW})) WITH ORDINALITY
+         AS r(region, message_id, queue, exchange, routing_key, type, correlation_id, content_type, headers,
+              body, body64, position)
+    ORDER BY r.position
+    RETURNING id""")
+_DELETE = text("DELETE FROM outbox WHERE id = ANY(:ids)")
+_LEASE_STALE = text(f"""
+    UPDATE outbox
+    SET leased_until = clock_timestamp() + make_interval(secs => :lease_s), deliveries = outbox.deliveries + 1
+    FROM (SELECT id FROM outbox
+          WHERE queue = '' AND created_at < clock_timestamp() - make_interval(secs => :older_than_s)
+            AND (leased_until IS NULL OR leased_until < clock_timestamp())
+          ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED) AS due
+    WHERE outbox.id = due.id
+    RETURNING {_COLUMNS}""")
+_LEASE_QUEUES = text(f"""
+    UPDATE outbox
+    SET leased_until = clock_timestamp() + make_interval(secs => :lease_s),
+        deliveries = outbox.deliveries + 1,
+        headers = CASE WHEN outbox.leased_until IS NULL THEN outbox.headers - '{LAPSES}'
+                       ELSE jsonb_set(outbox.headers, '{{{LAPSES}}}', to_jsonb(
+                                (COALESCE(outbox.headers ->> '{LAPSES}', '0')::int + 1)::text)) END
+    FROM (SELECT row.id
+          FROM json_to_recordset(CAST(:wanted AS json)) AS w(queue text, count int)
+          CROSS JOIN LATERAL (
+              SELECT id FROM outbox
+              WHERE outbox.queue = w.queue AND available_at <= clock_timestamp()
+                AND (leased_until IS NULL OR leased_until < clock_timestamp())
+              ORDER BY available_at, id LIMIT w.count FOR UPDATE SKIP LOCKED) AS row) AS due
+    WHERE outbox.id = due.id
+    RETURNING {_COLUMNS}""")
+_RETRY_LATER = text("""
+    UPDATE outbox
+    SET available_at = clock_timestamp() + make_interval(secs => r.delay_s), leased_until = NULL
+    FROM json_to_recordset(CAST(:rows AS json)) AS r(id bigint, delay_s float8)
+    WHERE outbox.id = r.id""")
+_UNRESOLVED = text("SELECT DISTINCT exchange, routing_key FROM outbox WHERE queue = '' LIMIT 200")
+_RESOLVE = text("""
+    UPDATE outbox SET queue = r.queue
+    FROM json_to_recordset(CAST(:rows AS json)) AS r(exchange text, routing_key text, queue text)
+    WHERE outbox.queue = '' AND outbox.exchange = r.exchange AND outbox.routing_key = r.routing_key""")
+
+_DEAD_ROW = """region text, source_queue text, exchange text, routing_key text, message_id text, type text,
+    correlation_id text, cause text, detail text, headers jsonb, body text, body64 text, attempt int"""
+_BURY = text(f"""
+    INSERT INTO dead_letter (region, source_queue, exchange, routing_key, message_id, type, correlation_id, cause,
+                             detail, headers, body, attempt)
+    SELECT r.region, r.source_queue, r.exchange, r.routing_key, r.message_id, r.type, r.correlation_id, r.cause,
+           r.detail, r.headers, {_BODY}, r.attempt
+    FROM json_to_recordset(CAST(:rows AS json)) AS r({_DEAD_ROW})
+    ON CONFLICT (message_id, source_queue, attempt) DO NOTHING""")
+
+
+def add(connection: Connection, messages: Sequence[M], queue_of: QueueOf | None = None) -> list[M]:
+    """Store messages; returns them with their `outbox_id`, in the same order.
+
+    `queue_of` is given with the embedded broker only; without it `queue` stays empty.
+    """
+    if not messages:
+        return []
+    rows = [
+        {
+            "region": one.region,
+            "message_id": one.message_id,
+            "queue": queue_of(one.exchange, one.routing_key) if queue_of is not None else "",
+            "exchange": one.exchange,
+            "routing_key": one.routing_key,
+            "type": one.type,
+            "correlation_id": one.correlation_id,
+            "content_type": one.content_type,
+            "headers": dict(one.headers),
+            **_body_fields(one.body),
+        }
+        for one in messages
+    ]
+    # Identity values are drawn in the order of the ORDER BY, so sorted ids meet their messages again.
+    ids = sorted(connection.execute(_ADD, {"rows": _json(rows)}).scalars())
+    return [replace(one, outbox_id=id_) for one, id_ in zip(messages, ids, strict=True)]  # type: ignore[type-var]
+
+
+def delete(connection: Connection, ids: Iterable[int]) -> int:
+    """Remove rows that are confirmed or handled; returns how many were still there."""
+    ids = list(ids)
+    return connection.execute(_DELETE, {"ids": ids}).rowcount if ids else 0
+
+
+def lease_stale(connection: Connection, older_than_s: float, lease_s: float, limit: int) -> list[StoredMessage]:
+    """Rows for RabbitMQ that nobody has published yet; no other sweep takes them for `lease_s`."""
+    found = connection.execute(_LEASE_STALE, {"older_than_s": older_than_s, "lease_s": lease_s, "count": limit})
+    return _sorted(found)
+
+
+def lease_queues(connection: Connection, wanted: Mapping[str, int], lease_s: float) -> list[StoredMessage]:
+    """At most `wanted[queue]` due rows of each queue, in one statement; they are due again after `lease_s`."""
+    rows = [{"queue": queue, "count": count} for queue, count in wanted.items() if count > 0]
+    if not rows:
+        return []
+    return _sorted(connection.execute(_LEASE_QUEUES, {"wanted": _json(rows), "lease_s": lease_s}))
+
+
+def retry_later(connection: Connection, delays: Mapping[int, float]) -> None:
+    """Give leased rows back; each is due again after its delay in seconds."""
+    if delays:
+        rows = [{"id": id_, "delay_s": delay_s} for id_, delay_s in delays.items()]
+        connection.execute(_RETRY_LATER, {"rows": _json(rows)})
+
+
+def resolve_queues(connection: Connection, queue_of: QueueOf) -> int:
+    """Name the queue of rows written without one; returns how many there were."""
+    routes = connection.execute(_UNRESOLVED).all()
+    rows = [
+        {"exchange": exchange, "routing_key": routing_key, "queue": queue_of(exchange, routing_key)}
+        for exchange, routing_key in routes
+    ]
+    return connection.execute(_RESOLVE, {"rows": _json(rows)}).rowcount if rows else 0
+
+
+def bury(connection: Connection, letters: Sequence[DeadLetter]) -> int:
+    """Store dead letters; one that is there already (same message, queue and attempt) is left as it is."""
+    if not letters:
+        return 0
+    rows = [
+        {
+            "region": one.region,
+            "source_queue": one.source_queue,
+            "exchange": one.exchange,
+            "routing_key": one.routing_key,
+            "message_id": one.message_id,
+            "type": one.type,
+            "correlation_id": one.correlation_id,
+            "cause": one.cause,
+            "detail": one.detail,
+            "headers": dict(one.headers),
+            "attempt": one.attempt,
+            **_body_fields(one.body),
+        }
+        for one in letters
+    ]
+    return connection.execute(_BURY, {"rows": _json(rows)}).rowcount
+
+
+def _body_fields(body: bytes) -> dict[str, str | None]:
+    """A body as text where it is text, else in base64 (PostgreSQL's text holds no NUL)."""
+    if b"\0" not in body:
+        try:
+            return {"body": body.decode(), "body64": None}
+        except UnicodeDecodeError:
+            pass
+    return {"body": None, "body64": base64.b64encode(body).decode()}
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def _sorted(rows: Iterable[Row[Any]]) -> list[StoredMessage]:
+    messages = [_stored(row) for row in rows]
+    messages.sort(key=lambda one: one.outbox_id)
+    return messages
+
+
+def _stored(row: Row[Any]) -> StoredMessage:
+    id_, region, message_id, queue, exchange, routing_key, type_, correlation_id, content_type, headers, body, n = row
+    return StoredMessage(
+        outbox_id=id_,
+        region=region,
+        message_id=message_id,
+        queue=queue,
+        exchange=exchange,
+        routing_key=routing_key,
+        type=type_,
+        correlation_id=correlation_id,
+        content_type=content_type,
+        headers=headers,
+        body=bytes(body),
+        attempt=n,
+    )

@@ -1,0 +1,231 @@
+"""Every table, declared once. Amounts are whole fen in bigint; every hot table carries the region for later sharding.
+
+The constraints have names that can be said aloud; the migrations in `store/migrations` build exactly this.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+from routing.states import CaseState, LegState
+
+metadata = MetaData()
+Moment = TIMESTAMP(timezone=True)
+
+
+def _one_of(column: str, values: type[CaseState] | type[LegState]) -> str:
+    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+
+
+cases = Table(
+    "settlement_case",
+    metadata,
+    Column("case_id", UUID(as_uuid=False), nullable=False),
+    Column("region", Text, nullable=False),
+    Column("institution", Text, nullable=False),
+    Column("settlement_no", Text, nullable=False),
+    Column("case_key", Text, nullable=False, comment="settlement_no, or trial:<message id> for a trial"),
+    Column("purpose", Text, nullable=False),
+    Column("request_hash", Text, nullable=False, comment="SHA-256 of the canonical content"),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False, server_default=text("0"), comment="answers given so far"),
+    Column("total_fen", BigInteger, nullable=False),
+    Column("rulebook_version", Integer, nullable=False),
+    Column("considered", JSONB, nullable=False, comment="[[rule, missed condition or empty], ...]"),
+    Column("received_at", Moment, nullable=False),
+    Column("answer_by", Moment, nullable=False),
+    Column("overdue", Boolean, nullable=False, server_default=text("false")),
+    Column("watch_at", Moment, nullable=True, comment="when a sweep must look; null when nothing is open"),
+    Column("reply_to", Text, nullable=False, comment="out:<party> or a gateway's hint channel"),
+    Column("correlation_id", Text, nullable=False, comment="message id of the request"),
+    Column("ended_at", Moment, nullable=True),
+    Column("business_day", Date, nullable=True),
+    PrimaryKeyConstraint("case_id", name="settlement_case_pk"),
+    UniqueConstraint("institution", "case_key", name="one_case_per_settlement_number"),
+    CheckConstraint(_one_of("state", CaseState), name="case_state_is_known"),
+    CheckConstraint("purpose IN ('settle', 'trial')", name="case_purpose_is_known"),
+    CheckConstraint("total_fen > 0", name="case_total_is_positive"),
+    Index("case_to_watch", "watch_at", postgresql_where=text("watch_at IS NOT NULL")),
+    Index("case_by_arrival", "received_at"),
+)
+
+legs = Table(
+    "settlement_leg",
+    metadata,
+    Column("case_id", UUID(as_uuid=False), nullable=False),
+    Column("leg_no", SmallInteger, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("payer", Text, nullable=False),
+    Column("layer", Text, nullable=False),
+    Column("product", Text, nullable=False),
+    Column("policy_no", Text, nullable=True),
+    Column("rule", Text, nullable=False),
+    Column("split", SmallInteger, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("independent", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("undo_attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("left_fen", BigInteger, nullable=True),
+    Column("amount_fen", BigInteger, nullable=False, server_default=text("0")),
+    Column("account_fen", BigInteger, nullable=False, server_default=text("0")),
+    Column("hospital_fen", BigInteger, nullable=False, server_default=text("0")),
+    Column("basic", JSONB, nullable=True, comment="the basic system's adjudication in fen"),
+    Column("payer_reference", Text, nullable=True),
+    Column("reason_code", Text, nullable=False, server_default=text("''")),
+    Column("reason_zh", Text, nullable=False, server_default=text("''")),
+    Column("reason_en", Text, nullable=False, server_default=text("''")),
+    Column("claimed_at", Moment, nullable=True),
+    Column("decided_at", Moment, nullable=True),
+    PrimaryKeyConstraint("case_id", "leg_no", name="settlement_leg_pk"),
+    CheckConstraint(_one_of("state", LegState), name="leg_state_is_known"),
+    CheckConstraint("amount_fen >= 0 AND account_fen >= 0 AND hospital_fen >= 0", name="leg_amounts_not_negative"),
+    CheckConstraint(
+        "amount_fen + account_fen + hospital_fen <= coalesce(left_fen, 0)", name="leg_bears_at_most_what_was_left"
+    ),
+)
+
+answers = Table(
+    "case_answer",
+    metadata,
+    Column("case_id", UUID(as_uuid=False), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="the combined answer as sent"),
+    Column("answered_at", Moment, nullable=False),
+    PrimaryKeyConstraint("case_id", "revision", name="case_answer_pk"),
+)
+
+undos = Table(
+    "case_undo",
+    metadata,
+    Column("case_id", UUID(as_uuid=False), nullable=False),
+    Column("cancel_no", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reply_to", Text, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    PrimaryKeyConstraint("case_id", "cancel_no", name="one_undo_per_cancel_number"),
+)
+
+exchanges = Table(
+    "exchange",
+    metadata,
+    Column("exchange_id", BigInteger, Identity(always=True), nullable=False),
+    Column("region", Text, nullable=False),
+    Column("case_id", UUID(as_uuid=False), nullable=False),
+    Column("leg_no", SmallInteger, nullable=False, comment="0 for the hospital's own message"),
+    Column("party", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("status", Integer, nullable=False, server_default=text("0")),
+    Column("outcome", Text, nullable=False, server_default=text("''")),
+    Column("content_type", Text, nullable=False, server_default=text("''")),
+    Column("body", LargeBinary, nullable=False),
+    Column("at", Moment, nullable=False),
+    PrimaryKeyConstraint("exchange_id", name="exchange_pk"),
+    CheckConstraint("direction IN ('in', 'out')", name="exchange_direction_is_known"),
+    Index("exchange_by_case", "case_id"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("consumer", Text, nullable=False, comment="the party that sent it"),
+    Column("message_id", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("received_at", Moment, nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("consumer", "message_id", name="one_effect_per_message"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("region", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("queue", Text, nullable=False, server_default=text("''"), comment="embedded transport: where it waits"),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("type", Text, nullable=False, server_default=text("''")),
+    Column("correlation_id", Text, nullable=False, server_default=text("''")),
+    Column("content_type", Text, nullable=False, server_default=text("''")),
+    Column("headers", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=func.now()),
+    Column("available_at", Moment, nullable=False, server_default=func.now()),
+    Column("leased_until", Moment, nullable=True),
+    Column("deliveries", Integer, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("id", name="outbox_pk"),
+)
+
+dead_letters = Table(
+    "dead_letter",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("region", Text, nullable=False, server_default=text("''")),
+    Column("source_queue", Text, nullable=False),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("type", Text, nullable=False, server_default=text("''")),
+    Column("correlation_id", Text, nullable=False, server_default=text("''")),
+    Column("cause", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=text("''")),
+    Column("headers", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("body", LargeBinary, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("died_at", Moment, nullable=False, server_default=func.now()),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    PrimaryKeyConstraint("id", name="dead_letter_pk"),
+    UniqueConstraint("source_queue", "message_id", "attempt", name="one_dead_letter_per_delivery"),
+)
+
+coverages = Table(
+    "coverage",
+    metadata,
+    Column("person_key", Text, nullable=False, comment="keyed hash of identity type and number"),
+    Column("product", Text, nullable=False),
+    Column("policy_no", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("valid_from", Date, nullable=False),
+    Column("valid_until", Date, nullable=True),
+    PrimaryKeyConstraint("person_key", "product", "policy_no", name="coverage_pk"),
+)
+
+rulebooks = Table(
+    "rulebook",
+    metadata,
+    Column("version", Integer, Identity(always=True), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("content", Text, nullable=False, comment="the reviewed YAML as it was given"),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=func.now()),
+    Column("active_from", Moment, nullable=True),
+    PrimaryKeyConstraint("version", name="rulebook_pk"),
+)
