@@ -1,0 +1,49 @@
+# Thin: a virtual environment from a hash-pinned lock, then one command. `make help` lists the targets.
+VENV       := .venv
+BENCH_VENV := .venv-bench
+BIN        := $(VENV)/bin
+ARGS       ?=
+MINUTES    ?= 120
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench soak lock docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/.stamp ## settle a generated hospital day and prove that all books agree (ARGS="--cases 500")
+	@$(BIN)/hub demo $(ARGS)
+
+test: lint ## everything that must hold before a change is accepted
+	@$(BIN)/python -m tests.support.install
+	@echo '== pytest'; $(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.stamp ## style, types and the direction of imports
+	@echo '== ruff check'; $(BIN)/ruff check --quiet .
+	@echo '== ruff format --check'; $(BIN)/ruff format --quiet --check .
+	@echo '== mypy'; $(BIN)/mypy
+	@echo '== lint-imports'; $(BIN)/lint-imports
+
+bench: $(BENCH_VENV)/.stamp ## measure the hub beside a bare floor and other frameworks; writes bench/RESULTS.md
+	@$(BENCH_VENV)/bin/python -m tests.support.install
+	@$(BENCH_VENV)/bin/python -m bench.run $(ARGS)
+
+soak: $(VENV)/.stamp ## the fault tests again and again for MINUTES (120)
+	@$(BIN)/python -m tests.support.install
+	@$(BIN)/python -m tests.support.soak --minutes $(MINUTES)
+
+docs: $(VENV)/.stamp ## write the generated pages of docs/ anew
+	@$(BIN)/hub docs $(ARGS)
+
+lock: $(VENV)/.stamp ## resolve requirements/*.txt anew from pyproject.toml
+	@.ci/lock $(BIN)
+
+clean: ## remove the environments and all caches
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp: requirements/dev.txt pyproject.toml .ci/venv
+	@.ci/venv $(VENV) requirements/dev.txt
+
+$(BENCH_VENV)/.stamp: requirements/bench.txt pyproject.toml .ci/venv
+	@.ci/venv $(BENCH_VENV) requirements/bench.txt
