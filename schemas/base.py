@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
@@ -42,9 +42,14 @@ def read_message(model: type[Model], raw: bytes) -> Model:
 
     Raises Malformed for bytes that are no strict JSON, InvalidMessage with one Violation per wrong field otherwise.
     """
-    check_text(raw)
+    return read_message_and_content(model, raw)[0]
+
+
+def read_message_and_content(model: type[Model], raw: bytes) -> tuple[Model, dict[str, Any]]:
+    """Like `read_message`, with the plain JSON object beside the message."""
+    content = check_text(raw)
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(raw), content
     except ValidationError as error:
         raise InvalidMessage("the message breaks its schema", *violations_of(error)) from None
 

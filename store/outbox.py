@@ -101,6 +101,9 @@ _ADD = text(f"""
     ORDER BY r.position
     RETURNING id""")
 _DELETE = text("DELETE FROM outbox WHERE id = ANY(:ids)")
+_DELETE_FROM = text("DELETE FROM outbox WHERE id = ANY(:ids) AND queue = :queue")
+_EXTEND = text("""
+    UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s) WHERE id = ANY(:ids)""")
 _LEASE_STALE = text(f"""
     UPDATE outbox
     SET leased_until = clock_timestamp() + make_interval(secs => :lease_s), deliveries = outbox.deliveries + 1
@@ -121,7 +124,7 @@ _LEASE_QUEUES = text(f"""
           FROM json_to_recordset(CAST(:wanted AS json)) AS w(queue text, count int)
           CROSS JOIN LATERAL (
               SELECT id FROM outbox
-              WHERE outbox.queue = w.queue AND available_at <= clock_timestamp()
+              WHERE outbox.queue = w.queue AND outbox.queue <> '' AND available_at <= clock_timestamp()
                 AND (leased_until IS NULL OR leased_until < clock_timestamp())
               ORDER BY available_at, id LIMIT w.count FOR UPDATE SKIP LOCKED) AS row) AS due
     WHERE outbox.id = due.id
@@ -145,7 +148,7 @@ _BURY = text(f"""
     SELECT r.region, r.source_queue, r.exchange, r.routing_key, r.message_id, r.type, r.correlation_id, r.cause,
            r.detail, r.headers, {_BODY}, r.attempt
     FROM json_to_recordset(CAST(:rows AS json)) AS r({_DEAD_ROW})
-    ON CONFLICT (message_id, source_queue, attempt) DO NOTHING""")
+    ON CONFLICT ON CONSTRAINT one_dead_letter_per_delivery DO NOTHING""")
 
 
 def add(connection: Connection, messages: Sequence[M], queue_of: QueueOf | None = None) -> list[M]:
@@ -179,6 +182,19 @@ def delete(connection: Connection, ids: Iterable[int]) -> int:
     """Remove rows that are confirmed or handled; returns how many were still there."""
     ids = list(ids)
     return connection.execute(_DELETE, {"ids": ids}).rowcount if ids else 0
+
+
+def delete_from(connection: Connection, queue: str, ids: Iterable[int]) -> int:
+    """As `delete`, but only rows of this queue: nobody can remove what is another's."""
+    ids = list(ids)
+    return connection.execute(_DELETE_FROM, {"ids": ids, "queue": queue}).rowcount if ids else 0
+
+
+def extend_leases(connection: Connection, ids: Iterable[int], lease_s: float) -> None:
+    """Keep rows that are still being worked on from being due again."""
+    ids = list(ids)
+    if ids:
+        connection.execute(_EXTEND, {"ids": ids, "lease_s": lease_s})
 
 
 def lease_stale(connection: Connection, older_than_s: float, lease_s: float, limit: int) -> list[StoredMessage]:
@@ -257,18 +273,17 @@ def _sorted(rows: Iterable[Row[Any]]) -> list[StoredMessage]:
 
 
 def _stored(row: Row[Any]) -> StoredMessage:
-    id_, region, message_id, queue, exchange, routing_key, type_, correlation_id, content_type, headers, body, n = row
     return StoredMessage(
-        outbox_id=id_,
-        region=region,
-        message_id=message_id,
-        queue=queue,
-        exchange=exchange,
-        routing_key=routing_key,
-        type=type_,
-        correlation_id=correlation_id,
-        content_type=content_type,
-        headers=headers,
-        body=bytes(body),
-        attempt=n,
+        outbox_id=row[0],
+        region=row[1],
+        message_id=row[2],
+        queue=row[3],
+        exchange=row[4],
+        routing_key=row[5],
+        type=row[6],
+        correlation_id=row[7],
+        content_type=row[8],
+        headers=row[9],
+        body=bytes(row[10]),
+        attempt=row[11],
     )

@@ -1,0 +1,247 @@
+"""Intake: validate what a hospital sent, find or create the case, plan it, and write the first leg's command.
+
+A batch is one transaction. The database decides duplicates by (institution, settlement number); a repeat with the same
+content gets the stored answer, with other content a conflict. A message that is wrong never spoils the batch it arrived in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from hub.books import ActiveBook, RuleBooks
+from hub.ports import Clock
+from hub.progress import advance, first_look
+from hub.routes import new_id
+from hub.work import Work, WorkUnits
+from routing.deadline import answer_due
+from routing.plan import Plan, plan_case
+from routing.rulebook import Institution
+from schemas.base import read_message_and_content
+from schemas.errors import Conflict, Forbidden, HubError, InvalidMessage, NotFound, Violation
+from schemas.payer import Operation
+from schemas.settlement import SettlementRequest
+from schemas.transactions import HOSPITAL_MESSAGES, Transaction
+from store import answers, cases, coverage, exchanges, inbox
+from store.coverage import person_key
+from store.exchanges import HOSPITAL_LEG, Exchange
+from store.records import CaseRecord, LegRecord
+
+FUTURE_TOLERANCE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A hospital's message as it arrived. `party` is who the channel says is speaking, never what the body claims."""
+
+    transaction: Transaction
+    party: str
+    message_id: str
+    body: bytes
+    reply_to: str
+    received_at: datetime
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a message: a case (with its stored answer if it has one already), or an error to report."""
+
+    case_id: str = ""
+    answer: bytes | None = None
+    repeated: bool = False
+    error: HubError | None = None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A validated trial or settle request on its way into the store."""
+
+    index: int
+    inbound: Inbound
+    request: SettlementRequest
+    institution: Institution
+    person: str
+    content_hash: str
+    case: CaseRecord | None = None
+
+
+class Intake:
+    """Takes trial and settle messages in batches."""
+
+    def __init__(self, work_units: WorkUnits, books: RuleBooks, clock: Clock, person_secret: bytes) -> None:
+        self._work_units = work_units
+        self._books = books
+        self._clock = clock
+        self._person_secret = person_secret
+
+    def take(self, batch: Sequence[Inbound]) -> list[Taken]:
+        """One result per message, in order. Raises only when the database is away: then nothing was stored."""
+        results: list[Taken] = [Taken()] * len(batch)
+        active = self._books.active()
+        drafts = []
+        for index, inbound in enumerate(batch):
+            try:
+                drafts.append(self._read(index, inbound, active))
+            except HubError as error:
+                results[index] = Taken(error=error)
+        if drafts:
+            with self._work_units.begin() as work:
+                self._store(work, drafts, active, results)
+        return results
+
+    def _read(self, index: int, inbound: Inbound, active: ActiveBook) -> _Draft:
+        message, content = read_message_and_content(HOSPITAL_MESSAGES[inbound.transaction], inbound.body)
+        if not isinstance(message, SettlementRequest):
+            raise InvalidMessage("not a trial or settle message")
+        institution = check_sender(active, inbound.party, message.institution)
+        _refuse_future(message, inbound.received_at)
+        patient = message.patient
+        key = person_key(self._person_secret, patient.id_type, patient.id_no)
+        return _Draft(index, inbound, message, institution, key, content_hash(content))
+
+    def _store(self, work: Work, drafts: list[_Draft], active: ActiveBook, results: list[Taken]) -> None:
+        connection = work.connection
+        policies = coverage.find(connection, (draft.person for draft in drafts))
+        for draft in drafts:
+            try:
+                plan = plan_case(active.book, draft.request, policies.get(draft.person, ()))
+            except HubError as error:
+                results[draft.index] = Taken(error=error)
+            else:
+                draft.case = _new_case(draft, plan, active.version)
+        planned = [(draft, draft.case) for draft in drafts if draft.case is not None]
+        if not planned:
+            return
+        for _, case in planned:
+            _reckon_first_step(case)
+        created = cases.insert_new(connection, [case for _, case in planned])
+        inbox.take(
+            connection, [(draft.inbound.party, draft.inbound.message_id, case.region) for draft, case in planned]
+        )
+        new = [(draft, case) for draft, case in planned if case.case_id in created]
+        exchanges.add(connection, [_received(draft.inbound, case) for draft, case in new])
+        for draft, case in new:
+            advance(work, case, draft.inbound.received_at)
+            results[draft.index] = Taken(case_id=case.case_id)
+        repeats = [(draft, case) for draft, case in planned if case.case_id not in created]
+        if repeats:
+            self._answer_repeats(work, repeats, results)
+
+    def _answer_repeats(self, work: Work, repeats: list[tuple[_Draft, CaseRecord]], results: list[Taken]) -> None:
+        keys = [(case.institution, case.case_key) for _, case in repeats]
+        known = cases.find_by_key(work.connection, keys)
+        given = answers.latest(work.connection, [case_id for case_id, _ in known.values()])
+        for draft, case in repeats:
+            case_id, request_hash = known[case.institution, case.case_key]
+            if request_hash != case.request_hash:
+                error = Conflict(
+                    "the settlement number is already used with other content", settlement_no=case.settlement_no
+                )
+                results[draft.index] = Taken(case_id=case_id, error=error)
+            else:
+                answer = given[case_id].body if case_id in given else None
+                results[draft.index] = Taken(case_id=case_id, answer=answer, repeated=True)
+
+
+def check_sender(active: ActiveBook, party: str, institution_code: str) -> Institution:
+    """The institution's profile; Forbidden when it is not registered or speaks for another."""
+    if party != institution_code:
+        raise Forbidden("the message names another institution than its sender", party=party)
+    institution = active.book.institution_by_code.get(institution_code)
+    if institution is None:
+        error = Forbidden("this institution is not registered", party=party)
+        error.code = "party.unknown"
+        raise error
+    return institution
+
+
+def _refuse_future(request: SettlementRequest, now: datetime) -> None:
+    visit = request.visit
+    if visit.started_at > now + FUTURE_TOLERANCE:
+        raise _in_future("visit.started_at")
+    if visit.ended_at is not None and visit.ended_at > now + FUTURE_TOLERANCE:
+        raise _in_future("visit.ended_at")
+
+
+def _in_future(field: str) -> InvalidMessage:
+    remedy = "lies in the future; check the date and the clock of the sending system"
+    return InvalidMessage("a date lies in the future", Violation(field, "date.future", remedy))
+
+
+def content_hash(content: dict[str, Any]) -> str:
+    """SHA-256 over what makes a repeat a repeat: the whole content but the deadline, which each attempt may renew."""
+    counted = {name: value for name, value in content.items() if name != "answer_by"}
+    return hashlib.sha256(orjson.dumps(counted, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _new_case(draft: _Draft, plan: Plan, rulebook_version: int) -> CaseRecord:
+    """The case with its legs, not stored yet."""
+    inbound, request = draft.inbound, draft.request
+    case_id = new_id()
+    trial = inbound.transaction is Transaction.TRIAL
+    region = request.insurance.region
+    answer_by = answer_due(inbound.received_at, request.answer_by, draft.institution.deadline_s)
+    return CaseRecord(
+        case_id=case_id,
+        region=region,
+        institution=request.institution,
+        settlement_no=request.settlement_no,
+        case_key=f"trial:{inbound.message_id}" if trial else request.settlement_no,
+        purpose=Operation.TRIAL if trial else Operation.SETTLE,
+        request_hash=draft.content_hash,
+        total_fen=request.total,
+        rulebook_version=rulebook_version,
+        considered=[[seen.rule, seen.missed] for seen in plan.considered],
+        received_at=inbound.received_at,
+        answer_by=answer_by,
+        reply_to=inbound.reply_to,
+        correlation_id=inbound.correlation_id or inbound.message_id,
+        watch_at=first_look(inbound.received_at, answer_by),
+        legs=[
+            LegRecord(
+                case_id=case_id,
+                leg_no=leg.leg_no,
+                region=region,
+                payer=leg.payer,
+                layer=leg.layer,
+                product=leg.product,
+                policy_no=leg.policy_no,
+                rule=leg.rule,
+                split=leg.split,
+                weight=leg.weight,
+                independent=leg.independent,
+            )
+            for leg in plan.legs
+        ],
+    )
+
+
+def _reckon_first_step(case: CaseRecord) -> None:
+    """The basic payer may bear the whole bill; set before the insert so that no update is needed."""
+    case.legs[0].left_fen = case.total_fen
+
+
+def _received(inbound: Inbound, case: CaseRecord) -> Exchange:
+    return Exchange(
+        region=case.region,
+        case_id=case.case_id,
+        leg_no=HOSPITAL_LEG,
+        party=inbound.party,
+        direction="in",
+        operation=case.purpose.value,
+        request_id=inbound.message_id,
+        attempt=1,
+        body=inbound.body,
+        at=inbound.received_at,
+    )
+
+
+def not_found(settlement_no: str) -> NotFound:
+    """The refusal for a settlement number that this institution never used."""
+    return NotFound("there is no settlement with this number", settlement_no=settlement_no)

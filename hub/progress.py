@@ -1,0 +1,75 @@
+"""Moving cases on: ask the pure core what comes next and do it, until somebody else has the next word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from hub.answers import business_day_of, give_answers
+from hub.routes import leg_command
+from hub.work import Work
+from routing.life import Ask, Finish, SetAside, Undo, Wait, next_step
+from routing.states import AWAITING_PAYER, CaseEvent, CaseState, LegEvent, LegState
+from store import cases
+from store.records import CaseRecord
+
+FIRST_LOOK_S = 5.0
+"""A healthy case is long done by then; one that is not gets a second look by the sweep."""
+_SET_ASIDE_EVENTS = {LegState.DEFERRED: LegEvent.DEFER, LegState.NOT_NEEDED: LegEvent.WITHDRAW}
+_CASE_EVENTS = {
+    CaseState.SETTLED: CaseEvent.COMPLETE,
+    CaseState.DECLINED: CaseEvent.REFUSE,
+    CaseState.CANCELLED: CaseEvent.UNDONE,
+}
+
+
+def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
+    """Take every step that is ours to take; True when the hospital must hear how the case stands."""
+    while True:
+        step = next_step(case.facts)
+        match step:
+            case SetAside():
+                case.leg(step.leg_no).apply(_SET_ASIDE_EVENTS[step.state], reason_code=step.reason_code)
+            case Ask():
+                leg = case.leg(step.leg_no)
+                leg.left_fen = step.left_fen
+                leg.changed = True
+                work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
+                return False
+            case Undo():
+                leg = case.leg(step.leg_no)
+                leg.apply(LegEvent.CANCEL)
+                leg.undo_attempts = 0
+                work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
+                return False
+            case Finish():
+                _finish(case, step.state, now)
+                return True
+            case Wait():
+                return _waits_for_people(case)
+
+
+def _finish(case: CaseRecord, state: CaseState, now: datetime) -> None:
+    case.apply(_CASE_EVENTS[state])
+    case.ended_at = now
+    case.watch(None)
+    if state is CaseState.SETTLED:
+        business_day_of(case, now)
+
+
+def _waits_for_people(case: CaseRecord) -> bool:
+    """Nobody will answer soon: tell the hospital now rather than at the deadline, once."""
+    unanswered = case.state is CaseState.OPEN and case.revision == 0
+    return unanswered and not any(leg.state in AWAITING_PAYER for leg in case.legs)
+
+
+def advance_all(work: Work, touched: Iterable[CaseRecord], now: datetime) -> None:
+    """Move the cases on, give the answers that are due, and write everything back."""
+    touched = list(touched)
+    give_answers(work, [case for case in touched if advance(work, case, now)], now)
+    cases.save(work.connection, touched)
+
+
+def first_look(received_at: datetime, answer_by: datetime) -> datetime:
+    """When the sweep looks at a new case for the first time."""
+    return min(answer_by, received_at + timedelta(seconds=FIRST_LOOK_S))

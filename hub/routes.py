@@ -1,0 +1,46 @@
+"""Names of exchanges and queues as the handlers use them; `hub.broker.topology` declares what they mean."""
+
+from __future__ import annotations
+
+import orjson
+import uuid_utils
+
+from hub.broker.transport import OutboundMessage
+
+OUT_PREFIX = "out:"
+HINT_PREFIX = "hint:"
+
+
+def new_id() -> str:
+    """A time-ordered UUID as text."""
+    return str(uuid_utils.uuid7())
+
+
+def payer_queue(payer: str) -> str:
+    return f"payer.{payer}"
+
+
+def leg_command(case_id: str, leg_no: int, payer: str, region: str) -> OutboundMessage:
+    """The command to look at a leg: ids only, nothing personal rests in the broker. Its state says what to do."""
+    return OutboundMessage(
+        message_id=new_id(),
+        exchange="cmd",
+        routing_key=payer_queue(payer),
+        body=orjson.dumps({"case_id": case_id, "leg_no": leg_no}),
+        type="leg",
+        correlation_id=case_id,
+        region=region,
+    )
+
+
+def party_message(party: str, body: bytes, *, type_: str, correlation_id: str, region: str) -> OutboundMessage:
+    """A message to a party's own queue `out.<party>`."""
+    return OutboundMessage(
+        message_id=new_id(),
+        exchange="out",
+        routing_key=party,
+        body=body,
+        type=type_,
+        correlation_id=correlation_id,
+        region=region,
+    )

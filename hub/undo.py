@@ -1,0 +1,127 @@
+"""Undo and query: what a hospital asks about a settlement it made before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hub.answers import combined_answer
+from hub.books import RuleBooks
+from hub.intake import Inbound, Taken, check_sender, not_found
+from hub.ports import Clock
+from hub.progress import FIRST_LOOK_S, advance_all
+from hub.work import Work, WorkUnits
+from routing.states import CaseEvent, CaseState
+from schemas.base import read_message
+from schemas.errors import HubError
+from schemas.settlement import CancelRequest, CaseQuery
+from store import answers, cases, exchanges, inbox
+from store.answers import StoredUndo
+from store.exchanges import HOSPITAL_LEG, Exchange
+from store.records import CaseRecord
+
+
+class Undo:
+    """Takes `settlement.cancel`: approved legs are undone in the opposite order; doing it twice is harmless."""
+
+    def __init__(self, work_units: WorkUnits, books: RuleBooks, clock: Clock) -> None:
+        self._work_units = work_units
+        self._books = books
+        self._clock = clock
+
+    def take(self, inbound: Inbound) -> Taken:
+        """The case, with its answer if it is undone already. Errors come back, not out, except a missing database."""
+        try:
+            request = read_message(CancelRequest, inbound.body)
+            check_sender(self._books.active(), inbound.party, request.institution)
+            with self._work_units.begin() as work:
+                return self._undo(work, inbound, request)
+        except HubError as error:
+            return Taken(error=error)
+
+    def _undo(self, work: Work, inbound: Inbound, request: CancelRequest) -> Taken:
+        key = (request.institution, request.settlement_no)
+        known = cases.find_by_key(work.connection, [key])
+        if key not in known:
+            raise not_found(request.settlement_no)
+        case = cases.lock(work.connection, [known[key][0]])[known[key][0]]
+        undo = StoredUndo(
+            case_id=case.case_id,
+            cancel_no=request.cancel_no,
+            region=case.region,
+            reason=request.reason,
+            reply_to=inbound.reply_to,
+            correlation_id=inbound.correlation_id or inbound.message_id,
+            asked_at=inbound.received_at,
+        )
+        new = bool(answers.add_undos(work.connection, [undo]))
+        if case.state is CaseState.CANCELLED:
+            return self._already_undone(work, case)
+        if new:
+            self._begin(work, case, inbound)
+        return Taken(case_id=case.case_id, repeated=not new)
+
+    def _begin(self, work: Work, case: CaseRecord, inbound: Inbound) -> None:
+        inbox.take(work.connection, [(inbound.party, inbound.message_id, case.region)])
+        exchanges.add(
+            work.connection,
+            [
+                Exchange(
+                    region=case.region,
+                    case_id=case.case_id,
+                    leg_no=HOSPITAL_LEG,
+                    party=inbound.party,
+                    direction="in",
+                    operation="cancel",
+                    request_id=inbound.message_id,
+                    attempt=1,
+                    body=inbound.body,
+                    at=inbound.received_at,
+                )
+            ],
+        )
+        already_undoing = case.state is CaseState.CANCELLING
+        case.apply(CaseEvent.CANCEL)
+        case.ended_at = None
+        now = self._clock.now()
+        case.watch(now + timedelta(seconds=FIRST_LOOK_S))
+        if not already_undoing:
+            advance_all(work, [case], now)
+        else:
+            cases.save(work.connection, [case])
+
+    @staticmethod
+    def _already_undone(work: Work, case: CaseRecord) -> Taken:
+        given = answers.latest(work.connection, [case.case_id])
+        return Taken(case_id=case.case_id, answer=given[case.case_id].body, repeated=True)
+
+
+class Queries:
+    """Takes `case.query`: the stored answer, or how the case stands if none was given yet."""
+
+    def __init__(self, work_units: WorkUnits, books: RuleBooks, clock: Clock) -> None:
+        self._work_units = work_units
+        self._books = books
+        self._clock = clock
+
+    def take(self, inbound: Inbound) -> Taken:
+        """The newest answer of the case; errors come back, not out, except a missing database."""
+        try:
+            query = read_message(CaseQuery, inbound.body)
+            check_sender(self._books.active(), inbound.party, query.institution)
+            return self._find(query)
+        except HubError as error:
+            return Taken(error=error)
+
+    def _find(self, query: CaseQuery) -> Taken:
+        key = (query.institution, query.settlement_no)
+        with self._work_units.read() as connection:
+            known = cases.find_by_key(connection, [key])
+            if key not in known:
+                raise not_found(query.settlement_no)
+            case_id = known[key][0]
+            given = answers.latest(connection, [case_id])
+            if case_id in given:
+                return Taken(case_id=case_id, answer=given[case_id].body, repeated=True)
+            case = cases.read(connection, [case_id])[case_id]
+        answer = combined_answer(case, self._clock.now())
+        return Taken(case_id=case_id, answer=answer.model_dump_json(exclude_none=True).encode(), repeated=True)

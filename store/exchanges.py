@@ -1,0 +1,67 @@
+"""Raw requests and answers, kept as evidence beside their case: written once, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, text
+
+from store.rows import as_json, insert_rows
+from store.tables import exchanges
+
+HOSPITAL_LEG = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One message that came in or went out. `leg_no` is 0 for the hospital's own."""
+
+    region: str
+    case_id: str
+    leg_no: int
+    party: str
+    direction: Literal["in", "out"]
+    operation: str
+    request_id: str
+    attempt: int
+    body: bytes
+    at: datetime
+    status: int = 0
+    outcome: str = ""
+    content_type: str = "application/json"
+
+
+_COLUMNS = tuple(Exchange.__dataclass_fields__)
+_INSERT = insert_rows(exchanges, _COLUMNS)
+_REQUESTS = text(
+    "SELECT case_id, body FROM exchange WHERE case_id = ANY(CAST(:ids AS uuid[])) "
+    "AND leg_no = 0 AND direction = 'in' AND operation IN ('settle', 'trial')"
+)
+_OF_CASE = text(
+    f"SELECT {', '.join(_COLUMNS)} FROM exchange WHERE case_id = CAST(:id AS uuid) ORDER BY at, exchange_id"
+)
+
+
+def add(connection: Connection, new: Sequence[Exchange]) -> None:
+    """Keep these messages."""
+    if new:
+        rows = [{name: getattr(exchange, name) for name in _COLUMNS} for exchange in new]
+        connection.execute(_INSERT, {"rows": as_json(rows)})
+
+
+def requests_of(connection: Connection, case_ids: Iterable[str]) -> dict[str, bytes]:
+    """The hospital's settle or trial message of each case, as it was received."""
+    found = connection.execute(_REQUESTS, {"ids": list(case_ids)})
+    return {row.case_id: bytes(row.body) for row in found}
+
+
+def of_case(connection: Connection, case_id: str) -> list[Exchange]:
+    """Everything said about a case, in order."""
+    return [_exchange(row) for row in connection.execute(_OF_CASE, {"id": case_id})]
+
+
+def _exchange(row: Any) -> Exchange:
+    return Exchange(**{**row._asdict(), "body": bytes(row.body)})

@@ -1,0 +1,161 @@
+"""Cases and legs as the handlers hold them under the case's row lock, with the facts that the pure core needs.
+
+Records are changed only through `apply` and the named methods; `changed` tells the repository what to write back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from routing.life import CaseFacts, LegFacts
+from routing.states import CaseEvent, CaseState, LegEvent, LegState, next_case_state, next_leg_state
+from schemas.codes import Layer
+from schemas.payer import BasicResult, Decision, Operation
+
+
+@dataclass(slots=True)
+class LegRecord:
+    """One row of `settlement_leg`; amounts in whole fen."""
+
+    case_id: str
+    leg_no: int
+    region: str
+    payer: str
+    layer: Layer
+    product: str
+    policy_no: str | None
+    rule: str
+    split: int
+    weight: int
+    independent: bool
+    state: LegState = LegState.PLANNED
+    version: int = 0
+    attempts: int = 0
+    undo_attempts: int = 0
+    left_fen: int | None = None
+    amount_fen: int = 0
+    account_fen: int = 0
+    hospital_fen: int = 0
+    basic: dict[str, Any] | None = None
+    payer_reference: str | None = None
+    reason_code: str = ""
+    reason_zh: str = ""
+    reason_en: str = ""
+    claimed_at: datetime | None = None
+    decided_at: datetime | None = None
+    changed: bool = False
+
+    @property
+    def request_id(self) -> str:
+        """Ours for the claim, the same in every repeat."""
+        return f"{self.case_id.replace('-', '')}-{self.leg_no}"
+
+    @property
+    def cancel_id(self) -> str:
+        """Ours for the undo, the same in every repeat."""
+        return f"{self.request_id}-c"
+
+    @property
+    def facts(self) -> LegFacts:
+        return LegFacts(
+            leg_no=self.leg_no,
+            payer=self.payer,
+            layer=self.layer,
+            state=self.state,
+            amount_fen=self.amount_fen,
+            account_fen=self.account_fen,
+            hospital_fen=self.hospital_fen,
+            split=self.split,
+            weight=self.weight,
+            independent=self.independent,
+        )
+
+    def apply(self, event: LegEvent, *, reason_code: str = "") -> None:
+        """Move to the next state of the table; IllegalTransition when there is none."""
+        self.state = next_leg_state(self.state, event)
+        if reason_code:
+            self.reason_code = reason_code
+        self.changed = True
+
+    def record(self, decision: Decision, event: LegEvent, now: datetime) -> None:
+        """Apply a payer's word with its amounts and reasons."""
+        self.apply(event, reason_code=decision.reason_code)
+        self.reason_zh, self.reason_en = decision.reason_zh, decision.reason_en
+        self.decided_at = decision.decided_at or now
+        self.payer_reference = decision.payer_reference or self.payer_reference
+        if event is LegEvent.APPROVE:
+            self.amount_fen = decision.amount_fen
+            if decision.basic is not None:
+                self.account_fen = decision.basic.account_fen
+                self.hospital_fen = decision.basic.hospital_fen
+                self.basic = basic_to_json(decision.basic)
+
+
+@dataclass(slots=True)
+class CaseRecord:
+    """One row of `settlement_case` with its legs, in the order of the plan."""
+
+    case_id: str
+    region: str
+    institution: str
+    settlement_no: str
+    case_key: str
+    purpose: Operation
+    request_hash: str
+    total_fen: int
+    rulebook_version: int
+    considered: list[list[str]]
+    received_at: datetime
+    answer_by: datetime
+    reply_to: str
+    correlation_id: str
+    watch_at: datetime | None
+    state: CaseState = CaseState.OPEN
+    version: int = 0
+    revision: int = 0
+    overdue: bool = False
+    ended_at: datetime | None = None
+    business_day: date | None = None
+    legs: list[LegRecord] = field(default_factory=list)
+    changed: bool = False
+
+    @property
+    def facts(self) -> CaseFacts:
+        return CaseFacts(self.state, self.total_fen, tuple(leg.facts for leg in self.legs), self.overdue)
+
+    def leg(self, leg_no: int) -> LegRecord:
+        return self.legs[leg_no - 1]
+
+    def apply(self, event: CaseEvent) -> None:
+        """Move to the next state of the table; IllegalTransition when there is none."""
+        self.state = next_case_state(self.state, event)
+        self.changed = True
+
+    def watch(self, at: datetime | None) -> None:
+        """When a sweep must look at this case again; None when nothing is open."""
+        self.watch_at = at
+        self.changed = True
+
+
+def basic_to_json(basic: BasicResult) -> dict[str, Any]:
+    """For the `basic` column."""
+    return {
+        "total_fen": basic.total_fen,
+        "own_pay_fen": basic.own_pay_fen,
+        "over_limit_fen": basic.over_limit_fen,
+        "first_self_pay_fen": basic.first_self_pay_fen,
+        "in_scope_fen": basic.in_scope_fen,
+        "deductible_fen": basic.deductible_fen,
+        "fund_fen": basic.fund_fen,
+        "account_fen": basic.account_fen,
+        "cash_fen": basic.cash_fen,
+        "hospital_fen": basic.hospital_fen,
+        "funds": [list(fund) for fund in basic.funds],
+    }
+
+
+def basic_from_json(value: dict[str, Any]) -> BasicResult:
+    """From the `basic` column."""
+    return BasicResult(**{**value, "funds": tuple((code, fen) for code, fen in value["funds"])})
