@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 
 class Message(Protocol):
@@ -266,13 +266,13 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
     return orjson.dumps(rows).decode()
 
 
-def _sorted(rows: Iterable[Row[Any]]) -> list[StoredMessage]:
+def _sorted(rows: Iterable[Sequence[Any]]) -> list[StoredMessage]:
     messages = [_stored(row) for row in rows]
     messages.sort(key=lambda one: one.outbox_id)
     return messages
 
 
-def _stored(row: Row[Any]) -> StoredMessage:
+def _stored(row: Sequence[Any]) -> StoredMessage:
     return StoredMessage(
         outbox_id=row[0],
         region=row[1],

@@ -6,7 +6,7 @@ A publisher that the broker blocks must not keep acknowledgements from passing, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -105,9 +105,7 @@ class AmqpTransport:
         if not links:
             raise ValueError(f"queue {subscription.queue} is not declared")
         for connections in {id(self._links[link]): self._links[link] for link in links}.values():
-            consumer = QueueConsumer(
-                subscription, self._topology, connections.consuming, connections.publisher.send
-            )
+            consumer = QueueConsumer(subscription, self._topology, connections.consuming, connections.publisher.send)
             self._consumers.append(consumer)
             connections.consuming.add(consumer)
 
@@ -123,11 +121,11 @@ class AmqpTransport:
     def stop_consuming(self, timeout_s: float) -> bool:
         for consumer in self._consumers:
             consumer.stop()
-        return _until(timeout_s, (consumer.idle for consumer in self._consumers))
+        return _until(timeout_s, [consumer.idle for consumer in self._consumers])
 
     def close(self) -> None:
         """Wait shortly for confirms still under way, then close every connection."""
-        _until(_FLUSH_S_MAX, ((lambda p=one.publisher: p.quiet) for one in self._connections))
+        _until(_FLUSH_S_MAX, [one.publisher.is_quiet for one in self._connections])
         for consumer in self._consumers:
             consumer.close()
         for connections in self._connections:
@@ -135,7 +133,7 @@ class AmqpTransport:
             connections.publishing.close()
 
 
-def _until(timeout_s: float, conditions: Iterable[Callable[[], bool]]) -> bool:
+def _until(timeout_s: float, conditions: Sequence[Callable[[], bool]]) -> bool:
     until = time.monotonic() + timeout_s
     for holds in conditions:
         while not holds():

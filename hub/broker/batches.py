@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from hub.broker.transport import BatchHandler, Delivery, dead, retry
+from hub.broker.transport import BatchHandler, Delivery, Subscription, dead, retry
 from schemas.errors import HubError, Unavailable
+from store.database import database_is_away
 
 log = structlog.get_logger(__name__)
 
@@ -94,9 +95,7 @@ class BatchRunner:
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether something we need is away, so that the same work may succeed later."""
-    if isinstance(error, Unavailable | OperationalError | InterfaceError):
-        return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    return isinstance(error, Unavailable) or database_is_away(error)
 
 
 def cause_of(error: BaseException) -> str:
@@ -104,3 +103,61 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, HubError):
         return error.code
     return Unavailable.code if is_unavailable(error) else "hub.bug"
+
+
+class HandlerThreads(Generic[D]):
+    """The threads of one subscription: each takes what has arrived, never waiting for company, and handles it."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._batch_max = subscription.batch_max
+        self._waiting: deque[D] = deque()
+        self._news = threading.Condition()
+        self._idle = 0
+        self._closed = False
+        self._stopping = threading.Event()
+        runner = BatchRunner(subscription.handle, self._stopping)
+        for number in range(subscription.workers):
+            name = f"{subscription.queue}-{number}"
+            threading.Thread(target=self._work, args=(runner,), name=name, daemon=True).start()
+
+    def put(self, arrived: Sequence[D]) -> None:
+        with self._news:
+            self._waiting.extend(arrived)
+            if self._idle:
+                self._news.notify()
+
+    def take_back(self) -> list[D]:
+        """What no thread has begun to handle; it is handled no more."""
+        with self._news:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            return waiting
+
+    def stop(self) -> None:
+        """Hold nothing any longer for something that is away; deliveries are still handled."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Let the threads end when nothing is left."""
+        self._stopping.set()
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+    def _work(self, runner: BatchRunner) -> None:
+        while batch := self._next_batch():
+            runner.run(batch)
+
+    def _next_batch(self) -> list[D]:
+        with self._news:
+            while not self._waiting:
+                if self._closed:
+                    return []
+                self._idle += 1
+                self._news.wait()
+                self._idle -= 1
+            count = min(len(self._waiting), self._batch_max)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            if self._waiting and self._idle:
+                self._news.notify()
+            return batch

@@ -6,14 +6,13 @@ the broker delivers that message again.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
-from hub.broker.batches import BatchRunner
+from hub.broker.batches import HandlerThreads
 from hub.broker.io_thread import IoThread
 from hub.broker.returns import HEADER_PREFIX, dead_message, restored, retry_message
 from hub.broker.topology import BACK, Topology
@@ -235,19 +234,9 @@ class QueueConsumer:
         self._topology = topology
         self._send = send
         self._session: _Session | None = None
-        self._stopping = threading.Event()
+        self._stopping = False
         self._cancelled = False
-        self._closed = False
-        self._waiting: deque[AmqpDelivery] = deque()
-        self._news = threading.Condition()
-        self._busy = 0
-        runner = BatchRunner(subscription.handle, self._stopping)
-        self._threads = [
-            threading.Thread(target=self._work, args=(runner,), name=f"{subscription.queue}-{n}", daemon=True)
-            for n in range(subscription.workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._handlers: HandlerThreads[AmqpDelivery] = HandlerThreads(subscription)
 
     def resend(self, session: _Session, delivery: AmqpDelivery, verdict: Verdict) -> None:
         if verdict.kind is VerdictKind.RETRY:
@@ -259,7 +248,7 @@ class QueueConsumer:
     # The connection's thread.
 
     def opened(self, connection: FramedConnection) -> None:
-        if not self._stopping.is_set():
+        if not self._stopping:
             connection.channel(on_open_callback=lambda channel: self._consume(connection, channel))
 
     def _consume(self, connection: FramedConnection, channel: Any) -> None:
@@ -279,7 +268,7 @@ class QueueConsumer:
     def _channel_closed(self, connection: FramedConnection, session: _Session, reason: BaseException) -> None:
         connection.forget_channel(session.channel.channel_number)
         session.end()
-        if connection.is_open and not self._stopping.is_set():
+        if connection.is_open and not self._stopping:
             log.error(
                 "consumer_channel_closed",
                 queue=self.subscription.queue,
@@ -295,45 +284,21 @@ class QueueConsumer:
         if self._session is not None:
             self._session.end()
         self._session = None
-        self._cancelled = self._stopping.is_set()
-        with self._news:
-            self._waiting.clear()
+        self._cancelled = self._stopping
+        self._handlers.take_back()
 
     def blocked(self, is_blocked: bool) -> None:
         """Acknowledgements pass a blocked connection; nothing to do."""
 
     def arrived(self, deliveries: list[AmqpDelivery]) -> None:
-        with self._news:
-            self._waiting.extend(deliveries)
-            if self._busy < len(self._threads):
-                self._news.notify()
-
-    # Handler threads.
-
-    def _work(self, runner: BatchRunner) -> None:
-        while batch := self._next_batch():
-            runner.run(batch)
-            with self._news:
-                self._busy -= 1
-
-    def _next_batch(self) -> list[AmqpDelivery]:
-        with self._news:
-            while not self._waiting:
-                if self._closed:
-                    return []
-                self._news.wait()
-            self._busy += 1
-            count = min(len(self._waiting), self.subscription.batch_max)
-            batch = [self._waiting.popleft() for _ in range(count)]
-            if self._waiting and self._busy < len(self._threads):
-                self._news.notify()
-            return batch
+        self._handlers.put(deliveries)
 
     # Stopping, from any thread.
 
     def stop(self) -> None:
         """Cancel the consumer; what has been delivered is still handled."""
-        self._stopping.set()
+        self._stopping = True
+        self._handlers.stop()
         self.io.call(self._cancel)
 
     def _cancel(self) -> None:
@@ -353,9 +318,7 @@ class QueueConsumer:
 
     def close(self) -> None:
         """Let the handler threads end."""
-        with self._news:
-            self._closed = True
-            self._news.notify_all()
+        self._handlers.close()
 
 
 def _unused(*_: object) -> None:

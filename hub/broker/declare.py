@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pika
@@ -13,10 +14,11 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from hub.broker.io_thread import ConnectionSettings, split_urls
 from hub.broker.probe import probe
-from hub.broker.topology import Exchange, Link, Queue, Topology
+from hub.broker.topology import Binding, Exchange, Link, Queue, Topology
 from schemas.errors import Unavailable
 
 _NOT_FOUND, _PRECONDITION_FAILED = 404, 406
+Action = Callable[[BlockingChannel], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class ApplyReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Differences from the declared topology, and how the broker behaves; a broker's bindings cannot be read over AMQP."""
+    """Differences from the declared topology, and how the broker behaves. Bindings cannot be read over AMQP."""
 
     differences: tuple[str, ...]
     behaviour: Mapping[str, str]
@@ -53,9 +55,7 @@ def apply(topology: Topology, core_url: str, edge_url: str = "") -> ApplyReport:
         with _connected(url) as connection:
             for what, declare in _declarations(topology, links):
                 refused += _refusal(connection, what, declare)
-    return ApplyReport(
-        len(topology.exchanges), len(topology.queues), len(topology.bindings), tuple(refused)
-    )
+    return ApplyReport(len(topology.exchanges), len(topology.queues), len(topology.bindings), tuple(refused))
 
 
 def check(topology: Topology, core_url: str, edge_url: str = "") -> CheckReport:
@@ -104,23 +104,17 @@ def _connected(urls: str) -> Iterator[pika.BlockingConnection]:
     raise Unavailable("no broker answers", error=type(failure).__name__) from failure
 
 
-def _declarations(
-    topology: Topology, links: tuple[Link, ...]
-) -> Iterator[tuple[str, Callable[[BlockingChannel], object]]]:
+def _declarations(topology: Topology, links: tuple[Link, ...]) -> Iterator[tuple[str, Action]]:
     for exchange in _of_links(topology.exchanges, links):
-        yield f"exchange {exchange.name}", lambda channel, it=exchange: _declare_exchange(channel, it)
+        yield f"exchange {exchange.name}", partial(_declare_exchange, exchange)
     for queue in _of_links(topology.queues, links):
-        yield f"queue {queue.name}", lambda channel, it=queue: _declare_queue(channel, it)
-    for one in {(b.exchange, b.queue, b.routing_key): b for b in topology.bindings if b.link in links}.values():
-        yield (
-            f"binding {one.exchange} -> {one.queue}",
-            lambda channel, it=one: channel.queue_bind(
-                it.queue, it.exchange, it.routing_key, dict(it.arguments) or None
-            ),
-        )
+        yield f"queue {queue.name}", partial(_declare_queue, queue)
+    bindings = {(one.exchange, one.queue, one.routing_key): one for one in topology.bindings if one.link in links}
+    for binding in bindings.values():
+        yield f"binding {binding.exchange} -> {binding.queue}", partial(_bind, binding)
 
 
-def _declare_exchange(channel: BlockingChannel, exchange: Exchange) -> None:
+def _declare_exchange(exchange: Exchange, channel: BlockingChannel) -> None:
     channel.exchange_declare(
         exchange.name,
         exchange.type,
@@ -130,13 +124,15 @@ def _declare_exchange(channel: BlockingChannel, exchange: Exchange) -> None:
     )
 
 
-def _declare_queue(channel: BlockingChannel, queue: Queue) -> None:
+def _declare_queue(queue: Queue, channel: BlockingChannel) -> None:
     channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
 
 
-def _attempt(
-    connection: pika.BlockingConnection, action: Callable[[BlockingChannel], object]
-) -> ChannelClosedByBroker | None:
+def _bind(binding: Binding, channel: BlockingChannel) -> None:
+    channel.queue_bind(binding.queue, binding.exchange, binding.routing_key, dict(binding.arguments) or None)
+
+
+def _attempt(connection: pika.BlockingConnection, action: Action) -> ChannelClosedByBroker | None:
     """Do it on a channel of the connection; the broker's refusal closes the channel and is returned."""
     channel = connection.channel()
     try:
@@ -147,29 +143,28 @@ def _attempt(
     return None
 
 
-def _refusal(
-    connection: pika.BlockingConnection, what: str, action: Callable[[BlockingChannel], object]
-) -> list[str]:
+def _refusal(connection: pika.BlockingConnection, what: str, action: Action) -> list[str]:
     refusal = _attempt(connection, action)
     return [f"{what}: {refusal.reply_text}"] if refusal is not None else []
 
 
 def _exchange_difference(connection: pika.BlockingConnection, exchange: Exchange) -> list[str]:
-    what = f"exchange {exchange.name}"
-    missing = _attempt(connection, lambda channel: channel.exchange_declare(exchange.name, passive=True))
-    if missing is not None:
-        return [f"{what}: {_explain(missing)}"]
-    # A passive declare says only that it exists; the same declare again says whether it is the same.
-    other = _attempt(connection, lambda channel: _declare_exchange(channel, exchange))
-    return [f"{what}: {_explain(other)}"] if other is not None else []
+    there = _attempt(connection, lambda channel: channel.exchange_declare(exchange.name, passive=True))
+    return _difference(connection, f"exchange {exchange.name}", there, partial(_declare_exchange, exchange))
 
 
 def _queue_difference(connection: pika.BlockingConnection, queue: Queue) -> list[str]:
-    what = f"queue {queue.name}"
-    missing = _attempt(connection, lambda channel: channel.queue_declare(queue.name, passive=True))
+    there = _attempt(connection, lambda channel: channel.queue_declare(queue.name, passive=True))
+    return _difference(connection, f"queue {queue.name}", there, partial(_declare_queue, queue))
+
+
+def _difference(
+    connection: pika.BlockingConnection, what: str, missing: ChannelClosedByBroker | None, declare: Action
+) -> list[str]:
     if missing is not None:
         return [f"{what}: {_explain(missing)}"]
-    other = _attempt(connection, lambda channel: _declare_queue(channel, queue))
+    # A passive declare says only that it exists; the same declare again says whether it is the same.
+    other = _attempt(connection, declare)
     return [f"{what}: {_explain(other)}"] if other is not None else []
 
 

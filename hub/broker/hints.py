@@ -104,5 +104,5 @@ class HintReceiver:
             for listener in self._listeners.get(method.routing_key, ()):
                 try:
                     listener(payload)
-                except Exception:  # noqa: BLE001 - a hint may be lost, the connection may not
+                except Exception:
                     log.exception("hint_listener_failed", channel=method.routing_key)

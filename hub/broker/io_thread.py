@@ -139,7 +139,7 @@ class IoThread:
             try:
                 self._loop.start()
                 return
-            except Exception as error:  # noqa: BLE001 - a bug on this thread must not silence the process
+            except Exception as error:
                 log.exception("broker_io_failed", connection=self._settings.name, error=type(error).__name__)
                 self._lost(error)
 

@@ -1,4 +1,4 @@
-"""Trying the broker's behaviour that we rely on, on throw-away queues: some versions accept an argument and ignore it."""
+"""Trying the behaviour we rely on, on throw-away queues: some brokers accept an argument and ignore it."""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ class Publisher:
     def ready(self) -> bool:
         return self._ready.is_set() and not self._blocked
 
-    @property
-    def quiet(self) -> bool:
+    def is_quiet(self) -> bool:
         """Whether nothing waits for the broker's word."""
         return not self._waiting and not self._in_flight
 
@@ -183,7 +182,7 @@ class Publisher:
             frames = self._frames.encode(message, now_s)
         except ValueError:
             # It would be as wrong the next time: the row stays and people are told.
-            log.error("publish_impossible", message_id=message.message_id, exchange=message.exchange)
+            log.exception("publish_impossible", message_id=message.message_id, exchange=message.exchange)
             if done is not None:
                 done(False)
             return b""

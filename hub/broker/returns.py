@@ -44,7 +44,9 @@ def retry_message(topology: Topology, delivery: Delivery, verdict: Verdict) -> O
 
 def dead_message(delivery: Delivery, verdict: Verdict) -> OutboundMessage:
     """Goes to the queue of the dead with its cause."""
-    return _message(delivery, DEAD, _hub_headers(delivery, delivery.attempt, verdict))
+    headers = _hub_headers(delivery, delivery.attempt, verdict)
+    headers[HEADER_PREFIX + "verdict"] = verdict.kind.value
+    return _message(delivery, DEAD, headers)
 
 
 def _hub_headers(delivery: Delivery, attempt: int, verdict: Verdict) -> dict[str, str]:

@@ -104,9 +104,7 @@ class Topology:
     def tier_for(self, delay_s: float) -> RetryTier:
         """The tier nearest to the wanted delay, by ratio."""
         wanted_ms = max(delay_s * 1000, 1.0)
-        return min(
-            self.tiers, key=lambda tier: max(tier.delay_ms / wanted_ms, wanted_ms / tier.delay_ms)
-        )
+        return min(self.tiers, key=lambda tier: max(tier.delay_ms / wanted_ms, wanted_ms / tier.delay_ms))
 
     @cached_property
     def _routes(self) -> dict[tuple[str, str], str]:
@@ -167,9 +165,7 @@ def _common(link: Link, tiers: tuple[RetryTier, ...]) -> Topology:
     for tier in tiers:
         for lane, delay_ms in zip(tier.lanes, tier.lane_delays_ms, strict=True):
             queues.append(Queue(f"{RETRY}.{lane}", link, _lane_arguments(delay_ms)))
-            bindings.append(
-                Binding(RETRY, f"{RETRY}.{lane}", "", link, {"x-match": "all", RETRY_HEADER: lane})
-            )
+            bindings.append(Binding(RETRY, f"{RETRY}.{lane}", "", link, {"x-match": "all", RETRY_HEADER: lane}))
     return Topology(exchanges, tuple(queues), tuple(bindings), tiers)
 
 

@@ -89,7 +89,7 @@ class PublishFrames:
         return framed
 
     def _pieces(self, body: bytes) -> list[bytes]:
-        pieces = []
+        pieces: list[bytes] = []
         for start in range(0, len(body), self._piece):
             piece = body[start : start + self._piece]
             pieces += (_frame_head.pack(_BODY, self._channel, len(piece)), piece, _END)
@@ -122,7 +122,7 @@ def encode_properties(message: OutboundMessage, now_s: int) -> bytes:
 
 
 def _encode_table(headers: Mapping[str, str]) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     for key, value in headers.items():
         raw = value.encode()
         parts += (_short_string(key), b"S", _long.pack(len(raw)), raw)
@@ -191,7 +191,7 @@ class _Assembly:
         self.pieces: list[bytes] = []
 
 
-class FramedConnection(pika.SelectConnection):
+class FramedConnection(pika.SelectConnection):  # type: ignore[misc]  # pika 1.4 tells no types
     """A SelectConnection that hands confirms and deliveries straight to sinks and sends prepared frames."""
 
     def __init__(self, parameters: pika.connection.Parameters, **callbacks: Any) -> None:
