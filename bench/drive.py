@@ -44,9 +44,7 @@ def drive(series: Series, servers: Servers, numbers: Numbers, flows: int, rate_s
     """Publish `flows` requests (at `rate_s` per second, else as fast as it takes them) and report on them."""
     first = numbers.take(flows)
     settled_before = series.settled()
-    driver = Driver(
-        servers.broker_url, series.conversation, first=first, count=flows, rate_s=rate_s, alive=series.alive
-    )
+    driver = Driver(series.broker_url, series.conversation, first=first, count=flows, rate_s=rate_s, alive=series.alive)
     groups = groups_of(series, servers)
     before = snapshot(groups)
     tally = driver.run()
@@ -58,7 +56,7 @@ def drive(series: Series, servers: Servers, numbers: Numbers, flows: int, rate_s
         "flows": flows,
         "rate_s": rate_s,
         **tally.summary(),
-        **own_times(series, first, flows),
+        **own_times(tally.latencies_ms, series.parties_ms(first, flows)),
         **costs(used.cpu_ms_each(flows)),
         "other_cores": round(used.cores(OTHER), 3),
         "quiet": used.quiet,
@@ -70,8 +68,8 @@ def groups_of(series: Series, servers: Servers) -> dict[str, Sequence[int]]:
     """Root processes by group: each role of the series, the servers, the parties."""
     return {
         **{f"{HUB}/{role}": pids for role, pids in series.roles().items()},
-        BROKER: [servers.broker_pid],
-        DATABASE: [servers.database_pid],
+        BROKER: [servers.broker.pid],
+        DATABASE: [servers.database.pid],
         PARTIES: series.parties(),
     }
 
@@ -87,9 +85,9 @@ def costs(each: Mapping[str, float]) -> Row:
     }
 
 
-def own_times(series: Series, first: int, flows: int) -> Row:
-    """Percentiles of the system's own time per flow, where the series knows it."""
-    times_ms = series.own_times_ms(first, flows)
-    if not times_ms:
+def own_times(latencies_ms: Mapping[str, float], parties_ms: Mapping[str, float]) -> Row:
+    """Percentiles of what is left of each latency when the parties' time is taken off, where the series knows that."""
+    own_ms = [latency - parties_ms[key] for key, latency in latencies_ms.items() if key in parties_ms]
+    if not own_ms:
         return {}
-    return {f"own_p{share}_ms": round(percentile(times_ms, share / 100), 2) for share in (50, 95, 99)}
+    return {f"own_p{share}_ms": round(percentile(own_ms, share / 100), 2) for share in (50, 95, 99)}

@@ -56,13 +56,13 @@ class Conversation(Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """What a drive saw; latencies in milliseconds, in the order of arrival."""
+    """What a drive saw; latencies in milliseconds by request key, in the order of arrival."""
 
     expected: int
     published: int = 0
     confirmed: int = 0
     seconds: float = 0.0
-    latencies_ms: list[float] = field(default_factory=list)
+    latencies_ms: dict[str, float] = field(default_factory=dict)
     duplicates: int = 0
     strays: int = 0
     refused: int = 0
@@ -81,12 +81,13 @@ class Tally:
 
     def summary(self) -> dict[str, float]:
         """Flows per second and latency percentiles."""
+        latencies = list(self.latencies_ms.values())
         return {
-            "flows_s": round(len(self.latencies_ms) / self.seconds, 1),
-            "p50_ms": round(percentile(self.latencies_ms, 0.50), 2),
-            "p95_ms": round(percentile(self.latencies_ms, 0.95), 2),
-            "p99_ms": round(percentile(self.latencies_ms, 0.99), 2),
-            "max_ms": round(max(self.latencies_ms), 2),
+            "flows_s": round(len(latencies) / self.seconds, 1),
+            "p50_ms": round(percentile(latencies, 0.50), 2),
+            "p95_ms": round(percentile(latencies, 0.95), 2),
+            "p99_ms": round(percentile(latencies, 0.99), 2),
+            "max_ms": round(max(latencies), 2),
         }
 
 
@@ -110,10 +111,10 @@ class Driver:
         self._requests = [conversation.request(number) for number in range(first, first + count)]
         self._tally = Tally(expected=count)
         self._open: dict[str, float] = {}
-        self._done: set[str] = set()
         self._began = self._last_reply = self._last_progress = 0.0
         self._tag_seen = self._tag_acked = 0
         self._failure: Exception | None = None
+        self._refusal = ""
         self._connection = pika.SelectConnection(
             pika.URLParameters(broker_url),
             on_open_callback=self._opened,
@@ -139,7 +140,7 @@ class Driver:
         self._connection.ioloop.stop()
 
     def _closed(self, _connection: Any, reason: Exception) -> None:
-        if self._done_count < self._tally.expected and not self._failure:
+        if self._tally.missing and not self._failure:
             self._failure = reason
         self._connection.ioloop.stop()
 
@@ -171,7 +172,7 @@ class Driver:
         if not self._alive():
             self._give_up("a process of the series ended")
         elif time.monotonic() - self._last_progress > STALLED_S:
-            self._give_up(f"of {self._tally.expected} requests: {self._tally.faults}")
+            self._give_up(f"of {self._tally.expected} requests: {self._tally.faults} {self._refusal}")
         else:
             self._connection.ioloop.call_later(0.5, self._watch)
 
@@ -219,21 +220,22 @@ class Driver:
         self._acknowledge_soon(method.delivery_tag)
         try:
             key = self._conversation.reply_key(properties, body)
-        except ValueError:
+        except ValueError as refusal:
             self._tally.refused += 1
+            self._refusal = self._refusal or str(refusal)[:500]
             return
         self._count(key, now)
 
     def _count(self, key: str, now: float) -> None:
         published = self._open.pop(key, None)
         if published is None:
-            self._tally.duplicates += key in self._done
-            self._tally.strays += key not in self._done
+            answered = key in self._tally.latencies_ms
+            self._tally.duplicates += answered
+            self._tally.strays += not answered
             return
-        self._done.add(key)
-        self._tally.latencies_ms.append((now - published) * 1000)
+        self._tally.latencies_ms[key] = (now - published) * 1000
         self._last_reply = self._last_progress = now
-        if self._done_count == self._tally.expected:
+        if not self._tally.missing:
             # A second reply to the last requests would be counted here.
             self._connection.ioloop.call_later(LINGER_S, self._finish)
 
@@ -250,10 +252,6 @@ class Driver:
     def _finish(self) -> None:
         self._acknowledge()
         self._connection.close()
-
-    @property
-    def _done_count(self) -> int:
-        return len(self._done)
 
     @property
     def _unpublished(self) -> int:

@@ -13,7 +13,7 @@ import pika
 from bench import flow, payload
 from bench.driver import Conversation, Request
 from bench.series import Processes, Series
-from bench.servers import Servers
+from bench.servers import Servers, declare_queues
 
 CELERY_PROCESSES = 4
 FASTSTREAM_PROCESSES = 2
@@ -55,12 +55,17 @@ class Peer(Series):
 
     _conversation: ClassVar[Conversation] = PlainConversation()
     _servers: Servers
+    _broker_url: str
     _database_url: str
     _processes: Processes
 
     @property
     def conversation(self) -> Conversation:
         return self._conversation
+
+    @property
+    def broker_url(self) -> str:
+        return self._broker_url
 
     @property
     def database_url(self) -> str:
@@ -74,15 +79,15 @@ class Peer(Series):
         self._servers = servers
         self._processes = Processes.logging_to(scratch / f"{self.name}.log")
         self._database_url = servers.fresh_database(f"bench_{self.name}")
+        self._broker_url = servers.fresh_vhost(f"bench_{self.name}")
         servers.execute(self._database_url, flow.SCHEMA)
-        servers.declare_queues([*flow.HOPS, flow.REPLIES], flow.QUORUM)
-        environment = {flow.BROKER_URL: servers.broker_url, flow.DATABASE_URL: self._database_url}
+        declare_queues(self._broker_url, [*flow.HOPS, flow.REPLIES], flow.QUORUM)
+        environment = {flow.BROKER_URL: self._broker_url, flow.DATABASE_URL: self._database_url}
         for role, command in self.commands().items():
             self._processes.spawn(role, command, environment)
 
     def stop(self) -> None:
         self._processes.stop()
-        self._servers.delete_queues([*flow.HOPS, flow.REPLIES])
 
     def alive(self) -> bool:
         return self._processes.alive

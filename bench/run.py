@@ -142,7 +142,7 @@ def measure(names: list[str], parts: list[str], scale: Scale, out: Path, command
             "command": command,
             "rounds": scale.rounds,
             "paced_rate_s": PACED_RATE_S,
-            "machine": describe(servers.database_url, servers.broker_url, scratch),
+            "machine": describe(servers.database_url, servers.broker.url, scratch),
         }
         run = Run(servers, scratch, scale, out, results)
         run.rounds(all_series)

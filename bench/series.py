@@ -40,7 +40,7 @@ class Series(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """End the processes and remove the queues."""
+        """End the processes."""
 
     @abstractmethod
     def alive(self) -> bool:
@@ -56,6 +56,11 @@ class Series(ABC):
 
     @property
     @abstractmethod
+    def broker_url(self) -> str:
+        """Its own vhost."""
+
+    @property
+    @abstractmethod
     def database_url(self) -> str:
         """Its own database, as libpq wants it."""
 
@@ -63,9 +68,10 @@ class Series(ABC):
     def settled(self) -> int:
         """How many flows its own database calls finished: the witness that replies were not merely sent."""
 
-    def own_times_ms(self, first: int, count: int) -> list[float] | None:
-        """The system's own time for each of these requests, parties' time taken off; None when it does not know."""
-        return None
+    def parties_ms(self, first: int, count: int) -> Mapping[str, float]:
+        """How long the system waited for parties, by request key, for these requests; empty where there are none."""
+        del first, count
+        return {}
 
 
 class StoresCases(ABC):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pika
 import psycopg2
 
 from tests.support.postgres_server import DRIVER, LocalPostgres, find_binaries, libpq_url, maintenance, with_database
-from tests.support.rabbitmq_server import LocalRabbit
+from tests.support.rabbitmq_server import LocalRabbit, with_vhost
 
 STATISTICS = "pg_stat_statements"
 DATABASE_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "log_min_messages": "error"}
@@ -26,10 +26,14 @@ WHERE datname = current_database() ORDER BY total_exec_time DESC LIMIT 12"""
 class Servers:
     """The running servers. Addresses of databases are as libpq wants them."""
 
-    database_url: str
-    database_pid: int
-    broker_url: str
-    broker_pid: int
+    database: LocalPostgres
+    broker: LocalRabbit
+    _vhosts: set[str] = field(default_factory=set)
+
+    @property
+    def database_url(self) -> str:
+        """The maintenance database."""
+        return libpq_url(self.database.url)
 
     def fresh_database(self, name: str) -> str:
         """An empty database of this name, an older one dropped, and its address."""
@@ -76,26 +80,24 @@ class Servers:
         names = ("statement", "calls", "rows", "total_ms", "share")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def declare_queues(self, names: Sequence[str], arguments: Mapping[str, str]) -> None:
-        """Empty durable queues of these names."""
-        with self._channel() as channel:
-            for name in names:
-                channel.queue_delete(name)
-                channel.queue_declare(name, durable=True, arguments=dict(arguments))
+    def fresh_vhost(self, name: str) -> str:
+        """An empty vhost of this name, an older one deleted, and its address."""
+        if name in self._vhosts:
+            self.broker.delete_vhost(name)
+        self._vhosts.add(name)
+        self.broker.add_vhost(name)
+        return with_vhost(self.broker.url, name)
 
-    def delete_queues(self, names: Sequence[str]) -> None:
-        """Remove queues; those that are not there do not matter."""
-        with self._channel() as channel:
-            for name in names:
-                channel.queue_delete(name)
 
-    @contextmanager
-    def _channel(self) -> Iterator[Any]:
-        connection = pika.BlockingConnection(pika.URLParameters(self.broker_url))
-        try:
-            yield connection.channel()
-        finally:
-            connection.close()
+def declare_queues(url: str, names: Sequence[str], arguments: Mapping[str, str]) -> None:
+    """Durable queues of these names."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        channel = connection.channel()
+        for name in names:
+            channel.queue_declare(name, durable=True, arguments=dict(arguments))
+    finally:
+        connection.close()
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def private_servers() -> Iterator[Servers]:
     try:
         broker = LocalRabbit()
         try:
-            yield Servers(libpq_url(database.url), database.pid, broker.url, broker.pid)
+            yield Servers(database, broker)
         finally:
             broker.close()
     finally:
