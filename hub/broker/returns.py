@@ -30,7 +30,7 @@ def restored(headers: Mapping[str, Any]) -> dict[str, str]:
     return {
         key: value
         for key, value in headers.items()
-        if isinstance(value, str) and not key.startswith((HEADER_PREFIX, *_BROKER_PREFIXES))
+        if isinstance(value, str) and key != RETRY_HEADER and not key.startswith((HEADER_PREFIX, *_BROKER_PREFIXES))
     }
 
 

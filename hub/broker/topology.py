@@ -17,7 +17,8 @@ PartyKind = Literal["hospital", "queue_insurer", "payer"]
 INTAKE, ANSWERS = "intake", "claim.answers"
 OUT, COMMANDS, EVENTS = "out", "cmd", "evt"
 RETRY, BACK, DEAD, UNROUTED = "retry", "back", "dead", "unrouted"
-RETRY_HEADER = "x-hub-tier"
+RETRY_HEADER = "hub-retry-lane"
+"""Chooses the lane; not `x-...`, since a headers exchange leaves such headers out of the match."""
 
 HOSPITAL_TRANSACTIONS = ("settlement.settle", "settlement.trial", "settlement.cancel", "case.query")
 INSURER_TRANSACTIONS = ("claim.answer",)
