@@ -1,0 +1,34 @@
+"""The thin client of a basic system: one POST per call."""
+
+from __future__ import annotations
+
+from adapters.basic.soap.codec import Codec
+from adapters.basic.soap.contract import Version
+from adapters.http_pool import HttpPool
+from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
+
+
+class BasicSoap:
+    """A basic medical-insurance system over SOAP. Safe to share between threads."""
+
+    capabilities = Capabilities(idempotent_submit=True)
+
+    def __init__(self, settings: PartySettings, version: Version = "1.1") -> None:
+        self._codec = Codec(settings.code, version)
+        self._http = HttpPool(settings)
+
+    def prepare(self, task: PayerTask) -> PreparedCall:
+        """The SOAP message; InvalidMessage for what the basic system's schema cannot carry."""
+        return self._codec.encode(task)
+
+    def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
+        """Unavailable when nothing was sent, OutcomeUnknown when no whole answer came back."""
+        headers = {"Content-Type": call.content_type} | self._codec.headers(call)
+        return self._http.post(call.path, call.body, headers, timeout_s)
+
+    def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
+        """See `Codec.decode`."""
+        return self._codec.decode(task, answer)
+
+    def close(self) -> None:
+        self._http.close()

@@ -1,0 +1,1 @@
+"""Insurers that speak the hub's own messages, by REST or through their queue."""

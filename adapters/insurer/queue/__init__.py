@@ -1,0 +1,1 @@
+"""Insurers that consume their own queue."""

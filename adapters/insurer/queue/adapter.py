@@ -1,0 +1,32 @@
+"""An insurer that consumes its own queue: a task goes out as a message, the answer comes back as one."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from adapters.insurer.canonical_codec import CONTENT_TYPE, decode_decision, encode_task
+from schemas.errors import IllegalTransition
+from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
+
+
+class InsurerQueue:
+    """A queue insurer; it holds no connection: the outbox carries what `prepare` makes."""
+
+    capabilities = Capabilities(idempotent_submit=True, by_queue=True)
+
+    def __init__(self, settings: PartySettings) -> None:
+        self._party = settings.code
+
+    def prepare(self, task: PayerTask) -> PreparedCall:
+        """The message's body; `path` is its type: claim.settle, claim.trial or claim.cancel."""
+        return PreparedCall(encode_task(task), CONTENT_TYPE, f"claim.{task.operation}")
+
+    def send(self, call: PreparedCall, timeout_s: float) -> NoReturn:
+        """Nobody calls a party that consumes: who does has not asked `capabilities.by_queue`."""
+        raise IllegalTransition("a queue insurer is not called", party=self._party)
+
+    def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
+        return decode_decision(task, answer.body)
+
+    def close(self) -> None:
+        """Nothing is open."""
