@@ -35,6 +35,7 @@ NOT_MEASURED = "not measured in this run"
 def findings(results: Results) -> list[Finding]:
     """Every aim in a fixed order."""
     return [
+        _aim("every request gets exactly one reply and is settled", _no_faults, results),
         _aim(f"hub_stub at least {FLOOR_SHARE_MIN} × floor, saturated", _floor_share, results),
         _aim(f"hub_stub at least {BEST_PEER_MULTIPLE_MIN} × the best peer, saturated", _peer_multiple, results),
         _aim("hub_stub p99 paced no slower than any peer", _paced_p99, results),
@@ -52,8 +53,14 @@ def _aim(text: str, judge: Callable[[Results], tuple[str, bool] | None], results
 
 def rows_of(results: Results, name: str, mode: str) -> Rows:
     """The drives of a series that count: those of a quiet machine, or all of them where none was quiet."""
-    rows: Rows = results.get("series", {}).get(name, {}).get(mode, [])
+    rows = all_rows_of(results, name, mode)
     return [row for row in rows if row["quiet"]] or rows
+
+
+def all_rows_of(results: Results, name: str, mode: str) -> Rows:
+    """All drives of a series, disturbed ones too."""
+    rows: Rows = results.get("series", {}).get(name, {}).get(mode, [])
+    return rows
 
 
 def median_of(rows: Rows, key: str) -> float | None:
@@ -63,10 +70,21 @@ def median_of(rows: Rows, key: str) -> float | None:
 
 
 def ratios(results: Results, above: str, below: str) -> list[float]:
-    """Saturated speed of one series over another's, round by round."""
-    speeds = {row["round"]: row["flows_s"] for row in rows_of(results, below, "saturated")}
-    rows = rows_of(results, above, "saturated")
-    return [row["flows_s"] / speeds[row["round"]] for row in rows if row["round"] in speeds]
+    """Saturated speed of one series over another's in each round, undisturbed rounds only where there are any."""
+    pairs = [
+        (one, other)
+        for one in all_rows_of(results, above, "saturated")
+        for other in all_rows_of(results, below, "saturated")
+        if one["round"] == other["round"]
+    ]
+    quiet = [(one, other) for one, other in pairs if one["quiet"] and other["quiet"]]
+    return [one["flows_s"] / other["flows_s"] for one, other in quiet or pairs]
+
+
+def _no_faults(results: Results) -> tuple[str, bool]:
+    rows = [row for series in results["series"].values() for mode in ("saturated", "paced") for row in series[mode]]
+    faulty = sum(1 for row in rows if row["faults"])
+    return f"{sum(row['flows'] for row in rows):,} requests, {faulty} drive(s) with faults", not faulty
 
 
 def _floor_share(results: Results) -> tuple[str, bool] | None:
@@ -78,7 +96,7 @@ def _peer_multiple(results: Results) -> tuple[str, bool] | None:
     speeds = {name: median_of(rows_of(results, name, "saturated"), "flows_s") or 0.0 for name in PEERS}
     best = max(speeds, key=lambda name: speeds[name])
     found = ratios(results, "hub_stub", best)
-    if not found:
+    if not found or not all(speeds.values()):
         return None
     text, met = _ratio_verdict(found, BEST_PEER_MULTIPLE_MIN)
     return f"{text} (best: {best})", met
@@ -92,7 +110,7 @@ def _ratio_verdict(found: Sequence[float], at_least: float) -> tuple[str, bool]:
 def _paced_p99(results: Results) -> tuple[str, bool] | None:
     hub = median_of(rows_of(results, "hub_stub", "paced"), "p99_ms")
     peers = [p99 for name in PEERS if (p99 := median_of(rows_of(results, name, "paced"), "p99_ms")) is not None]
-    if hub is None or not peers:
+    if hub is None or len(peers) < len(PEERS):
         return None
     return f"{hub:.1f} ms, best peer {min(peers):.1f} ms", hub <= min(peers)
 
@@ -114,7 +132,7 @@ def _growth(results: Results) -> tuple[str, bool] | None:
     first, *later = [median_of(point["rows"], "system_cpu_ms") or 0.0 for point in points]
     shares = [cost / first - 1 for cost in later]
     text = ", ".join(f"{share:+.1%} at {point['stored']:,}" for share, point in zip(shares, points[1:], strict=True))
-    return text, max(shares) <= GROWTH_SHARE_MAX
+    return text, max(abs(share) for share in shares) <= GROWTH_SHARE_MAX
 
 
 def _memory(results: Results) -> tuple[str, bool] | None:

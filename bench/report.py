@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.aims import Results, findings, median_of, ratios, rows_of
+from bench.aims import Results, all_rows_of, findings, median_of, ratios, rows_of
 from bench.measure import spread
 
 NOTES = Path(__file__).with_name("NOTES.md")
@@ -76,6 +76,7 @@ def figures_table(results: Results) -> str:
         "p99",
         "own p99",
         "CPU ms paced",
+        "counted",
     )
     return table(head, (_figures(results, name) for name in results["series"]))
 
@@ -92,7 +93,12 @@ def _figures(results: Results, name: str) -> list[str]:
         _spread(paced, "p99_ms", ".1f"),
         _spread(paced, "own_p99_ms", ".1f"),
         _spread(paced, "system_cpu_ms", ".2f"),
+        ", ".join(_counted(results, name, mode) for mode in ("saturated", "paced")),
     ]
+
+
+def _counted(results: Results, name: str, mode: str) -> str:
+    return f"{len(rows_of(results, name, mode))} of {len(all_rows_of(results, name, mode))}"
 
 
 def _spread(rows: Sequence[dict[str, Any]], key: str, form: str) -> str:
