@@ -6,11 +6,12 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import structlog
 
+from hub.broker.errors import described
 from hub.broker.transport import BatchHandler, Delivery, Subscription, dead, retry
 from schemas.errors import HubError, Unavailable
 from store.database import database_is_away
@@ -49,7 +50,7 @@ class BatchRunner:
 
     def _after_error(self, left: list[D], error: Exception) -> None:
         if not left:
-            log.exception("handler_failed_after_settling", error=type(error).__name__)
+            log.error("handler_failed_after_settling", **described(error))
         elif is_unavailable(error):
             self._hold(left, error)
         elif len(left) == 1:
@@ -87,8 +88,7 @@ class BatchRunner:
             queue=delivery.queue,
             message_id=delivery.message_id,
             cause=cause_of(error),
-            error=type(error).__name__,
-            exc_info=not isinstance(error, HubError),
+            **described(error),
         )
         delivery.settle(dead(cause_of(error), detail))
 
@@ -108,7 +108,9 @@ def cause_of(error: BaseException) -> str:
 class HandlerThreads(Generic[D]):
     """The threads of one subscription: each takes what has arrived, never waiting for company, and handles it."""
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, on_idle: Callable[[], None] = lambda: None) -> None:
+        """`on_idle` is called by a thread that has nothing more to do."""
+        self._on_idle = on_idle
         self._batch_max = subscription.batch_max
         self._waiting: deque[D] = deque()
         self._news = threading.Condition()
@@ -148,12 +150,18 @@ class HandlerThreads(Generic[D]):
         while batch := self._next_batch():
             runner.run(batch)
 
+    @property
+    def hungry(self) -> bool:
+        """Whether a thread waits for work."""
+        return self._idle > 0 and not self._waiting
+
     def _next_batch(self) -> list[D]:
         with self._news:
             while not self._waiting:
                 if self._closed:
                     return []
                 self._idle += 1
+                self._on_idle()
                 self._news.wait()
                 self._idle -= 1
             count = min(len(self._waiting), self._batch_max)

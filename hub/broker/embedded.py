@@ -36,8 +36,8 @@ _RESOLVE_EVERY_S = 5.0
 _LAPSES_MAX = 5
 _LEASE_COUNT_MAX = 500
 
-# A lease or an acknowledgement lost in a crash costs one more delivery, which is allowed, so nobody waits for the disk.
-_NO_FSYNC = text("SET LOCAL synchronous_commit = off")
+_VERDICTS_MAX = 256
+_NO_FSYNC = text("SET synchronous_commit = off")
 
 
 class EmbeddedDelivery:
@@ -112,9 +112,14 @@ class _EmbeddedQueue:
     def __init__(self, subscription: Subscription, verdicts: _Verdicts, wake: Callable[[], None]) -> None:
         self.subscription = subscription
         self.in_hand: dict[int, EmbeddedDelivery] = {}
-        self.handlers: HandlerThreads[EmbeddedDelivery] = HandlerThreads(subscription)
+        self.handlers: HandlerThreads[EmbeddedDelivery] = HandlerThreads(subscription, on_idle=wake)
         self._verdicts = verdicts
         self._wake = wake
+
+    @property
+    def hungry(self) -> bool:
+        """Whether a handler thread waits for work: what nobody would begin is better left to other processes."""
+        return self.room > 0 and self.handlers.hungry
 
     @property
     def room(self) -> int:
@@ -172,7 +177,8 @@ class EmbeddedTransport:
         self._closing = False
         self._stopping = False
         self._failing = False
-        self._extended_at = self._resolved_at = 0.0
+        self._extended_at = self._resolved_at = self._carried_at = 0.0
+        self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name="outbox-dispatcher", daemon=True)
 
     def start(self, timeout_s: float = 10.0) -> bool:
@@ -246,6 +252,7 @@ class EmbeddedTransport:
             self._wake.clear()
             self._turn_safely()
         self._turn_safely()
+        self._disconnect()
 
     def _turn_safely(self) -> None:
         try:
@@ -255,27 +262,54 @@ class EmbeddedTransport:
         except SQLAlchemyError as error:
             log.warning("outbox_dispatch_failed", error=type(error).__name__)
             self._failing = True
+            self._disconnect()
             if not self._closing:
                 time.sleep(_PAUSE_AFTER_FAILURE_S)
 
     def _turn(self) -> bool:
         """One transaction: verdicts in, due rows out. True when more may be waiting."""
-        wanted = {} if self._stopping else {name: one.room for name, one in self._queues.items() if one.room > 0}
-        taken = self._verdicts.take()
+        wanted = {} if self._stopping else {name: one.room for name, one in self._queues.items() if one.hungry}
+        taken = self._verdicts.take() if wanted or self._verdicts_are_due() else []
         if not wanted and not taken:
             return False
         try:
-            with self._engine.begin() as connection:
-                connection.execute(_NO_FSYNC)
-                _carry(connection, taken)
-                self._keep_leases(connection)
-                self._resolve(connection)
-                rows = outbox.lease_queues(connection, wanted, self._lease_s)
+            with self._connected().begin():
+                rows = self._exchange(self._connected(), taken, wanted)
         except SQLAlchemyError:
             self._verdicts.put_back(taken)
             raise
+        self._carried_at = time.monotonic()
         self._distribute(rows)
         return len(rows) > 0 and not self._stopping
+
+    def _verdicts_are_due(self) -> bool:
+        """Acknowledgements may wait a moment for company, so that a busy process does not commit them one by one."""
+        waited_s = time.monotonic() - self._carried_at
+        return self._stopping or waited_s >= self._poll_s or len(self._verdicts.given) >= _VERDICTS_MAX
+
+    def _exchange(
+        self, connection: Connection, taken: Sequence[tuple[StoredMessage, Verdict]], wanted: Mapping[str, int]
+    ) -> list[StoredMessage]:
+        _carry(connection, taken)
+        self._keep_leases(connection)
+        self._resolve(connection)
+        return outbox.lease_queues(connection, wanted, self._lease_s)
+
+    def _connected(self) -> Connection:
+        """A connection of the dispatcher's own. A lease or an acknowledgement that a crash undoes costs one more
+        delivery, which is allowed, so nobody waits for the disk here."""
+        if self._connection is None:
+            connection = self._engine.connect()
+            connection.detach()
+            connection.execute(_NO_FSYNC)
+            connection.commit()
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _distribute(self, rows: Iterable[StoredMessage]) -> None:
         by_queue: dict[str, list[StoredMessage]] = defaultdict(list)

@@ -9,6 +9,7 @@ from typing import Any
 import pika
 import structlog
 
+from hub.broker.errors import described
 from hub.broker.io_thread import IoThread
 from hub.broker.topology import EVENTS
 from hub.broker.wire import FramedConnection
@@ -104,5 +105,5 @@ class HintReceiver:
             for listener in self._listeners.get(method.routing_key, ()):
                 try:
                     listener(payload)
-                except Exception:
-                    log.exception("hint_listener_failed", channel=method.routing_key)
+                except Exception as error:  # noqa: BLE001 - a hint may be lost, the connection may not
+                    log.error("hint_listener_failed", channel=method.routing_key, **described(error))  # noqa: TRY400

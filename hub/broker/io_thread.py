@@ -17,6 +17,7 @@ import pika
 import structlog
 from pika.adapters.select_connection import IOLoop
 
+from hub.broker.errors import described
 from hub.broker.wire import FramedConnection
 
 log = structlog.get_logger(__name__)
@@ -123,8 +124,9 @@ class IoThread:
     def close(self, timeout_s: float = 5.0) -> None:
         """Close the connection in order and end the thread."""
         self._closing = True
-        self.call(self._close)
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self.call(self._close)
+            self._thread.join(timeout_s)
 
     def _close(self) -> None:
         connection = self._connection
@@ -139,8 +141,8 @@ class IoThread:
             try:
                 self._loop.start()
                 return
-            except Exception as error:
-                log.exception("broker_io_failed", connection=self._settings.name, error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - the process would go on without its broker
+                log.error("broker_io_failed", connection=self._settings.name, **described(error))  # noqa: TRY400
                 self._lost(error)
 
     def _connect(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from hub.broker.errors import described
 from hub.broker.io_thread import IoThread
 from hub.broker.transport import OutboundMessage
 from hub.broker.wire import FramedConnection, PublishFrames
@@ -180,9 +181,9 @@ class Publisher:
         assert self._frames is not None
         try:
             frames = self._frames.encode(message, now_s)
-        except ValueError:
+        except ValueError as error:
             # It would be as wrong the next time: the row stays and people are told.
-            log.exception("publish_impossible", message_id=message.message_id, exchange=message.exchange)
+            log.error("publish_impossible", message_id=message.message_id, **described(error))  # noqa: TRY400
             if done is not None:
                 done(False)
             return b""
