@@ -77,14 +77,20 @@ class Envelope:
         if payload.tag != self._name("Fault"):
             return None
         if self._version == "1.1":
-            code, detail = payload.findtext("faultcode"), payload.find("detail")
+            code, detail = payload.find("faultcode"), payload.find("detail")
         else:
-            code = payload.findtext(f"{self._name('Code')}/{self._name('Value')}")
+            code = payload.find(f"{self._name('Code')}/{self._name('Value')}")
             detail = payload.find(self._name("Detail"))
-        prefix, _, local = (code or "").strip().rpartition(":")
-        ours = payload.nsmap.get(prefix or None) == self._namespace
+        local, ours = self._code_of(code)
         typed = detail[0] if detail is not None and len(detail) == 1 else None
         return Fault(local[:50], ours and local == self._sender, typed)
+
+    def _code_of(self, code: etree._Element | None) -> tuple[str, bool]:
+        """Local name of a fault code, and whether its prefix means our SOAP namespace where it stands."""
+        if code is None:
+            return "", False
+        prefix, _, local = (code.text or "").strip().rpartition(":")
+        return local, code.nsmap.get(prefix or None) == self._namespace
 
     def _check_header(self, header: etree._Element, party: str) -> None:
         name = self._name("mustUnderstand")
