@@ -1,0 +1,104 @@
+"""An insurer with the canonical REST interface: POST /claims, POST /claims/cancel, GET /claims/{request_id}."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import BaseModel, ValidationError
+
+from sandbox import entries
+from sandbox.book import Book
+from sandbox.claims_desk import Desk, decision_json
+from sandbox.entries import Entry
+from sandbox.faults import Fault, Faults
+from sandbox.web import Answer, Call, PartyApp, Reply, as_json
+from schemas.money import fen_of
+from schemas.payer import ClaimCancel, ClaimTask, Operation
+
+PATH = "/claims"
+
+
+class InsurerApp(PartyApp):
+    """What every insurer offers over HTTP beside its claims: POST /sandbox/review decides a deferral by hand.
+
+    Body: {"request_id": ..., "amount": "12.00"}; "0.00" declines. Answers the decision, 409 when nothing is open.
+    """
+
+    def __init__(self, code: str, book: Book, desk: Desk, faults: Faults | None = None) -> None:
+        super().__init__(code, book, faults)
+        self.desk = desk
+        self.routes[("POST", "/sandbox/review")] = self._review
+
+    def review(self, request_id: str, amount_fen: int) -> Entry | None:
+        """Decide a deferral; None when there is none open under this id."""
+        return self.book.review(self.desk.reviewed(request_id, amount_fen))
+
+    async def _review(self, call: Call) -> Answer:
+        try:
+            asked = _Review.model_validate_json(call.body)
+            amount_fen = fen_of(asked.amount)
+        except (ValidationError, ValueError):
+            return as_json({"error": "send request_id and amount"}, 422)
+        entry = await asyncio.to_thread(self.review, asked.request_id, amount_fen)
+        if entry is None:
+            return as_json({"error": "no open deferral under this id"}, 409)
+        return Reply(decision_json(entry))
+
+
+class _Review(BaseModel):
+    request_id: str
+    amount: str
+
+
+class RestInsurer(InsurerApp):
+    """An insurer that answers claims over REST. A repeat gets the first answer; a trial leaves no trace."""
+
+    def __init__(self, code: str, book: Book, desk: Desk, faults: Faults | None = None) -> None:
+        super().__init__(code, book, desk, faults)
+        self.routes[("POST", PATH)] = self._claim
+        self.routes[("POST", f"{PATH}/cancel")] = self._cancel
+        self.prefixes[("GET", f"{PATH}/")] = self._inquiry
+
+    async def _claim(self, call: Call) -> Answer:
+        try:
+            task = ClaimTask.model_validate_json(call.body)
+        except ValidationError as error:
+            return _refusal(error)
+        if task.operation is Operation.CANCEL:
+            return as_json({"errors": [{"loc": ["operation"], "type": "use /claims/cancel"}]}, 422)
+
+        async def work(trouble: Fault | None) -> Answer:
+            entry = self.desk.judged(task)
+            if task.operation is Operation.SETTLE:
+                entry = await self.book.recorded(entry)
+            return _told(entry, trouble)
+
+        return await self.misbehaving(task.request_id, task.operation.value, work)
+
+    async def _cancel(self, call: Call) -> Answer:
+        try:
+            cancel = ClaimCancel.model_validate_json(call.body)
+        except ValidationError as error:
+            return _refusal(error)
+
+        async def work(trouble: Fault | None) -> Answer:
+            return _told(await self.book.recorded(self.desk.undone(cancel)), trouble)
+
+        return await self.misbehaving(cancel.request_id, Operation.CANCEL.value, work)
+
+    async def _inquiry(self, call: Call) -> Answer:
+        request_id = call.path.removeprefix(f"{PATH}/")
+        entry = self.book.find(request_id)
+        if entry is None:
+            return as_json({"error": "unknown request"}, 404)
+        return Reply(decision_json(entry))
+
+
+def _told(entry: Entry, trouble: Fault | None) -> Answer:
+    if entry.reason_code == entries.REUSED:
+        return as_json({"error": entries.REUSED}, 409)
+    return Reply(decision_json(entry, trouble))
+
+
+def _refusal(error: ValidationError) -> Reply:
+    return as_json({"errors": error.errors(include_url=False, include_input=False, include_context=False)}, 422)
