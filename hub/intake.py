@@ -1,7 +1,7 @@
 """Intake: validate what a hospital sent, find or create the case, plan it, and write the first leg's command.
 
 A batch is one transaction. The database decides duplicates by (institution, settlement number); a repeat with the same
-content gets the stored answer, with other content a conflict. A message that is wrong never spoils the batch it arrived in.
+content gets the stored answer, with other content a conflict. A wrong message never spoils the batch it arrived in.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from hub.books import ActiveBook, RuleBooks
+from hub.inbound import Inbound, Taken
 from hub.ports import Clock
 from hub.progress import advance, first_look
 from hub.routes import new_id
@@ -33,29 +34,6 @@ from store.exchanges import HOSPITAL_LEG, Exchange
 from store.records import CaseRecord, LegRecord
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """A hospital's message as it arrived. `party` is who the channel says is speaking, never what the body claims."""
-
-    transaction: Transaction
-    party: str
-    message_id: str
-    body: bytes
-    reply_to: str
-    received_at: datetime
-    correlation_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of a message: a case (with its stored answer if it has one already), or an error to report."""
-
-    case_id: str = ""
-    answer: bytes | None = None
-    repeated: bool = False
-    error: HubError | None = None
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import uuid_utils
 
+from hub.broker.topology import COMMANDS, OUT, out_queue, payer_queue
 from hub.broker.transport import OutboundMessage
 
 OUT_PREFIX = "out:"
@@ -16,15 +17,11 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def payer_queue(payer: str) -> str:
-    return f"payer.{payer}"
-
-
 def leg_command(case_id: str, leg_no: int, payer: str, region: str) -> OutboundMessage:
     """The command to look at a leg: ids only, nothing personal rests in the broker. Its state says what to do."""
     return OutboundMessage(
         message_id=new_id(),
-        exchange="cmd",
+        exchange=COMMANDS,
         routing_key=payer_queue(payer),
         body=orjson.dumps({"case_id": case_id, "leg_no": leg_no}),
         type="leg",
@@ -37,8 +34,8 @@ def party_message(party: str, body: bytes, *, type_: str, correlation_id: str, r
     """A message to a party's own queue `out.<party>`."""
     return OutboundMessage(
         message_id=new_id(),
-        exchange="out",
-        routing_key=party,
+        exchange=OUT,
+        routing_key=out_queue(party),
         body=body,
         type=type_,
         correlation_id=correlation_id,

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from hub.answers import combined_answer
 from hub.books import RuleBooks
-from hub.intake import Inbound, Taken, check_sender, not_found
+from hub.inbound import Inbound, Taken
+from hub.intake import check_sender, not_found
 from hub.ports import Clock
 from hub.progress import FIRST_LOOK_S, advance_all
 from hub.work import Work, WorkUnits

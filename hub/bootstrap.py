@@ -1,0 +1,174 @@
+"""Where the parts are put together, and the only place: engine, transport, adapters, handlers, sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+from sqlalchemy import Engine
+
+from adapters.registry import make_adapter
+from hub.books import RuleBooks
+from hub.broker.amqp import AmqpTransport
+from hub.broker.dead import COPIED_QUEUES, dead_copier
+from hub.broker.embedded import EmbeddedTransport
+from hub.broker.topology import ANSWERS, INTAKE, Party, Topology, payer_queue, topology
+from hub.broker.transport import Subscription
+from hub.claims import ClaimAnswers
+from hub.clock import SystemClock
+from hub.desk import Desk
+from hub.engine import Engine as MessageEngine
+from hub.intake import Intake
+from hub.legs import Applier, Legs, Payer
+from hub.ports import Clock, PayerAdapter
+from hub.settings import Settings
+from hub.sweeps import CaseSweep, Every, OutboxSweep
+from hub.undo import Queries, Undo
+from hub.work import WorkUnits
+from routing.rulebook import RuleBook
+from schemas.payer import PartySettings
+from store.database import open_engine
+
+log = structlog.get_logger()
+
+CASE_SWEEP_PAUSE_S = 0.2
+OUTBOX_SWEEP_PAUSE_S = 1.0
+RULE_BOOK_PAUSE_S = 2.0
+_UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
+
+AdapterMaker = Callable[[PartySettings], PayerAdapter]
+AnyTransport = AmqpTransport | EmbeddedTransport
+
+
+class Role(StrEnum):
+    """What a process does. All of them together are a hub."""
+
+    GATEWAY = "gateway"
+    ENGINE = "engine"
+    ADAPTERS = "adapters"
+    RELAY = "relay"
+
+
+ALL_ROLES = frozenset(Role)
+
+
+@dataclass(slots=True)
+class Hub:
+    """A running part of the hub: what its roles share, and how to stop it."""
+
+    settings: Settings
+    engine: Engine
+    transport: AnyTransport
+    work_units: WorkUnits
+    books: RuleBooks
+    clock: Clock
+    payers: Mapping[str, Payer]
+    desk: Desk
+    legs: Legs | None = None
+    sweeps: list[Every] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Begin to work; messages are taken from here on."""
+        self.transport.start()
+        for sweep in self.sweeps:
+            sweep.start()
+
+    def stop(self) -> bool:
+        """Take nothing new, finish what is in hand, give the rest back; False when the time did not suffice."""
+        clean = self.transport.stop_consuming(self.settings.stop_timeout_s)
+        if self.legs is not None:
+            self.legs.stop(self.settings.stop_timeout_s)
+        for sweep in self.sweeps:
+            sweep.stop(5.0)
+        self.work_units.flush_confirmed()
+        self.transport.close()
+        self.engine.dispose()
+        return clean
+
+
+def broker_topology(book: RuleBook) -> Topology:
+    """Exchanges and queues for the parties of a rule book."""
+    hospitals = [Party(one.code, "hospital", reads_out=True) for one in book.institutions if one.amqp]
+    payers = [
+        Party(party.code, "queue_insurer", reads_out=True)
+        if party.adapter == "insurer.queue"
+        else Party(party.code, "payer")
+        for party in book.parties
+    ]
+    return topology([*hospitals, *payers])
+
+
+def bootstrap(
+    settings: Settings,
+    roles: frozenset[Role] = ALL_ROLES,
+    *,
+    database_url: str = "",
+    clock: Clock | None = None,
+    make: AdapterMaker = make_adapter,
+) -> Hub:
+    """The hub with these roles, not started. `database_url` is the embedded server's when settings ask for one."""
+    clock = clock or SystemClock()
+    name = "hub-" + "-".join(sorted(roles)) if roles != ALL_ROLES else "hub"
+    url = database_url or settings.database_url.get_secret_value()
+    engine = open_engine(url, pool_size=settings.database_pool_size, application=name)
+    books = RuleBooks(engine, clock)
+    book = books.active().book
+    layout = broker_topology(book)
+    transport = _transport(settings, layout, engine, name)
+    work_units = WorkUnits(engine, transport, layout.resolve if settings.embedded_broker else None)
+    payers = {party.code: Payer(party, make(party.settings())) for party in book.parties}
+    applier = Applier(work_units, clock, payers)
+    secret = (settings.person_key_secret.get_secret_value() or _UNSAFE_PERSON_SECRET).encode()
+    desk = Desk(
+        Intake(work_units, books, clock, secret),
+        Undo(work_units, books, clock),
+        Queries(work_units, books, clock),
+        ClaimAnswers(work_units, payers, applier),
+    )
+    hub = Hub(settings, engine, transport, work_units, books, clock, payers, desk)
+    hub.sweeps.append(Every("rule-book", RULE_BOOK_PAUSE_S, lambda: books.refresh().version and 0))
+    if Role.ENGINE in roles:
+        _add_engine(hub)
+    if Role.ADAPTERS in roles:
+        _add_adapters(hub)
+    if Role.RELAY in roles:
+        _add_relay(hub)
+    return hub
+
+
+def _transport(settings: Settings, layout: Topology, engine: Engine, name: str) -> AnyTransport:
+    if settings.embedded_broker:
+        return EmbeddedTransport(engine, layout)
+    return AmqpTransport(
+        layout, settings.broker_url.get_secret_value(), settings.edge_broker_url.get_secret_value(), name=name
+    )
+
+
+def _add_engine(hub: Hub) -> None:
+    engine = MessageEngine(hub.work_units, hub.books, hub.clock, hub.desk)
+    for queue in (INTAKE, ANSWERS):
+        hub.transport.subscribe(_subscription(hub, queue, engine.handle))
+
+
+def _add_adapters(hub: Hub) -> None:
+    hub.legs = Legs(hub.work_units, hub.clock, hub.payers)
+    hub.legs.start()
+    for code in hub.payers:
+        hub.transport.subscribe(_subscription(hub, payer_queue(code), hub.legs.handler(code)))
+
+
+def _add_relay(hub: Hub) -> None:
+    copy = dead_copier(hub.engine)
+    if not hub.settings.embedded_broker:
+        for queue in COPIED_QUEUES:
+            hub.transport.subscribe(_subscription(hub, queue, copy))
+    hub.sweeps.append(Every("case-sweep", CASE_SWEEP_PAUSE_S, CaseSweep(hub.work_units, hub.clock)))
+    if not hub.settings.embedded_broker:
+        hub.sweeps.append(Every("outbox-sweep", OUTBOX_SWEEP_PAUSE_S, OutboxSweep(hub.work_units, hub.transport)))
+
+
+def _subscription(hub: Hub, queue: str, handle: Callable[..., None]) -> Subscription:
+    settings = hub.settings
+    return Subscription(queue, handle, prefetch=settings.prefetch_max, batch_max=settings.batch_max)

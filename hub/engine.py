@@ -1,0 +1,114 @@
+"""The engine's consumers: parties' messages from the broker to the desk, refusals and stored answers back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from hub.books import RuleBooks
+from hub.broker.topology import in_exchange
+from hub.broker.transport import ACK, Delivery, Verdict, dead
+from hub.desk import Desk
+from hub.inbound import Inbound, Taken
+from hub.ports import Clock
+from hub.routes import OUT_PREFIX, party_message
+from hub.work import Work, WorkUnits
+from schemas.answer import ErrorAnswer
+from schemas.errors import HubError, InvalidMessage, Unavailable
+from schemas.texts import error_text
+from schemas.transactions import Transaction
+
+log = structlog.get_logger()
+
+_IN_PREFIX = in_exchange("")
+
+
+class Engine:
+    """Handles the `intake` and `claim.answers` queues."""
+
+    def __init__(self, work_units: WorkUnits, books: RuleBooks, clock: Clock, desk: Desk) -> None:
+        self._work_units = work_units
+        self._books = books
+        self._clock = clock
+        self._desk = desk
+
+    def handle(self, batch: Sequence[Delivery]) -> None:
+        """Take what arrived together in one transaction; every delivery is settled when this returns."""
+        inbound: list[Inbound] = []
+        deliveries: list[Delivery] = []
+        for delivery in batch:
+            if (message := self._inbound(delivery)) is not None:
+                inbound.append(message)
+                deliveries.append(delivery)
+        if not inbound:
+            return
+        taken = self._desk.take(inbound)
+        verdicts = self._reply(inbound, taken)
+        for delivery, verdict in zip(deliveries, verdicts, strict=True):
+            delivery.settle(verdict)
+
+    def _inbound(self, delivery: Delivery) -> Inbound | None:
+        party = delivery.exchange.removeprefix(_IN_PREFIX)
+        try:
+            transaction = Transaction(delivery.routing_key)
+        except ValueError:
+            delivery.settle(dead("message.unknown_transaction"))
+            return None
+        if delivery.user_id and delivery.user_id != party:
+            delivery.settle(dead("party.user_differs", f"exchange of {party}"))
+            return None
+        if not delivery.message_id:
+            # Without its sender's id a message cannot be told from its repeats.
+            delivery.settle(dead("message.no_message_id", "set the message_id property"))
+            return None
+        return Inbound(
+            transaction=transaction,
+            party=party,
+            message_id=delivery.message_id,
+            body=delivery.body,
+            reply_to=f"{OUT_PREFIX}{party}",
+            received_at=self._clock.now(),
+            correlation_id=delivery.correlation_id,
+        )
+
+    def _reply(self, inbound: Sequence[Inbound], taken: Sequence[Taken]) -> list[Verdict]:
+        """Send refusals and stored answers; new cases answer for themselves when they are done."""
+        if all(one.error is None and one.answer is None for one in taken):
+            return [ACK] * len(taken)
+        with self._work_units.begin() as work:
+            return [self._reply_one(work, message, one) for message, one in zip(inbound, taken, strict=True)]
+
+    def _reply_one(self, work: Work, message: Inbound, taken: Taken) -> Verdict:
+        if taken.error is not None:
+            return self._refuse(work, message, taken.error, taken.case_id)
+        if taken.answer is not None:
+            self._send(work, message, taken.answer, "settlement.answer")
+        return ACK
+
+    def _refuse(self, work: Work, message: Inbound, error: HubError, case_id: str) -> Verdict:
+        if isinstance(error, Unavailable):
+            raise error
+        log.warning("message_refused", party=message.party, message_id=message.message_id, code=error.code)
+        institution = self._books.active().book.institution_by_code.get(message.party)
+        if institution is None or not institution.amqp:
+            return dead(error.code, str(error))
+        self._send(work, message, error_answer(error, message.message_id, case_id), "error.answer")
+        return ACK
+
+    def _send(self, work: Work, message: Inbound, body: bytes, type_: str) -> None:
+        correlation_id = message.correlation_id or message.message_id
+        work.send(party_message(message.party, body, type_=type_, correlation_id=correlation_id, region=""))
+
+
+def error_answer(error: HubError, message_id: str, case_id: str = "") -> bytes:
+    """The refusal as a queue message."""
+    violations = error.violations if isinstance(error, InvalidMessage) else ()
+    answer = ErrorAnswer(
+        error=error.code,
+        message=error_text(error.code),
+        violations=ErrorAnswer.violations_from(violations),
+        case_id=case_id or None,
+        message_id=message_id,
+    )
+    return answer.model_dump_json(exclude_none=True).encode()

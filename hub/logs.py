@@ -1,0 +1,47 @@
+"""Structured logs: an event with fields, one line each. Never a body, a name, an identity or a card number."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal
+
+import orjson
+import structlog
+
+Level = Literal["debug", "info", "warning", "error"]
+_LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def configure_logs(level: Level, form: Literal["json", "text"], *, role: str = "") -> None:
+    """Set up structlog for this process; standard library loggers speak from warning on."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode())
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _with_role(role),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(stream=sys.stderr, level=max(_LEVELS[level], logging.WARNING), format="%(name)s %(message)s")
+    # pika reports each lost connection with several tracebacks; the transport says it once, as an event.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+def _with_role(role: str) -> structlog.types.Processor:
+    def add_role(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        if role:
+            event["role"] = role
+        return event
+
+    return add_role

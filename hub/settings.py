@@ -1,0 +1,109 @@
+"""Settings: read once by `main`, from HUB_… variables, a `.env` file or the file HUB_CONFIG_FILE; fail by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+EMBEDDED = "embedded:"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class InvalidSettings(Exception):
+    """A variable is missing or wrong; the text names it and says what to do."""
+
+
+class Settings(BaseModel):
+    """Everything that differs between installations. Each field is a variable HUB_<NAME>."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: SecretStr = SecretStr(EMBEDDED)
+    """postgresql://…, or `embedded:` for a private server under the data folder."""
+    broker_url: SecretStr = SecretStr(EMBEDDED)
+    """amqp://… of the hub's own vhost (several, separated by commas, form a cluster), or `embedded:`."""
+    edge_broker_url: SecretStr = SecretStr("")
+    """amqp://… of the parties' vhost; the same as the broker's when left out."""
+    http_host: str = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8480
+    party_token_secret: SecretStr = SecretStr("")
+    """Key from which the parties' HTTP tokens are derived; 32 characters or more."""
+    trust_party_header: bool = False
+    """Believe the X-Party header instead of tokens: for the sandbox on loopback only."""
+    person_key_secret: SecretStr = SecretStr("")
+    """Key of the hash under which coverage is found by identity number; 32 characters or more; never change it."""
+    data_dir: Path = Path(".hub")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    prefetch_max: Annotated[int, Field(ge=1, le=10_000)] = 256
+    batch_max: Annotated[int, Field(ge=1, le=1_000)] = 128
+    database_pool_size: Annotated[int, Field(ge=2, le=100)] = 10
+    stop_timeout_s: Annotated[float, Field(gt=0, le=300)] = 25.0
+
+    @property
+    def embedded_broker(self) -> bool:
+        return self.broker_url.get_secret_value() == EMBEDDED
+
+    @property
+    def embedded_database(self) -> bool:
+        return self.database_url.get_secret_value() == EMBEDDED
+
+    @model_validator(mode="after")
+    def _safe_together(self) -> Self:
+        if self.trust_party_header and self.http_host not in _LOOPBACK:
+            raise PydanticCustomError("settings", "trust_party_header: only with HUB_HTTP_HOST on loopback")
+        secrets = {"party_token_secret": self.party_token_secret, "person_key_secret": self.person_key_secret}
+        for name, secret in secrets.items():
+            if 0 < len(secret.get_secret_value()) < 32:
+                raise PydanticCustomError("settings", f"{name}: needs 32 characters or more")
+        if not self.embedded_database and not self.person_key_secret.get_secret_value():
+            raise PydanticCustomError("settings", "person_key_secret: must be set with a database of your own")
+        return self
+
+
+def read_settings(environment: Mapping[str, str], folder: Path) -> Settings:
+    """Settings from `environment`, over `.env` in `folder`, over HUB_CONFIG_FILE (YAML, the fields' names as keys).
+
+    InvalidSettings names each wrong or unknown variable.
+    """
+    dotenv = {name: value for name, value in dotenv_values(folder / ".env").items() if value is not None}
+    variables = {**dotenv, **environment}
+    known = set(Settings.model_fields)
+    values: dict[str, Any] = _from_file(variables.get("HUB_CONFIG_FILE"))
+    for name, value in variables.items():
+        field = name.removeprefix("HUB_").lower()
+        # Variables of the tests and of deployment tools may share the prefix; ours are those of the fields.
+        if name.startswith("HUB_") and field in known and value != "":
+            values[field] = value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise InvalidSettings("; ".join(_complaint(detail) for detail in error.errors())) from None
+
+
+def _from_file(path: str | None) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidSettings(f"HUB_CONFIG_FILE: {path} cannot be read: {type(error).__name__}") from None
+    if not isinstance(content, dict):
+        raise InvalidSettings(f"HUB_CONFIG_FILE: {path} must hold a mapping of settings")
+    return content
+
+
+def _complaint(detail: Any) -> str:
+    if detail["type"] == "settings":
+        name, _, remedy = detail["msg"].partition(": ")
+        return f"HUB_{name.upper()}: {remedy}"
+    name = str(detail["loc"][0]).upper() if detail["loc"] else "?"
+    if detail["type"] == "extra_forbidden":
+        return f"HUB_{name}: there is no such setting"
+    return f"HUB_{name}: {detail['msg']}"

@@ -1,0 +1,145 @@
+"""The sweeps: what a crash, a lost message or a passed deadline left lying is picked up here, a set at a time.
+
+Several processes may sweep at once: each takes rows that nobody else holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from hub.answers import give_answers
+from hub.broker.transport import OutboundMessage, Transport
+from hub.ports import Clock
+from hub.progress import FIRST_LOOK_S, advance
+from hub.routes import leg_command
+from hub.work import Work, WorkUnits
+from routing.states import AWAITING_PAYER, CaseState
+from store import cases, outbox
+from store.database import database_is_away
+from store.outbox import StoredMessage
+from store.records import CaseRecord
+
+log = structlog.get_logger()
+
+SWEEP_LIMIT = 200
+LOOK_AGAIN_S = 60.0
+OUTBOX_AGE_S = 2.0
+OUTBOX_LEASE_S = 15.0
+
+
+class CaseSweep:
+    """Looks at cases whose `watch_at` has come: deadlines answered, lost commands sent again."""
+
+    def __init__(self, work_units: WorkUnits, clock: Clock) -> None:
+        self._work_units = work_units
+        self._clock = clock
+
+    def __call__(self) -> int:
+        """One pass; the number of cases looked at."""
+        now = self._clock.now()
+        with self._work_units.begin() as work:
+            watched = cases.lock_watched(work.connection, now, SWEEP_LIMIT)
+            due = [case for case in watched.values() if self._look(work, case, now)]
+            give_answers(work, due, now)
+            cases.save(work.connection, watched.values())
+        return len(watched)
+
+    def _look(self, work: Work, case: CaseRecord, now: datetime) -> bool:
+        """True when the hospital must hear how the case stands."""
+        if case.state not in (CaseState.OPEN, CaseState.CANCELLING):
+            case.watch(None)
+            return False
+        deadline_passed = case.state is CaseState.OPEN and not case.overdue and now >= case.answer_by
+        if deadline_passed:
+            case.overdue = True
+            case.changed = True
+            log.warning("case_deadline_passed", case_id=case.case_id, institution=case.institution)
+        moved = advance(work, case, now)
+        if case.state not in (CaseState.OPEN, CaseState.CANCELLING):
+            return moved
+        if not deadline_passed:
+            self._ask_again(work, case)
+        before_deadline = case.state is CaseState.OPEN and not case.overdue
+        case.watch(
+            min(case.answer_by, now + timedelta(seconds=FIRST_LOOK_S))
+            if before_deadline
+            else now + timedelta(seconds=LOOK_AGAIN_S)
+        )
+        return moved or (deadline_passed and case.revision == 0)
+
+    @staticmethod
+    def _ask_again(work: Work, case: CaseRecord) -> None:
+        """Send the command of a leg that a payer may have heard; its handler knows whether a repeat is harmless."""
+        for leg in case.legs:
+            if leg.state in AWAITING_PAYER:
+                work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
+
+
+class OutboxSweep:
+    """Publishes outbox rows that the process which wrote them did not: it died, or the broker was away."""
+
+    def __init__(self, work_units: WorkUnits, transport: Transport) -> None:
+        self._work_units = work_units
+        self._transport = transport
+
+    def __call__(self) -> int:
+        """One pass; the number of rows published again (under the same message id)."""
+        self._work_units.flush_confirmed()
+        if not self._transport.healthy():
+            return 0
+        with self._work_units.engine.begin() as connection:
+            stale = outbox.lease_stale(connection, OUTBOX_AGE_S, OUTBOX_LEASE_S, SWEEP_LIMIT)
+        if stale:
+            log.warning("outbox_rows_republished", count=len(stale))
+            self._transport.publish([_message(stored) for stored in stale])
+        return len(stale)
+
+
+def _message(stored: StoredMessage) -> OutboundMessage:
+    return OutboundMessage(
+        message_id=stored.message_id,
+        exchange=stored.exchange,
+        routing_key=stored.routing_key,
+        body=stored.body,
+        type=stored.type,
+        correlation_id=stored.correlation_id,
+        content_type=stored.content_type,
+        headers=stored.headers,
+        region=stored.region,
+        outbox_id=stored.outbox_id,
+    )
+
+
+class Every:
+    """Runs a pass again and again on its own thread, at once while there is a full load of work."""
+
+    def __init__(self, name: str, pause_s: float, run_pass: Callable[[], int]) -> None:
+        self._name = name
+        self._pause_s = pause_s
+        self._run_pass = run_pass
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        self._stop.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        pause_s = self._pause_s
+        while not self._stop.wait(pause_s):
+            try:
+                done = self._run_pass()
+                pause_s = 0.0 if done >= SWEEP_LIMIT else self._pause_s
+            except Exception as error:  # a sweep must outlive every fault: say so and try again
+                if database_is_away(error):
+                    log.warning("database_away", what=self._name)
+                else:
+                    log.exception("sweep_failed", sweep=self._name, error=type(error).__name__)
+                pause_s = max(self._pause_s, 1.0)

@@ -1,0 +1,103 @@
+"""What a payer is asked about a leg, put together from the case, the hospital's request and the legs before."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from routing.states import LegState
+from schemas.codes import Layer
+from schemas.payer import EarlierShare, Operation, PayerTask
+from schemas.settlement import SettlementRequest, SettleRequest
+from store import exchanges
+from store.records import CaseRecord, LegRecord, basic_from_json
+
+
+class Requests:
+    """The hospitals' requests by case, parsed once: the legs of a case follow each other within moments."""
+
+    def __init__(self, size_max: int = 2048) -> None:
+        self._size_max = size_max
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, SettlementRequest] = OrderedDict()
+
+    def of(self, connection: Connection, case_ids: Iterable[str]) -> dict[str, SettlementRequest]:
+        """The request of each case, from memory or from the exchanges that hold it."""
+        with self._lock:
+            found = {case_id: self._known[case_id] for case_id in case_ids if case_id in self._known}
+        missing = [case_id for case_id in case_ids if case_id not in found]
+        if missing:
+            for case_id, body in exchanges.requests_of(connection, missing).items():
+                # A trial message has the same fields as a settle message; both were validated when they came in.
+                found[case_id] = SettleRequest.model_validate_json(body)
+            with self._lock:
+                for case_id in missing:
+                    if case_id in found:
+                        self._known[case_id] = found[case_id]
+                while len(self._known) > self._size_max:
+                    self._known.popitem(last=False)
+        return found
+
+
+def claim_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest, answer_by: datetime) -> PayerTask:
+    """The task to adjudicate (or to try, in a trial)."""
+    earlier = tuple(
+        EarlierShare(other.payer, other.layer, other.amount_fen)
+        for other in case.legs
+        if other.leg_no < leg.leg_no and other.state is LegState.APPROVED
+    )
+    basic = case.legs[0]
+    return PayerTask(
+        operation=case.purpose,
+        request_id=leg.request_id,
+        case_id=case.case_id,
+        leg_no=leg.leg_no,
+        payer=leg.payer,
+        layer=leg.layer,
+        product=leg.product,
+        policy_no=leg.policy_no,
+        request=request,
+        left_fen=leg.left_fen or 0,
+        basic=basic_from_json(basic.basic) if basic.layer is Layer.BASIC and basic.basic else None,
+        earlier=earlier,
+        answer_by=answer_by,
+    )
+
+
+def cancel_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) -> PayerTask:
+    """The task to undo what this leg's payer approved."""
+    return PayerTask(
+        operation=Operation.CANCEL,
+        request_id=leg.cancel_id,
+        case_id=case.case_id,
+        leg_no=leg.leg_no,
+        payer=leg.payer,
+        layer=leg.layer,
+        product=leg.product,
+        policy_no=leg.policy_no,
+        request=request,
+        left_fen=leg.left_fen or 0,
+        original_request_id=leg.request_id,
+        original_reference=leg.payer_reference,
+        original_amount_fen=leg.amount_fen,
+    )
+
+
+def leg_of_request_id(request_id: str) -> tuple[str, int, bool] | None:
+    """(case id, leg number, is a cancel) of an id that `LegRecord` made; None for anything else."""
+    parts = request_id.split("-")
+    if len(parts) not in (2, 3) or len(parts[0]) != 32 or not parts[1].isdigit():
+        return None
+    if len(parts) == 3 and parts[2] != "c":
+        return None
+    digits = parts[0]
+    try:
+        int(digits, 16)
+    except ValueError:
+        return None
+    case_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return case_id, int(parts[1]), len(parts) == 3
