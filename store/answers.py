@@ -64,7 +64,7 @@ def latest(connection: Connection, case_ids: Iterable[str]) -> dict[str, StoredA
     ids = list(case_ids)
     if not ids:
         return {}
-    return {row.case_id: _answer(row) for row in connection.execute(_LATEST, {"ids": ids})}
+    return {str(row.case_id): _answer(row) for row in connection.execute(_LATEST, {"ids": ids})}
 
 
 def history(connection: Connection, case_id: str) -> list[StoredAnswer]:
@@ -73,18 +73,18 @@ def history(connection: Connection, case_id: str) -> list[StoredAnswer]:
 
 
 def _answer(row: Any) -> StoredAnswer:
-    return StoredAnswer(**{**row._asdict(), "body": bytes(row.body)})
+    return StoredAnswer(**{**row._asdict(), "case_id": str(row.case_id), "body": bytes(row.body)})
 
 
 def add_undos(connection: Connection, new: Sequence[StoredUndo]) -> set[tuple[str, str]]:
     """Keep these undo requests; the (case_id, cancel_no) that are new."""
     rows = [{name: getattr(undo, name) for name in _UNDO_COLUMNS} for undo in new]
-    return {(row.case_id, row.cancel_no) for row in connection.execute(_INSERT_UNDOS, {"rows": as_json(rows)})}
+    return {(str(row.case_id), row.cancel_no) for row in connection.execute(_INSERT_UNDOS, {"rows": as_json(rows)})}
 
 
 def undos_of(connection: Connection, case_ids: Iterable[str]) -> dict[str, list[StoredUndo]]:
     """The undo requests of each case."""
     found: dict[str, list[StoredUndo]] = {}
     for row in connection.execute(_UNDOS, {"ids": list(case_ids)}):
-        found.setdefault(row.case_id, []).append(StoredUndo(**row._asdict()))
+        found.setdefault(str(row.case_id), []).append(StoredUndo(**{**row._asdict(), "case_id": str(row.case_id)}))
     return found

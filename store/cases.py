@@ -39,7 +39,7 @@ _CASE_COLUMNS = (
     "business_day",
 )
 _CASE_CHANGES = ("state", "revision", "overdue", "watch_at", "ended_at", "business_day")
-_LEG_COLUMNS = tuple(column.name for column in legs.columns)
+_LEG_COLUMNS = tuple(str(column.name) for column in legs.columns)
 _LEG_CHANGES = (
     "state",
     "attempts",
@@ -81,7 +81,7 @@ _TO_WATCH = text(
 def insert_new(connection: Connection, new: Sequence[CaseRecord]) -> set[str]:
     """Store those cases whose settlement number was free; the ids of those stored. Legs are stored with them."""
     rows = [{name: getattr(case, name) for name in _CASE_COLUMNS} for case in new]
-    created = {row.case_id for row in connection.execute(_INSERT_CASES, {"rows": as_json(rows)})}
+    created = {str(row.case_id) for row in connection.execute(_INSERT_CASES, {"rows": as_json(rows)})}
     leg_rows = [_leg_row(leg, _LEG_COLUMNS) for case in new if case.case_id in created for leg in case.legs]
     if leg_rows:
         connection.execute(_INSERT_LEGS, {"rows": as_json(leg_rows)})
@@ -102,15 +102,16 @@ def _load(connection: Connection, statement: Any, case_ids: Iterable[str]) -> di
     ids = list(set(case_ids))
     if not ids:
         return {}
-    found = {row.case_id: _case(row) for row in connection.execute(statement, {"ids": ids})}
+    found = {str(row.case_id): _case(row) for row in connection.execute(statement, {"ids": ids})}
     if found:
         for row in connection.execute(_READ_LEGS, {"ids": list(found)}):
-            found[row.case_id].legs.append(_leg(row))
+            found[str(row.case_id)].legs.append(_leg(row))
     return found
 
 
 def _case(row: Any) -> CaseRecord:
     values = row._asdict()
+    values["case_id"] = str(values["case_id"])
     values["purpose"] = Operation(values["purpose"])
     values["state"] = CaseState(values["state"])
     return CaseRecord(**values)
@@ -118,6 +119,7 @@ def _case(row: Any) -> CaseRecord:
 
 def _leg(row: Any) -> LegRecord:
     values = row._asdict()
+    values["case_id"] = str(values["case_id"])
     values["layer"] = Layer(values["layer"])
     values["state"] = LegState(values["state"])
     return LegRecord(**values)
@@ -152,10 +154,10 @@ def find_by_key(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict
     """(institution, case_key) -> (case_id, request_hash) for those that exist."""
     rows = as_json([{"institution": institution, "case_key": key} for institution, key in keys])
     found = connection.execute(_FIND_BY_KEY, {"rows": rows})
-    return {(row.institution, row.case_key): (row.case_id, row.request_hash) for row in found}
+    return {(row.institution, row.case_key): (str(row.case_id), row.request_hash) for row in found}
 
 
 def lock_watched(connection: Connection, now: Any, limit: int) -> dict[str, CaseRecord]:
     """Cases that a sweep must look at now, locked; those that somebody else holds are left to them."""
-    ids = [row.case_id for row in connection.execute(_TO_WATCH, {"now": now, "limit": limit})]
+    ids = [str(row.case_id) for row in connection.execute(_TO_WATCH, {"now": now, "limit": limit})]
     return lock(connection, ids)

@@ -55,7 +55,7 @@ def add(connection: Connection, new: Sequence[Exchange]) -> None:
 def requests_of(connection: Connection, case_ids: Iterable[str]) -> dict[str, bytes]:
     """The hospital's settle or trial message of each case, as it was received."""
     found = connection.execute(_REQUESTS, {"ids": list(case_ids)})
-    return {row.case_id: bytes(row.body) for row in found}
+    return {str(row.case_id): bytes(row.body) for row in found}
 
 
 def of_case(connection: Connection, case_id: str) -> list[Exchange]:
@@ -64,4 +64,4 @@ def of_case(connection: Connection, case_id: str) -> list[Exchange]:
 
 
 def _exchange(row: Any) -> Exchange:
-    return Exchange(**{**row._asdict(), "body": bytes(row.body)})
+    return Exchange(**{**row._asdict(), "case_id": str(row.case_id), "body": bytes(row.body)})

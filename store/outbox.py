@@ -106,7 +106,8 @@ _EXTEND = text("""
     UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s) WHERE id = ANY(:ids)""")
 _LEASE_STALE = text(f"""
     UPDATE outbox
-    SET leased_until = clock_timestamp() + make_interval(secs => :lease_s), deliveries = outbox.deliveries + 1
+    SET leased_until = clock_timestamp() + make_interval(secs => :lease_s * power(2, least(outbox.deliveries, 5))),
+        deliveries = outbox.deliveries + 1
     FROM (SELECT id FROM outbox
           WHERE queue = '' AND created_at < clock_timestamp() - make_interval(secs => :older_than_s)
             AND (leased_until IS NULL OR leased_until < clock_timestamp())
@@ -198,7 +199,10 @@ def extend_leases(connection: Connection, ids: Iterable[int], lease_s: float) ->
 
 
 def lease_stale(connection: Connection, older_than_s: float, lease_s: float, limit: int) -> list[StoredMessage]:
-    """Rows for RabbitMQ that nobody has published yet; no other sweep takes them for `lease_s`."""
+    """Rows for RabbitMQ whose publication nobody has seen confirmed; no other sweep takes them for `lease_s`.
+
+    The lease doubles each time up to 32-fold, so that a message no queue takes does not come round for ever and ever.
+    """
     found = connection.execute(_LEASE_STALE, {"older_than_s": older_than_s, "lease_s": lease_s, "count": limit})
     return _sorted(found)
 
