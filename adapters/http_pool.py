@@ -26,6 +26,7 @@ from schemas.payer import PartySettings, RawAnswer
 
 CONNECT_TIMEOUT_S_MAX = 1.0
 ANSWER_BYTES_MAX = 5 * 1024 * 1024
+PIECE_BYTES = 65536
 
 
 class _Call(threading.local):
@@ -153,20 +154,29 @@ class HttpPool:
         self._pool.close()
 
     def _whole(self, response: urllib3.BaseHTTPResponse) -> RawAnswer:
-        clean = False
         try:
-            body = response.read(ANSWER_BYTES_MAX + 1)
-            if len(body) > ANSWER_BYTES_MAX:
-                raise OutcomeUnknown("the answer is larger than 5 MiB", party=self._party)
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise OutcomeUnknown("the answer is encoded though we offered none", party=self._party)
-            clean = True
-        finally:
-            if clean:
-                response.release_conn()
-            else:
-                response.close()
+            body = self._body(response)
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
         return RawAnswer(body, response.status, response.headers.get("content-type", ""))
+
+    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise OutcomeUnknown("the answer is encoded though we offered none", party=self._party)
+        if (response.length_remaining or 0) > ANSWER_BYTES_MAX:
+            raise self._too_large()
+        body = bytearray()
+        # Only a read that finds nothing more tells an answer that is whole from one that broke off.
+        while piece := response.read(PIECE_BYTES):
+            body += piece
+            if len(body) > ANSWER_BYTES_MAX:
+                raise self._too_large()
+        return bytes(body)
+
+    def _too_large(self) -> OutcomeUnknown:
+        return OutcomeUnknown("the answer is larger than 5 MiB", party=self._party)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -1,0 +1,136 @@
+"""The hospital's side: every error class has its status and words, and nothing received is repeated."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from adapters.hospital.codec import read_hospital_message, read_insurer_message, write_answer, write_refusal
+from adapters.hospital.problems import TYPE_PREFIX, error_answer, problem_of, status_of
+from schemas import errors
+from schemas.errors import Conflict, HubError, InvalidMessage, Malformed, Violation
+from schemas.payer import ClaimDecision
+from schemas.settlement import CancelRequest, SettleRequest
+from schemas.transactions import Transaction
+from tests.support.payer_tasks import a_request
+
+SETTLE = a_request().model_dump_json(exclude_none=True).encode()
+ERROR_CLASSES = [
+    each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, HubError) and each is not HubError
+]
+
+
+def test_a_request_is_read_by_the_name_of_its_transaction():
+    transaction, message = read_hospital_message("settlement.settle", SETTLE, "application/json; charset=UTF-8")
+
+    assert transaction is Transaction.SETTLE
+    assert isinstance(message, SettleRequest)
+    assert message == a_request()
+
+
+def test_a_cancel_is_read():
+    raw = b'{"institution":"H44030000001","settlement_no":"S","cancel_no":"C","reason":"x"}'
+
+    assert isinstance(read_hospital_message("settlement.cancel", raw)[1], CancelRequest)
+
+
+def test_an_insurers_answer_is_read():
+    raw = b'{"request_id":"R","outcome":"declined","amount":"0","decided_at":"2026-03-02T09:20:00Z"}'
+
+    assert isinstance(read_insurer_message("claim.answer", raw)[1], ClaimDecision)
+
+
+@pytest.mark.parametrize("name", ["", "settle", "claim.answer", "SETTLEMENT.SETTLE", "settlement.settle/../x"])
+def test_a_transaction_that_is_not_the_partys_is_unknown(name):
+    with pytest.raises(InvalidMessage) as refusal:
+        read_hospital_message(name, SETTLE)
+
+    assert status_of(refusal.value) == 404
+
+
+@pytest.mark.parametrize("content_type", ["text/xml", "text/plain", "application/json; charset=gbk", "json"])
+def test_another_content_type_is_refused(content_type):
+    with pytest.raises(Malformed) as refusal:
+        read_hospital_message("settlement.settle", SETTLE, content_type)
+
+    assert status_of(refusal.value) == 415
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b'{"a":1,"a":2}', 400),
+        ('{"a":"甲"}'.encode("gbk"), 400),
+        (b'"' + b"x" * 1024 * 1024 + b'"', 413),
+    ],
+)
+def test_wrong_bytes_get_their_status(raw, status):
+    with pytest.raises(InvalidMessage) as refusal:
+        read_hospital_message("settlement.settle", raw)
+
+    assert status_of(refusal.value) == status
+
+
+@pytest.mark.parametrize("error_class", ERROR_CLASSES)
+def test_every_error_class_is_a_problem_in_both_languages(error_class):
+    problem = problem_of(error_class("internal detail of ours", party="SECRET"))
+
+    assert problem["type"] == TYPE_PREFIX + error_class.code
+    assert 400 <= problem["status"] <= 504
+    assert problem["title"]
+    assert problem["detail"]
+    assert any("\u4e00" <= character <= "\u9fff" for character in problem["detail_zh"])
+    assert "SECRET" not in str(problem)
+
+
+@pytest.mark.parametrize("error_class", [errors.Unavailable, errors.OutcomeUnknown, errors.IllegalTransition])
+def test_what_went_wrong_inside_stays_inside(error_class):
+    assert "host db-7" not in str(problem_of(error_class("host db-7 is down")))
+
+
+def test_violations_name_field_code_and_remedy():
+    error = InvalidMessage("x", Violation("fees[2].amount", "money", "write yuan as text"))
+
+    problem = problem_of(error, instance="urn:uuid:1")
+
+    assert problem["status"] == 422
+    assert problem["instance"] == "urn:uuid:1"
+    (entry,) = problem["errors"]
+    assert entry.items() >= {"field": "fees[2].amount", "code": "money", "remedy": "write yuan as text"}.items()
+
+
+def test_a_refusal_repeats_nothing_of_the_message():
+    raw = SETTLE.replace(b'"11010519491231002X"', b'"110105194912310021"').replace(b'"25.00"', b'"25.001"')
+
+    with pytest.raises(InvalidMessage) as refusal:
+        read_hospital_message("settlement.settle", raw)
+
+    text = str(problem_of(refusal.value)) + write_refusal(refusal.value).decode()
+    assert "110105194912310021" not in text
+    assert "25.001" not in text
+
+
+def test_a_conflict_says_what_it_contradicts():
+    problem = problem_of(Conflict("the same number was sent with other content", code="case.other_content"))
+
+    assert (problem["status"], problem["code"]) == (409, "case.other_content")
+    assert problem["detail"] == "The same number was sent with other content."
+
+
+def test_a_refusal_on_a_queue_says_the_same():
+    error = InvalidMessage("x", Violation("total", "money", "write yuan as text"))
+
+    answer = orjson.loads(write_refusal(error, message_id="M-1"))
+
+    assert answer["error"] == "message.invalid"
+    assert answer["message_id"] == "M-1"
+    assert answer["violations"][0]["field"] == "total"
+    assert answer["message"]["zh"]
+    assert "case_id" not in answer
+    assert write_answer(error_answer(error, message_id="M-1")) == write_refusal(error, message_id="M-1")

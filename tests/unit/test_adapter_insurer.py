@@ -1,0 +1,184 @@
+"""Insurers' answers: only an explicit yes or no counts, and no amount that contradicts the request."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.insurer.canonical_codec import decode_decision, encode_task
+from adapters.insurer.rest.codec import REFUSED, decode_answer
+from adapters.registry import ADAPTERS, make_adapter
+from schemas.base import read_message
+from schemas.codes import Outcome
+from schemas.errors import HubError, IllegalTransition, InvalidMessage, OutcomeUnknown
+from schemas.money import yuan_of
+from schemas.payer import ClaimCancel, ClaimTask, EarlierShare, Operation, PartySettings, PreparedCall, RawAnswer
+from tests.support.payer_tasks import an_insurer_task
+
+
+def an_answer(**changes) -> bytes:
+    values = {
+        "schema_version": "1",
+        "request_id": "R-0001",
+        "outcome": "approved",
+        "amount": "10.00",
+        "payer_reference": "A-1",
+        "decided_at": "2026-03-02T09:20:00+08:00",
+    }
+    return orjson.dumps({key: value for key, value in (values | changes).items() if value is not None})
+
+
+def test_a_claim_says_what_the_task_says():
+    earlier = (EarlierShare(payer="CICI", layer="critical_illness", amount_fen=123),)
+    task = an_insurer_task(earlier=earlier)
+
+    claim = read_message(ClaimTask, encode_task(task))
+
+    assert claim.left == task.left_fen
+    assert claim.total == task.request.total
+    assert claim.fees == task.request.fees
+    assert claim.patient == task.request.patient
+    assert (claim.basic.fund_paid, claim.basic.cash) == (task.basic.fund_fen, task.basic.cash_fen)
+    assert [(each.payer, each.amount) for each in claim.earlier] == [("CICI", 123)]
+    assert claim.operation is Operation.SETTLE
+
+
+def test_money_leaves_as_text_in_yuan():
+    task = an_insurer_task()
+
+    assert orjson.loads(encode_task(task))["left"] == yuan_of(task.left_fen)
+
+
+def test_a_cancel_names_its_original():
+    task = an_insurer_task(Operation.CANCEL)
+
+    cancel = read_message(ClaimCancel, encode_task(task))
+
+    assert (cancel.original_request_id, cancel.original_reference) == ("R-0000", "SETL-0000")
+    assert cancel.amount == task.original_amount_fen
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "outcome", "amount"),
+    [
+        (Operation.SETTLE, {}, Outcome.APPROVED, 1000),
+        (Operation.SETTLE, {"amount": "0"}, Outcome.APPROVED, 0),
+        (Operation.SETTLE, {"amount": "15.00"}, Outcome.APPROVED, 1500),
+        (Operation.TRIAL, {"payer_reference": None}, Outcome.APPROVED, 1000),
+        (Operation.SETTLE, {"outcome": "declined", "amount": "0.00"}, Outcome.DECLINED, 0),
+        (Operation.SETTLE, {"outcome": "deferred", "amount": "0.00"}, Outcome.DEFERRED, 0),
+        (Operation.CANCEL, {"outcome": "cancelled", "amount": "7.50"}, Outcome.CANCELLED, 750),
+        (Operation.CANCEL, {"outcome": "declined", "amount": "0"}, Outcome.DECLINED, 0),
+    ],
+)
+def test_an_explicit_answer_is_a_decision(operation, changes, outcome, amount):
+    decision = decode_decision(an_insurer_task(operation), an_answer(**changes))
+
+    assert (decision.outcome, decision.amount_fen) == (outcome, amount)
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "field"),
+    [
+        (Operation.SETTLE, {"amount": "15.01"}, "amount"),
+        (Operation.SETTLE, {"payer_reference": None}, "payer_reference"),
+        (Operation.SETTLE, {"outcome": "declined"}, "amount"),
+        (Operation.SETTLE, {"outcome": "deferred"}, "amount"),
+        (Operation.SETTLE, {"outcome": "cancelled"}, "outcome"),
+        (Operation.SETTLE, {"outcome": "paid"}, "outcome"),
+        (Operation.SETTLE, {"amount": 10}, "amount"),
+        (Operation.SETTLE, {"amount": "-1"}, "amount"),
+        (Operation.SETTLE, {"amount": None}, "amount"),
+        (Operation.SETTLE, {"decided_at": "2026-03-02T09:20:00"}, "decided_at"),
+        (Operation.SETTLE, {"extra": "1"}, "extra"),
+        (Operation.CANCEL, {}, "outcome"),
+        (Operation.CANCEL, {"outcome": "deferred", "amount": "0"}, "outcome"),
+        (Operation.CANCEL, {"outcome": "cancelled", "amount": "7.49"}, "amount"),
+    ],
+)
+def test_a_contradiction_is_refused_by_its_field(operation, changes, field):
+    with pytest.raises(InvalidMessage) as refusal:
+        decode_decision(an_insurer_task(operation), an_answer(**changes))
+
+    assert field in {violation.field for violation in refusal.value.violations}
+
+
+def test_an_answer_to_another_request_leaves_the_outcome_unknown():
+    with pytest.raises(OutcomeUnknown):
+        decode_decision(an_insurer_task(), an_answer(request_id="R-2"))
+
+
+def test_a_reversal_takes_the_insurers_amount():
+    task = an_insurer_task(Operation.CANCEL, original_reference=None, original_amount_fen=0)
+
+    assert decode_decision(task, an_answer(outcome="cancelled", amount="3.00")).amount_fen == 300
+
+
+def a_problem(**changes) -> bytes:
+    return orjson.dumps({"type": REFUSED, "request_id": "R-0001", "code": "E1", "detail": "no"} | changes)
+
+
+def test_an_explicit_problem_is_a_no():
+    decision = decode_answer(an_insurer_task(), RawAnswer(a_problem(status=422), 422, "application/problem+json"))
+
+    assert (decision.outcome, decision.reason_code, decision.reason_en) == (Outcome.DECLINED, "E1", "no")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        RawAnswer(a_problem(), 500, "application/problem+json"),
+        RawAnswer(a_problem(), 503, "application/problem+json"),
+        RawAnswer(a_problem(), 422, "application/json"),
+        RawAnswer(a_problem(type="about:blank"), 422, "application/problem+json"),
+        RawAnswer(a_problem(request_id="R-2"), 422, "application/problem+json"),
+        RawAnswer(b"{}", 400, "application/problem+json"),
+        RawAnswer(b"\xff", 400, "application/problem+json"),
+        RawAnswer(an_answer(), 202, "application/json"),
+        RawAnswer(an_answer(), 500, "application/json"),
+        RawAnswer(b"", 204, ""),
+    ],
+)
+def test_whatever_is_not_explicit_stays_unknown(answer):
+    assert decode_answer(an_insurer_task(), answer).outcome is Outcome.UNKNOWN
+
+
+@given(st.binary(max_size=1024))
+def test_rubbish_is_refused_never_crashed_on(raw):
+    with pytest.raises(InvalidMessage):
+        decode_answer(an_insurer_task(), RawAnswer(raw, 200, "application/json"))
+
+
+@given(st.integers(0, 150), st.integers(0, 12), st.text(alphabet='{}[]:,"0123456789.-ad\\u', max_size=6))
+def test_a_damaged_answer_never_pays_more_than_is_left(start, length, inserted):
+    task, right = an_insurer_task(), an_answer().decode()
+
+    with suppress(HubError):
+        decision = decode_decision(task, (right[:start] + inserted + right[start + length :]).encode())
+        assert decision.amount_fen <= task.left_fen
+
+
+def test_a_queue_insurer_is_never_called():
+    adapter = make_adapter(PartySettings(code="HENGAN", adapter="insurer.queue"))
+    call = adapter.prepare(an_insurer_task())
+
+    assert adapter.capabilities.by_queue
+    assert call.path == "claim.settle"
+    with pytest.raises(IllegalTransition):
+        adapter.send(call, 1.0)
+    with pytest.raises(IllegalTransition):
+        adapter.send(PreparedCall(b"", ""), 1.0)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_every_adapter_repeats_the_same_bytes(name):
+    """A repeat under the same request id must be the same message."""
+    endpoint = "" if name == "insurer.queue" else "http://127.0.0.1:9/"
+    first = make_adapter(PartySettings(code="P", adapter=name, endpoint=endpoint))
+    second = make_adapter(PartySettings(code="P", adapter=name, endpoint=endpoint))
+
+    assert first.prepare(an_insurer_task()) == second.prepare(an_insurer_task())
