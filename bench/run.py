@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -187,4 +189,6 @@ def split(names: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    # Ended from outside, the processes of a series must end with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     typer.run(main)
