@@ -58,6 +58,7 @@ class Outgoing:
 
 
 Batch = Callable[[Sequence[Incoming]], None]
+What = Callable[[], object]
 
 
 class Line:
@@ -110,7 +111,16 @@ class Line:
         if incoming.epoch == self._epoch and self._channel is not None and self._channel.is_open:
             self._channel.basic_ack(incoming.tag)
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
+    def ack_all(self, deliveries: Sequence[Incoming]) -> None:
+        """Tell the broker that deliveries are done; from any thread."""
+
+        def each() -> None:
+            for incoming in deliveries:
+                self.ack(incoming)
+
+        self._call(each)
+
+    def later(self, seconds: float, call: What) -> None:
         """Call on the I/O thread after a while; forgotten when the connection goes first."""
         self._connection.ioloop.call_later(seconds, call)
 
@@ -258,7 +268,7 @@ class Line:
         elif not self._connection.is_closing:
             self._connection.ioloop.stop()
 
-    def _call(self, what: Callable[[], None]) -> None:
+    def _call(self, what: What) -> None:
         with self._lock:
             if self._connection is not None:
                 self._connection.ioloop.add_callback_threadsafe(what)

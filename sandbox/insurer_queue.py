@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -199,9 +200,9 @@ class AmqpWorker:
                     message_id=str(uuid4()),
                     type=ANSWER,
                     correlation_id=told.request_id,
-                    on_confirmed=done if time == 0 else None,
+                    on_confirmed=done if copy == 0 else None,
                 )
-                for time in range(told.times)
+                for copy in range(told.times)
             ]
         )
 
@@ -243,8 +244,11 @@ class MailboxWorker:
                 self._stopping.wait(BACKOFF_S)
 
     def _round(self) -> None:
+        begun = time.monotonic()
         messages = self._fetch()
         if not messages:
+            # A hub that does not wait must not be asked without a pause.
+            self._stopping.wait(max(0.0, BACKOFF_S - (time.monotonic() - begun)))
             return
         answers = self._department.work([orjson.dumps(message["body"]) for message in messages])
         done = []
