@@ -46,19 +46,22 @@ class BatchRunner:
         try:
             self._handle(batch)
         except Exception as error:  # noqa: BLE001 - every delivery ends in a verdict below
-            self._after_error([one for one in batch if not one.settled], error)
+            self._after_error(batch, error)
 
-    def _after_error(self, left: list[D], error: Exception) -> None:
+    def _after_error(self, batch: Sequence[D], error: Exception) -> None:
+        left = [one for one in batch if not one.settled]
         if not left:
             log.error("handler_failed_after_settling", **described(error))
         elif is_unavailable(error):
             self._hold(left, error)
-        elif len(left) == 1:
+        elif len(batch) == 1:
             self._condemn(left[0], error)
         else:
+            # What is left alone is tried alone before it is blamed.
             middle = len(left) // 2
-            self.run(left[:middle])
-            self.run(left[middle:])
+            for half in (left[:middle], left[middle:]):
+                if half:
+                    self.run(half)
 
     def _hold(self, left: list[D], error: Exception) -> None:
         """Try again in place for a while: what is away for one message is away for all of them."""
@@ -72,9 +75,11 @@ class BatchRunner:
                 self._handle(left)
                 return
             except Exception as again:  # noqa: BLE001 - every delivery ends in a verdict
-                left = [one for one in left if not one.settled]
-                if not left or not is_unavailable(again):
+                if not is_unavailable(again):
                     self._after_error(left, again)
+                    return
+                left = [one for one in left if not one.settled]
+                if not left:
                     return
         for one in left:
             one.settle(retry(_RETRY_DELAY_S, cause_of(error)))

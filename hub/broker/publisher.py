@@ -7,6 +7,7 @@ sends it again under the same message id.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -29,6 +30,8 @@ _WINDOW_MAX = 1_000
 _WAITING_MAX = 20_000
 _DEADLINE_S = 10.0
 _WATCH_S = 1.0
+_MISSING_S = 30.0
+_NO_EXCHANGE = re.compile("no exchange '([^']*)'")
 
 
 class Publisher:
@@ -51,6 +54,7 @@ class Publisher:
         self._in_flight: dict[int, _Entry] = {}
         self._bursts: deque[tuple[int, float]] = deque()
         self._returned: set[str] = set()
+        self._missing: dict[str, float] = {}
 
     def bind(self, io: IoThread) -> None:
         self._io = io
@@ -120,6 +124,9 @@ class Publisher:
             return
         # An exchange that is not there closes the channel with everything in flight on it.
         log.error("publish_channel_closed", error=type(reason).__name__, code=getattr(reason, "reply_code", 0))
+        missing = _NO_EXCHANGE.search(str(getattr(reason, "reply_text", "")))
+        if missing:
+            self._missing[missing[1]] = time.monotonic() + _MISSING_S
         connection = self._connection
         connection.forget_channel(channel.channel_number)
         self._fail_in_flight()
@@ -179,6 +186,10 @@ class Publisher:
 
     def _encode(self, message: OutboundMessage, done: Done | None, now_s: int) -> bytes:
         assert self._frames is not None
+        if self._missing and self._is_missing(message.exchange):
+            if done is not None:
+                done(False)
+            return b""
         try:
             frames = self._frames.encode(message, now_s)
         except ValueError as error:
@@ -190,6 +201,14 @@ class Publisher:
         self._tag += 1
         self._in_flight[self._tag] = (message, done)
         return frames
+
+    def _is_missing(self, exchange: str) -> bool:
+        """Whether publishing there would close the channel again under everybody's messages."""
+        until = self._missing.get(exchange)
+        if until is not None and time.monotonic() > until:
+            del self._missing[exchange]
+            return False
+        return until is not None
 
     def on_confirm(self, tag: int, multiple: bool, ok: bool) -> None:
         pop = self._in_flight.pop
