@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeVar
 
 import pytest
 
 from tests.support import servers
 
+Server = TypeVar("Server")
+
+
+def _running(starting: AbstractContextManager[Server]) -> Iterator[Server]:
+    """A server for the session; where there is none the run ends with the reason, instead of hundreds of errors."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(starting)
+        except servers.ServerUnavailable as error:
+            pytest.exit(f"a server that the tests need cannot be had.\n{error}", returncode=3)
+        yield server
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.PostgresServer]:
     """The session's PostgreSQL."""
-    with servers.postgres() as server:
-        yield server
+    yield from _running(servers.postgres())
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +59,7 @@ def empty_database_url(postgres_server: servers.PostgresServer) -> Iterator[str]
 @pytest.fixture(scope="session")
 def rabbitmq_server() -> Iterator[servers.RabbitServer]:
     """The session's RabbitMQ."""
-    with servers.rabbitmq() as server:
-        yield server
+    yield from _running(servers.rabbitmq())
 
 
 @pytest.fixture
@@ -67,10 +79,22 @@ def breakable_postgres(postgres_server: servers.PostgresServer) -> Iterator[serv
             yield server
 
 
+@pytest.fixture(scope="session")
+def breakable_template(
+    breakable_postgres: servers.PostgresServer, postgres_server: servers.PostgresServer, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """`database_template` in `breakable_postgres`."""
+    if breakable_postgres is postgres_server:
+        yield request.getfixturevalue("database_template")
+    else:
+        with servers.template(breakable_postgres) as name:
+            yield name
+
+
 @pytest.fixture
-def breakable_database_url(breakable_postgres: servers.PostgresServer) -> Iterator[str]:
-    """A migrated, empty database in `breakable_postgres`."""
-    with servers.template(breakable_postgres) as name, servers.fresh_database(breakable_postgres, name) as url:
+def breakable_database_url(breakable_postgres: servers.PostgresServer, breakable_template: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own in `breakable_postgres`."""
+    with servers.fresh_database(breakable_postgres, breakable_template) as url:
         yield url
 
 
