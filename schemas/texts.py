@@ -69,6 +69,10 @@ ERRORS: dict[str, Bilingual] = {
     "message.too_large": Bilingual(zh="报文超过大小限制。", en="The message is too large."),
     "message.invalid": Bilingual(zh="报文内容不符合要求。", en="The message breaks its schema."),
     "message.duplicate_key": Bilingual(zh="报文含重复字段。", en="The message holds a key twice."),
+    "message.content_type": Bilingual(
+        zh="请以 application/json（UTF-8）发送。", en="Send it as application/json in UTF-8."
+    ),
+    "transaction.unknown": Bilingual(zh="没有此交易名称。", en="This party has no such transaction."),
     "routing.no_basic_payer": Bilingual(
         zh="未找到负责的基本医保系统。", en="No basic insurance system is responsible."
     ),
@@ -79,6 +83,12 @@ ERRORS: dict[str, Bilingual] = {
     "case.not_found": Bilingual(zh="未找到该结算。", en="There is no such settlement."),
     "party.forbidden": Bilingual(zh="无权操作。", en="This party may not do this."),
     "party.unknown": Bilingual(zh="机构未登记。", en="This institution is not registered."),
+    "party.unauthenticated": Bilingual(zh="身份未通过验证。", en="The sender could not be identified."),
+    "rate.exceeded": Bilingual(zh="请求过于频繁，请稍后重试。", en="Too many requests: slow down and send it again."),
+    "outcome.unknown": Bilingual(
+        zh="结果尚未确定，请用同一编号查询，切勿更换编号重发。",
+        en="The outcome is not known yet: query under the same number, never send it under a new one.",
+    ),
     "service.unavailable": Bilingual(
         zh="服务暂不可用，请稍后以同一编号重试。", en="Try again shortly with the same number."
     ),

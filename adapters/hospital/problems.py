@@ -1,6 +1,7 @@
 """Refusals as a hospital sees them: problem details (RFC 9457) over HTTP, ErrorAnswer on a queue.
 
-The class of an error decides the status, its code the sentence. No received value is ever repeated.
+The class of an error decides the status unless its code says more; the sentences are `schemas.texts`. No received value
+is ever repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from schemas.errors import (
     Conflict,
     Forbidden,
     HubError,
-    IllegalTransition,
     InvalidMessage,
     Malformed,
     NotFound,
@@ -22,6 +22,7 @@ from schemas.errors import (
     Unavailable,
     Violation,
 )
+from schemas.texts import ERRORS
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:settlement-hub:problem:"
@@ -31,59 +32,26 @@ TYPE_PREFIX = "urn:settlement-hub:problem:"
 class _Kind:
     status: int
     title: str
-    zh: str
-    en: str
     own_words: bool = False
-    """Whether the error's own message may be shown: true where we wrote it for the sender."""
+    """Whether the error's own message may be shown: we wrote it for the sender."""
 
 
-_KINDS: dict[type[HubError], _Kind] = {
-    Malformed: _Kind(
-        400, "Malformed message", "报文无法读取，请修正格式后重新发送。", "The message cannot be read.", own_words=True
-    ),
-    InvalidMessage: _Kind(
-        422, "Invalid message", "报文内容不符合要求，请按 errors 逐项修正后重新发送。", "Correct what `errors` lists."
-    ),
-    Conflict: _Kind(
-        409,
-        "Conflict",
-        "与已有记录冲突，请先查询该结算的当前状态。",
-        "The message contradicts what is stored.",
-        own_words=True,
-    ),
-    NotFound: _Kind(404, "Not found", "未找到该记录，请核对编号。", "There is no such object; check the number."),
-    Forbidden: _Kind(403, "Forbidden", "无权执行此操作。", "This party may not do this."),
-    Unavailable: _Kind(
-        503,
-        "Temporarily unavailable",
-        "系统暂时不可用，未作任何处理，请稍后用同一编号重新发送。",
-        "Nothing was done; send the same message again later.",
-    ),
-    OutcomeUnknown: _Kind(
-        504,
-        "Outcome unknown",
-        "结果尚未确定，请用同一编号查询或重新发送，切勿更换编号。",
-        "The outcome is not known yet; query or repeat under the same number, never under a new one.",
-    ),
-    IllegalTransition: _Kind(
-        500,
-        "Internal error",
-        "系统内部错误，已通知运维人员；请用同一编号查询。",
-        "An internal error was recorded; query under the same number.",
-    ),
+_BY_CLASS: dict[type[HubError], _Kind] = {
+    Malformed: _Kind(400, "Malformed message", own_words=True),
+    InvalidMessage: _Kind(422, "Invalid message", own_words=True),
+    Conflict: _Kind(409, "Conflict", own_words=True),
+    NotFound: _Kind(404, "Not found"),
+    Forbidden: _Kind(403, "Forbidden"),
+    Unavailable: _Kind(503, "Temporarily unavailable"),
+    OutcomeUnknown: _Kind(504, "Outcome unknown"),
+    HubError: _Kind(500, "Internal error"),
 }
-_OTHER = _KINDS[IllegalTransition]
-
 _BY_CODE: dict[str, _Kind] = {
-    "message.too_large": _Kind(413, "Message too large", "报文过大，请分批发送。", "Send it in parts.", own_words=True),
-    "message.content_type": _Kind(
-        415, "Unsupported media type", "请以 application/json（UTF-8）发送。", "Send application/json in UTF-8."
-    ),
-    "transaction.unknown": _Kind(404, "Unknown transaction", "没有此交易名称。", "There is no such transaction."),
-    "party.unauthenticated": _Kind(401, "Not authenticated", "身份未通过验证。", "The sender could not be identified."),
-    "rate.exceeded": _Kind(
-        429, "Too many requests", "请求过于频繁，请稍后重试。", "Slow down and send it again later."
-    ),
+    "message.too_large": _Kind(413, "Message too large", own_words=True),
+    "message.content_type": _Kind(415, "Unsupported media type"),
+    "transaction.unknown": _Kind(404, "Unknown transaction"),
+    "party.unauthenticated": _Kind(401, "Not authenticated"),
+    "rate.exceeded": _Kind(429, "Too many requests"),
 }
 
 
@@ -123,15 +91,20 @@ def error_answer(error: HubError, *, case_id: str | None = None, message_id: str
 
 
 def _kind_of(error: HubError) -> _Kind:
-    by_code = _BY_CODE.get(error.code)
-    if by_code is not None:
-        return by_code
-    return next((_KINDS[each] for each in type(error).__mro__ if each in _KINDS), _OTHER)
+    return _BY_CODE.get(error.code) or next(_BY_CLASS[each] for each in _classes(error) if each in _BY_CLASS)
 
 
 def _text_of(error: HubError, kind: _Kind) -> Bilingual:
-    own = error.message if kind.own_words else ""
-    return Bilingual(zh=kind.zh, en=f"{own[:1].upper()}{own[1:]}." if own else kind.en)
+    codes = (error.code, *(each.code for each in _classes(error)))
+    text = next(ERRORS[code] for code in codes if code in ERRORS)
+    if not (kind.own_words and error.message):
+        return text
+    return Bilingual(zh=text.zh, en=f"{text.en} {error.message[:1].upper()}{error.message[1:]}.")
+
+
+def _classes(error: HubError) -> list[type[HubError]]:
+    """The error's class and its bases, nearest first."""
+    return [each for each in type(error).__mro__ if issubclass(each, HubError)]
 
 
 def _violations_of(error: HubError) -> tuple[Violation, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from schemas.base import read_message
+from pydantic import ValidationError
+
+from schemas.base import violations_of
 from schemas.codes import Outcome
 from schemas.errors import InvalidMessage, OutcomeUnknown, Violation
 from schemas.payer import (
@@ -16,6 +18,7 @@ from schemas.payer import (
     Operation,
     PayerTask,
 )
+from schemas.strict_json import check_text
 
 CONTENT_TYPE = "application/json"
 _ANSWERS = {
@@ -34,13 +37,16 @@ def encode_task(task: PayerTask) -> bytes:
 def decode_decision(task: PayerTask, raw: bytes) -> Decision:
     """The insurer's word on this task.
 
-    OutcomeUnknown for an answer to another request; InvalidMessage for bytes that are no ClaimDecision or that
-    contradict the request.
+    Malformed for bytes that are no JSON, OutcomeUnknown for an answer to another request or to none, any other
+    InvalidMessage for an answer to ours that breaks its schema or contradicts the request.
     """
-    answer = read_message(ClaimDecision, raw)
-    if answer.request_id != task.request_id:
-        raise OutcomeUnknown("an answer to another request", party=task.payer, request_id=task.request_id)
-    decision = answer.decision()
+    parsed = check_text(raw)
+    if not isinstance(parsed, dict) or parsed.get("request_id") != task.request_id:
+        raise OutcomeUnknown("not an answer to this request", party=task.payer, request_id=task.request_id)
+    try:
+        decision = ClaimDecision.model_validate_json(raw).decision()
+    except ValidationError as error:
+        raise InvalidMessage("the answer breaks its schema", *violations_of(error), party=task.payer) from None
     _check(task, decision)
     return decision
 

@@ -9,12 +9,12 @@ from typing import Any
 from lxml import etree
 
 from adapters.basic.soap.checks import check_cancelled, check_settled
-from adapters.basic.soap.contract import Call, Version, contract, schema
+from adapters.basic.soap.contract import Version, contract, schema
 from adapters.basic.soap.envelope import Envelope, Fault
 from adapters.safe_xml import check_schema, has_attributes, parse_own_xml
 from adapters.xml_shapes import read
 from schemas.codes import Outcome
-from schemas.errors import InvalidMessage, OutcomeUnknown, Violation
+from schemas.errors import InvalidMessage, Malformed, OutcomeUnknown, Violation
 from schemas.money import fen_of, yuan_of
 from schemas.payer import BasicResult, Decision, Operation, PayerTask, PreparedCall, RawAnswer
 from schemas.settlement import Diagnosis, FeeLine
@@ -23,6 +23,7 @@ from schemas.wsdl import BASIC_NAMESPACE
 CHINA = timezone(timedelta(hours=8), "CST")
 SOCIAL_CARD, IDENTITY_CARD = "03", "02"
 _DONE, _REFUSED = "0", "-1"
+_REQUEST_ID = f"{{{BASIC_NAMESPACE}}}request_id"
 _REFUSED_EN = "The basic medical-insurance system refused the request."
 
 
@@ -49,14 +50,15 @@ class Codec:
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """What the basic system said.
 
-        UNKNOWN for an HTTP status or a fault that is no word about this request, OutcomeUnknown for an answer to
-        another request, InvalidMessage for bytes that are no answer or that contradict themselves or the request.
+        UNKNOWN for an HTTP status or a fault that is no word about this request, Malformed for bytes that are no
+        answer, OutcomeUnknown for an answer to another request, any other InvalidMessage for an answer to ours that
+        breaks its schema or contradicts itself or the request.
         """
         if answer.status not in (200, 400, 500):
             return _unknown(f"http.{answer.status}")
         if answer.content_type.partition(";")[0].strip().lower() != self._envelope.media_type:
             if answer.status == 200:
-                raise InvalidMessage("an answer that is not SOAP", code="soap.content_type", party=self._party)
+                raise Malformed("an answer that is not SOAP", code="soap.content_type", party=self._party)
             return _unknown(f"http.{answer.status}")
         payload = self._envelope.open(answer.body, party=self._party)
         fault = self._envelope.fault_in(payload)
@@ -64,22 +66,23 @@ class Codec:
             return self._of_fault(fault)
         if answer.status != 200:
             return _unknown(f"http.{answer.status}")
-        return self._of_answer(task, self._fields(payload, self._contract.calls[task.operation]))
+        return self._of_answer(task, self._fields(task, payload))
 
     def _check_schema(self, payload: etree._Element) -> None:
         check_schema(schema(), payload, self._contract.names, party=self._party)
 
-    def _fields(self, payload: etree._Element, call: Call) -> dict[str, Any]:
+    def _fields(self, task: PayerTask, payload: etree._Element) -> dict[str, Any]:
+        call = self._contract.calls[task.operation]
         if payload.tag != call.answer_tag:
-            raise InvalidMessage("an answer to another operation", code="soap.operation", party=self._party)
+            raise Malformed("an answer to another operation", code="soap.operation", party=self._party)
+        if payload.findtext(_REQUEST_ID) != task.request_id:
+            raise OutcomeUnknown("an answer to another request", party=self._party, request_id=task.request_id)
         self._check_schema(payload)
         if has_attributes(payload):  # xsi:type and its kin would give an element a second meaning
             raise InvalidMessage("attributes where none belong", code="xml.attribute", party=self._party)
         return read(payload, call.answer_shape)
 
     def _of_answer(self, task: PayerTask, fields: dict[str, Any]) -> Decision:
-        if fields["request_id"] != task.request_id:
-            raise OutcomeUnknown("an answer to another request", party=self._party, request_id=task.request_id)
         if fields["infcode"] == _DONE:
             return _READERS[task.operation](task, fields)
         if fields["infcode"] == _REFUSED:

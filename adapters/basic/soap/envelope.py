@@ -8,7 +8,7 @@ from lxml import etree
 
 from adapters.basic.soap.contract import Version
 from adapters.safe_xml import parse_xml
-from schemas.errors import InvalidMessage
+from schemas.errors import Malformed
 
 _NAMESPACES: dict[Version, str] = {
     "1.1": "http://schemas.xmlsoap.org/soap/envelope/",
@@ -59,17 +59,17 @@ class Envelope:
         return {"SOAPAction": f'"{action}"'} if self._version == "1.1" else {}
 
     def open(self, raw: bytes, *, party: str) -> etree._Element:
-        """The one element in the body; Malformed or InvalidMessage when this is no envelope of our version."""
+        """The one element in the body; Malformed when this is no envelope of our version."""
         root = parse_xml(raw, party=party)
         parts = list(root)
         if root.tag != self._name("Envelope") or not parts:
-            raise InvalidMessage("not a SOAP envelope of the agreed version", code="soap.envelope", party=party)
+            raise Malformed("not a SOAP envelope of the agreed version", code="soap.envelope", party=party)
         if len(parts) == 2 and parts[0].tag == self._name("Header"):
             self._check_header(parts.pop(0), party)
         if len(parts) != 1 or parts[0].tag != self._name("Body") or len(parts[0]) != 1:
-            raise InvalidMessage("not one body with one message", code="soap.body", party=party)
+            raise Malformed("not one body with one message", code="soap.body", party=party)
         if parts[0].get(self._name("encodingStyle")) or root.get(self._name("encodingStyle")):
-            raise InvalidMessage("an encoding style where none was agreed", code="soap.encoding_style", party=party)
+            raise Malformed("an encoding style where none was agreed", code="soap.encoding_style", party=party)
         return parts[0][0]
 
     def fault_in(self, payload: etree._Element) -> Fault | None:
@@ -95,7 +95,7 @@ class Envelope:
     def _check_header(self, header: etree._Element, party: str) -> None:
         name = self._name("mustUnderstand")
         if any(entry.get(name, "0").strip() not in ("0", "false") for entry in header):
-            raise InvalidMessage("a header that must be understood and is not", code="soap.header", party=party)
+            raise Malformed("a header that must be understood and is not", code="soap.header", party=party)
 
     def _name(self, local: str) -> str:
         return f"{{{self._namespace}}}{local}"

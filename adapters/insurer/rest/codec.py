@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from adapters.insurer.canonical_codec import CONTENT_TYPE, decode_decision
 from schemas.base import Identifier, read_message
 from schemas.codes import Outcome
-from schemas.errors import InvalidMessage
+from schemas.errors import InvalidMessage, Malformed
 from schemas.payer import Decision, PayerTask, RawAnswer
 
 PROBLEM_TYPE = "application/problem+json"
@@ -33,7 +33,7 @@ def decode_answer(task: PayerTask, answer: RawAnswer) -> Decision:
     media_type = answer.content_type.partition(";")[0].strip().lower()
     if answer.status == 200:
         if media_type != CONTENT_TYPE:
-            raise InvalidMessage("an answer that is not JSON", code="answer.content_type", party=task.payer)
+            raise Malformed("an answer that is not JSON", code="answer.content_type", party=task.payer)
         return decode_decision(task, answer.body)
     if 400 <= answer.status < 500 and media_type == PROBLEM_TYPE:
         return _of_problem(task, answer)
