@@ -254,7 +254,7 @@ class QueueConsumer:
     def _consume(self, connection: FramedConnection, channel: Any) -> None:
         session = _Session(self, connection, channel)
         self._session = session
-        connection.sink_deliveries(channel.channel_number, session)
+        connection.reader.sink_deliveries(channel.channel_number, session)
         channel.add_on_close_callback(lambda _, reason: self._channel_closed(connection, session, reason))
         channel.add_on_cancel_callback(lambda _: self._cancelled_by_broker(channel))
         channel.basic_qos(prefetch_count=self.subscription.prefetch)
@@ -266,7 +266,7 @@ class QueueConsumer:
             channel.close()
 
     def _channel_closed(self, connection: FramedConnection, session: _Session, reason: BaseException) -> None:
-        connection.forget_channel(session.channel.channel_number)
+        connection.reader.forget_channel(session.channel.channel_number)
         session.end()
         if connection.is_open and not self._stopping:
             log.error(

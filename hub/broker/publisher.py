@@ -114,7 +114,7 @@ class Publisher:
         self._tag, self._oldest_tag = 0, 1
         number = self._channel.channel_number
         self._frames = PublishFrames(number, self._connection.frame_max_bytes())
-        self._connection.sink_confirms(number, self)
+        self._connection.reader.sink_confirms(number, self)
         self._ready.set()
         self._watch(self._channel)
         self._drain()
@@ -128,7 +128,7 @@ class Publisher:
         if missing:
             self._missing[missing[1]] = time.monotonic() + _MISSING_S
         connection = self._connection
-        connection.forget_channel(channel.channel_number)
+        connection.reader.forget_channel(channel.channel_number)
         self._fail_in_flight()
         self._ready.clear()
         if self._io is not None:

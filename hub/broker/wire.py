@@ -2,14 +2,14 @@
 
 pika builds three objects and three system calls for a message it sends and three more objects for one it
 receives; that is most of what a message costs this process. Connection set-up, channels, heartbeats and every
-other method stay pika's. `FramedConnection` replaces two of its internal hooks, which is why the project
+other method stay pika's. `FramedConnection` replaces a few of its internal hooks, which is why the project
 pins pika below 1.5 and why the contract suite runs against a real broker.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import pika
@@ -23,6 +23,8 @@ _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _FRAME_END = 0xCE
 _END = b"\xce"
 _PUBLISH, _DELIVER, _ACK, _NACK = 0x003C0028, 0x003C003C, 0x003C0050, 0x003C0078
+
+_KINDS = frozenset((_METHOD, _HEADER, _BODY, _HEARTBEAT))
 
 _frame_head = struct.Struct(">BHL")
 _content_head = struct.Struct(">BHLHHQH")
@@ -179,26 +181,47 @@ class DeliverySink(Protocol):
 
 
 class _Assembly:
-    """A delivery whose frames are still arriving."""
+    """The delivery of a channel whose frames are still arriving."""
 
-    __slots__ = ("header", "method", "missing", "pieces", "sink")
+    __slots__ = ("_header", "_method", "_missing", "_pieces", "sink")
 
     def __init__(self, sink: DeliverySink) -> None:
         self.sink = sink
-        self.method: bytes | None = None
-        self.header = b""
-        self.missing = 0
-        self.pieces: list[bytes] = []
+        self._method: bytes | None = None
+        self._header = b""
+        self._missing = 0
+        self._pieces: list[bytes] = []
+
+    def take(self, kind: int, data: bytes, start: int, end: int) -> bool:
+        """Whether this frame belongs to a delivery."""
+        if kind == _METHOD:
+            if _long.unpack_from(data, start)[0] != _DELIVER:
+                return False
+            self._method = data[start + 4 : end]
+            return True
+        if self._method is None:
+            return False
+        if kind == _HEADER:
+            self._header = data[start + 12 : end]
+            (self._missing,) = _longlong.unpack_from(data, start + 4)
+        else:
+            self._pieces.append(data[start:end])
+            self._missing -= end - start
+        if self._missing == 0:
+            method, pieces = self._method, self._pieces
+            self._method, self._pieces = None, []
+            self.sink.on_delivery(method, self._header, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return True
 
 
-class FramedConnection(pika.SelectConnection):  # type: ignore[misc]  # pika 1.4 tells no types
-    """A SelectConnection that hands confirms and deliveries straight to sinks and sends prepared frames."""
+class FrameReader:
+    """Cuts a byte stream into frames and hands confirms and deliveries to their sinks, all others to `generic`."""
 
-    def __init__(self, parameters: pika.connection.Parameters, **callbacks: Any) -> None:
+    def __init__(self, generic: Callable[[bytes], None]) -> None:
+        self._generic = generic
         self._confirms: dict[int, ConfirmSink] = {}
         self._assemblies: dict[int, _Assembly] = {}
         self._rest = b""
-        super().__init__(parameters, **callbacks)
 
     def sink_confirms(self, channel: int, sink: ConfirmSink) -> None:
         self._confirms[channel] = sink
@@ -210,31 +233,18 @@ class FramedConnection(pika.SelectConnection):  # type: ignore[misc]  # pika 1.4
         self._confirms.pop(channel, None)
         self._assemblies.pop(channel, None)
 
-    def frame_max_bytes(self) -> int:
-        """What was negotiated with the broker."""
-        return int(self.params.frame_max)
-
-    def send(self, frames: bytes) -> None:
-        """Write prepared frames; ignored when the connection is not open (its loss is reported elsewhere)."""
-        if self.is_open:
-            self.bytes_sent += len(frames)
-            self._adapter_emit_data(frames)
-
-    def _proto_connection_made(self, transport: Any) -> None:
-        transport._MAX_RECV_BYTES = _RECEIVE_BYTES
-        super()._proto_connection_made(transport)
-
-    def _on_data_available(self, data_in: bytes) -> None:
-        self.bytes_received += len(data_in)
-        data = self._rest + data_in if self._rest else data_in
+    def feed(self, received: bytes) -> None:
+        """Take what the socket gave, however it was cut. InvalidFrameError: this is not AMQP."""
+        data = self._rest + received if self._rest else received
         length, at = len(data), 0
-        while length - at > _OVERHEAD_BYTES - 1:
+        while length - at >= _OVERHEAD_BYTES:
             kind, channel, size = _frame_head.unpack_from(data, at)
-            end = at + 7 + size
-            if kind not in (_METHOD, _HEADER, _BODY, _HEARTBEAT):
+            if kind not in _KINDS:
+                # The greeting of a server that wants another protocol is no frame.
                 self._generic(data[at:])
-                self._rest = b""
-                return
+                at = length
+                break
+            end = at + 7 + size
             if end >= length:
                 break
             if data[end] != _FRAME_END:
@@ -249,7 +259,7 @@ class FramedConnection(pika.SelectConnection):  # type: ignore[misc]  # pika 1.4
     def _fast(self, kind: int, channel: int, data: bytes, start: int, end: int) -> bool:
         assembly = self._assemblies.get(channel)
         if assembly is not None:
-            return self._delivery_frame(assembly, kind, data, start, end)
+            return assembly.take(kind, data, start, end)
         sink = self._confirms.get(channel)
         if sink is None or kind != _METHOD:
             return False
@@ -260,36 +270,34 @@ class FramedConnection(pika.SelectConnection):  # type: ignore[misc]  # pika 1.4
         sink.on_confirm(tag, bool(data[start + 12] & 1), method == _ACK)
         return True
 
-    @staticmethod
-    def _delivery_frame(assembly: _Assembly, kind: int, data: bytes, start: int, end: int) -> bool:
-        if kind == _METHOD:
-            if _long.unpack_from(data, start)[0] != _DELIVER:
-                return False
-            assembly.method = data[start + 4 : end]
-            return True
-        method = assembly.method
-        if method is None:
-            return False
-        if kind == _HEADER:
-            assembly.header = data[start + 12 : end]
-            (assembly.missing,) = _longlong.unpack_from(data, start + 4)
-            if assembly.missing:
-                return True
-            body = b""
-        else:
-            body = data[start:end]
-            assembly.missing -= len(body)
-            if assembly.missing or assembly.pieces:
-                assembly.pieces.append(body)
-                if assembly.missing:
-                    return True
-                body = b"".join(assembly.pieces)
-                assembly.pieces = []
-        assembly.method = None
-        assembly.sink.on_delivery(method, assembly.header, body)
-        return True
 
-    def _generic(self, raw: bytes) -> None:
+class FramedConnection(pika.SelectConnection):  # type: ignore[misc]  # pika 1.4 tells no types
+    """A SelectConnection that hands confirms and deliveries straight to sinks and sends prepared frames."""
+
+    def __init__(self, parameters: pika.connection.Parameters, **callbacks: Any) -> None:
+        self.reader = FrameReader(self._process_raw)
+        super().__init__(parameters, **callbacks)
+
+    def frame_max_bytes(self) -> int:
+        """What was negotiated with the broker."""
+        return int(self.params.frame_max)
+
+    def send(self, frames: bytes) -> None:
+        """Write prepared frames; ignored when the connection is not open (its loss is reported elsewhere)."""
+        if frames and self.is_open:
+            self.bytes_sent += len(frames)
+            self._adapter_emit_data(frames)
+
+    def _proto_connection_made(self, transport: Any) -> None:
+        transport._MAX_RECV_BYTES = _RECEIVE_BYTES
+        super()._proto_connection_made(transport)
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        # The heartbeat checker looks at this counter.
+        self.bytes_received += len(data_in)
+        self.reader.feed(data_in)
+
+    def _process_raw(self, raw: bytes) -> None:
         _, value = amqp_frame.decode_frame(raw)
         if value is not None:
             self._process_frame(value)
