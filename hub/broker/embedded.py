@@ -270,7 +270,7 @@ class EmbeddedTransport:
         """One transaction: verdicts in, due rows out. True when more may be waiting."""
         wanted = {} if self._stopping else {name: one.room for name, one in self._queues.items() if one.hungry}
         taken = self._verdicts.take() if wanted or self._verdicts_are_due() else []
-        if not wanted and not taken:
+        if not wanted and not taken and not self._leases_are_due():
             return False
         try:
             with self._connected().begin():
@@ -291,7 +291,8 @@ class EmbeddedTransport:
         self, connection: Connection, taken: Sequence[tuple[StoredMessage, Verdict]], wanted: Mapping[str, int]
     ) -> list[StoredMessage]:
         _carry(connection, taken)
-        self._keep_leases(connection)
+        if self._leases_are_due():
+            self._keep_leases(connection)
         self._resolve(connection)
         return outbox.lease_queues(connection, wanted, self._lease_s)
 
@@ -322,10 +323,11 @@ class EmbeddedTransport:
         for name, ours in by_queue.items():
             self._queues[name].give(ours)
 
+    def _leases_are_due(self) -> bool:
+        return time.monotonic() - self._extended_at >= self._lease_s / 3
+
     def _keep_leases(self, connection: Connection) -> None:
         """A slow handler keeps its rows as long as its process lives."""
-        if time.monotonic() - self._extended_at < self._lease_s / 3:
-            return
         self._extended_at = time.monotonic()
         in_hand = [id_ for queue in self._queues.values() for id_ in list(queue.in_hand)]
         outbox.extend_leases(connection, in_hand, self._lease_s)
