@@ -37,6 +37,14 @@ ORDER BY outcome = 'cancelled' DESC, seq LIMIT 1
 _PAGE = f"SELECT {_NAMES} FROM entry ORDER BY seq LIMIT ? OFFSET ?"
 
 
+_TOTALS = """
+SELECT count(*), ifnull(sum(outcome = 'approved'), 0), ifnull(sum(effect_fen) FILTER (WHERE outcome = 'approved'), 0),
+    ifnull(sum(outcome = 'cancelled'), 0), ifnull(-sum(effect_fen) FILTER (WHERE outcome = 'cancelled'), 0),
+    ifnull(sum(effect_fen), 0), ifnull(sum(account_fen), 0)
+FROM entry
+"""
+
+
 class _SqliteShelf:
     """Entries in a file; used by one thread at a time."""
 
@@ -57,6 +65,9 @@ class _SqliteShelf:
 
     def page(self, limit: int, offset: int) -> list[Entry]:
         return [Entry(*row) for row in self._connection.execute(_PAGE, (limit, offset))]
+
+    def totals(self) -> Totals:
+        return Totals(*self._connection.execute(_TOTALS).fetchone())
 
     def begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -99,6 +110,9 @@ class _MemoryShelf:
 
     def page(self, limit: int, offset: int) -> list[Entry]:
         return list(self._by_id.values())[offset : offset + limit]
+
+    def totals(self) -> Totals:
+        return total(self._by_id.values())
 
     def begin(self) -> None: ...
 
@@ -184,7 +198,8 @@ class Book:
 
     def totals(self) -> Totals:
         """Sums over the whole book."""
-        return total(self.entries())
+        with self._lock:
+            return self._shelf.totals()
 
     def close(self) -> None:
         """Finish what waits and close the file."""

@@ -84,7 +84,8 @@ class Desk:
             request_id=cancel.request_id,
             operation=entries.CANCEL,
             outcome=entries.CANCELLED,
-            amount_fen=cancel.amount,
+            # Whoever cannot name our number was left in doubt and does not know the amount either.
+            amount_fen=cancel.amount if cancel.original_reference else entries.ANY_AMOUNT,
             case_id=cancel.case_id,
             institution=cancel.institution,
             settlement_no=cancel.settlement_no,

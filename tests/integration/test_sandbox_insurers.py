@@ -105,6 +105,22 @@ def test_a_cancel_before_its_claim_bars_it(insurer: Insurer) -> None:
     assert (late.outcome, late.reason_code) == ("declined", "cancelled_before")
 
 
+def test_a_cancel_in_doubt_undoes_whatever_was_paid(sandbox: Sandbox, insurer: Insurer) -> None:
+    insurer.claim(a_task())
+
+    undone = insurer.cancel(a_cancel(0, reference=None))
+
+    assert (undone.outcome, undone.amount) == ("cancelled", 312_000)
+    assert sandbox.books[ANKANG].totals().net_fen == 0
+
+
+def test_a_cancel_of_another_amount_is_refused(sandbox: Sandbox, insurer: Insurer) -> None:
+    insurer.claim(a_task())
+
+    assert insurer.cancel(a_cancel(311_999)).reason_code == "amount_differs"
+    assert sandbox.books[ANKANG].effective("R-1") == 312_000
+
+
 def test_an_inquiry_finds_the_decision_or_nothing(insurer: Insurer) -> None:
     assert insurer.get("/claims/R-1").status == 404
 

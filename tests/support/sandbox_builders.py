@@ -109,7 +109,9 @@ def basic_facts(in_scope_fen: int = 1_000_000, fund_fen: int = 600_000) -> Basic
     )
 
 
-def a_cancel(amount_fen: int, request_id: str = "X-1", original: str = "R-1") -> ClaimCancel:
+def a_cancel(
+    amount_fen: int, request_id: str = "X-1", original: str = "R-1", reference: str | None = "AK1"
+) -> ClaimCancel:
     """The undoing of a claim."""
     bill = a_bill()
     return ClaimCancel(
@@ -119,5 +121,6 @@ def a_cancel(amount_fen: int, request_id: str = "X-1", original: str = "R-1") ->
         institution=bill.institution,
         settlement_no=bill.settlement_no,
         original_request_id=original,
+        original_reference=reference,
         amount=amount_fen,
     )
