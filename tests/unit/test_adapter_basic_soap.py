@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ from adapters.basic.soap.codec import CHINA, Codec
 from adapters.basic.soap.contract import contract, schema, wsdl
 from adapters.xml_shapes import read
 from schemas.codes import IdentityType, MedicalType, Outcome, VisitKind
-from schemas.errors import HubError, InvalidMessage, OutcomeUnknown
+from schemas.errors import HubError, InvalidMessage, Malformed, OutcomeUnknown
 from schemas.money import yuan_of
 from schemas.payer import Operation, RawAnswer
 from schemas.settlement import Diagnosis, Insurance, Visit
@@ -503,3 +504,29 @@ def test_a_damaged_answer_is_refused_or_says_the_same_amounts(start, length, ins
             basic = decision.basic
             person = basic.account_fen + basic.cash_fen
             assert basic.fund_fen + person + basic.hospital_fen == task.request.total
+
+
+UNREADABLE = sorted(
+    NOT_ANSWERS.keys() & {"html", "empty", "no envelope", "other version", "two bodies", "other operation"}
+)
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_is_no_answer_at_all_is_asked_about_again_not_held(kind):
+    with pytest.raises(Malformed):
+        Codec("B").decode(a_task(), RawAnswer(NOT_ANSWERS[kind].encode(), 200, "text/xml"))
+
+
+def test_threads_do_not_share_a_verdict():
+    """A validator keeps its errors on itself: one thread's broken answer must not blame another's."""
+    codec, task = Codec("B"), a_task()
+    right, wrong = an_answer(task), an_answer(task, acct_pay="1")
+
+    def decode(number: int) -> bool:
+        try:
+            return codec.decode(task, wrong if number % 2 else right).outcome is Outcome.APPROVED
+        except InvalidMessage as error:
+            return [violation.field for violation in error.violations] == ["acct_pay"] * len(error.violations)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(decode, range(400)))

@@ -31,4 +31,5 @@ class BasicSoap:
         return self._codec.decode(task, answer)
 
     def close(self) -> None:
+        """Closes idle connections."""
         self._http.close()

@@ -26,6 +26,7 @@ class InsurerQueue:
         raise IllegalTransition("a queue insurer is not called", party=self._party)
 
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
+        """The body of a message that came back; see `decode_decision`."""
         return decode_decision(task, answer.body)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ class InsurerRest:
         self._http = HttpPool(settings)
 
     def prepare(self, task: PayerTask) -> PreparedCall:
+        """ClaimTask or ClaimCancel as JSON, with its path below the endpoint."""
         return PreparedCall(encode_task(task), CONTENT_TYPE, _PATHS[task.operation])
 
     def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
@@ -33,7 +34,9 @@ class InsurerRest:
         return self._http.post(call.path, call.body, headers, timeout_s)
 
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
+        """See `decode_answer`."""
         return decode_answer(task, answer)
 
     def close(self) -> None:
+        """Closes idle connections."""
         self._http.close()
