@@ -39,7 +39,7 @@ class VerdictKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The end of one delivery. `delay_s` counts for RETRY, `cause` (a code) and `detail` (no personal data) for DEAD."""
+    """How a delivery ends. `delay_s` counts for RETRY, `cause` (a code) and `detail` (no personal data) for DEAD."""
 
     kind: VerdictKind
     delay_s: float = 0.0

@@ -26,7 +26,7 @@ def main() -> int:
         if done.returncode != 0:
             print(f"round {rounds} failed")
             return 1
-    print(f"{rounds} rounds in {minutes:g} minutes, all passed")
+    print(f"rounds passed: {rounds}")
     return 0
 
 
