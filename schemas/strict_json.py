@@ -1,7 +1,7 @@
 """Strict JSON: what lenient parsers let pass silently is refused here, before a model sees it.
 
 Refused: bytes that are not UTF-8 JSON, a byte order mark, more than 1 MiB, nesting past 32, duplicate keys, NaN and
-Infinity, lone surrogates, control and text-direction characters inside strings.
+Infinity, lone surrogates, control and text-direction characters and noncharacters inside strings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from schemas.errors import Malformed
 
 BODY_MAX_BYTES = 1024 * 1024
 DEPTH_MAX = 32
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff]"
+)
 _SPACE_BEFORE_COLON = re.compile(rb"[ \t\r\n]:")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -23,6 +24,7 @@ from schemas.errors import HubError, InvalidMessage, Malformed, OutcomeUnknown
 from schemas.money import yuan_of
 from schemas.payer import Operation, RawAnswer
 from schemas.settlement import Diagnosis, Insurance, Visit
+from schemas.strict_json import check_text
 from schemas.wsdl import BASIC_BINDING_11, BASIC_BINDING_12, BASIC_NAMESPACE
 from tests.support.payer_tasks import a_fee, a_patient, a_request, a_task
 
@@ -530,3 +532,23 @@ def test_threads_do_not_share_a_verdict():
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(decode, range(400)))
+
+
+@given(st.text(min_size=1, max_size=100))
+def test_whatever_name_the_door_lets_in_reaches_the_basic_system_unchanged(name):
+    with suppress(Malformed):
+        check_text(json.dumps({"name": name}).encode())
+        body = Codec("B").encode(a_task(request=a_request(patient=a_patient(name=name)))).body
+        assert etree.fromstring(body)[0][0].findtext(f"{{{BASIC_NAMESPACE}}}psn_name") == name
+
+
+@pytest.mark.parametrize(("year", "offset_h"), [(1, 14), (9999, -12)])
+def test_a_moment_outside_the_calendar_is_refused_not_crashed_on(year, offset_h):
+    edge = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, 0 if year == 1 else 23)
+    started = edge.replace(tzinfo=timezone(timedelta(hours=offset_h)))
+    visit = a_request().visit.model_copy(update={"started_at": started})
+
+    with pytest.raises(InvalidMessage) as refusal:
+        Codec("B").encode(a_task(request=a_request(visit=visit)))
+
+    assert [violation.field for violation in refusal.value.violations] == ["begntime"]

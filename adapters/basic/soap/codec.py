@@ -130,8 +130,8 @@ def _bill(task: PayerTask) -> dict[str, Any]:
         "mdtrt_cert_no": card or patient.id_no,
         "insutype": insurance.type,
         "med_type": visit.medical_type,
-        "begntime": _china_time(visit.started_at),
-        "endtime": _china_time(visit.ended_at) if visit.ended_at else None,
+        "begntime": _china_time(visit.started_at, "begntime"),
+        "endtime": _china_time(visit.ended_at, "endtime") if visit.ended_at else None,
         "dept_name": visit.department,
         "atddr_no": visit.doctor_code,
         "diseinfo": [_diagnosis(diagnosis) for diagnosis in request.diagnoses],
@@ -177,8 +177,12 @@ def _cancel(task: PayerTask) -> dict[str, Any]:
     }
 
 
-def _china_time(moment: datetime) -> str:
-    return moment.astimezone(CHINA).isoformat(" ", "seconds")[:19]
+def _china_time(moment: datetime, field: str) -> str:
+    try:
+        moment = moment.astimezone(CHINA)
+    except OverflowError:
+        raise InvalidMessage("outside the calendar", Violation(field, "moment", "send the real moment")) from None
+    return moment.isoformat(" ", "seconds")[:19]
 
 
 _CONTENTS: dict[Operation, Callable[[PayerTask], dict[str, Any]]] = {
