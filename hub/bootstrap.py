@@ -100,6 +100,11 @@ def broker_topology(book: RuleBook) -> Topology:
     return topology([*hospitals, *payers])
 
 
+def person_secret(settings: Settings) -> bytes:
+    """The key under which coverage is stored and found by identity number."""
+    return (settings.person_key_secret.get_secret_value() or _UNSAFE_PERSON_SECRET).encode()
+
+
 def bootstrap(
     settings: Settings,
     roles: frozenset[Role] = ALL_ROLES,
@@ -120,9 +125,8 @@ def bootstrap(
     work_units = WorkUnits(engine, transport, layout.resolve if settings.embedded_broker else None)
     payers = {party.code: Payer(party, make(party.settings())) for party in book.parties}
     applier = Applier(work_units, clock, payers)
-    secret = (settings.person_key_secret.get_secret_value() or _UNSAFE_PERSON_SECRET).encode()
     desk = Desk(
-        Intake(work_units, books, clock, secret),
+        Intake(work_units, books, clock, person_secret(settings)),
         Undo(work_units, books, clock),
         Queries(work_units, books, clock),
         ClaimAnswers(work_units, payers, applier),
