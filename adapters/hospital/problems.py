@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.hospital.remedies import remedy_zh
 from schemas.answer import ErrorAnswer
 from schemas.base import Bilingual
 from schemas.errors import (
@@ -61,7 +62,7 @@ def status_of(error: HubError) -> int:
 
 
 def problem_of(error: HubError, *, instance: str | None = None) -> dict[str, Any]:
-    """RFC 9457 problem details: `detail` in English, `detail_zh` in Chinese, `errors` with field, code and remedy."""
+    """RFC 9457 problem details: `detail` in English, `detail_zh` in Chinese, `errors` with field, code and remedies."""
     kind = _kind_of(error)
     text = _text_of(error, kind)
     problem: dict[str, Any] = {
@@ -75,7 +76,7 @@ def problem_of(error: HubError, *, instance: str | None = None) -> dict[str, Any
     if instance is not None:
         problem["instance"] = instance
     if violations := _violations_of(error):
-        problem["errors"] = [violation.as_dict() for violation in violations]
+        problem["errors"] = [violation.as_dict() | {"remedy_zh": remedy_zh(violation)} for violation in violations]
     return problem
 
 

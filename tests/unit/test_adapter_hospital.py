@@ -134,3 +134,20 @@ def test_a_refusal_on_a_queue_says_the_same():
     assert answer["message"]["zh"]
     assert "case_id" not in answer
     assert write_answer(error_answer(error, message_id="M-1")) == write_refusal(error, message_id="M-1")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "words"),
+    [
+        (b'"amount":"25.001"', b'"amount":"25.00"', "金额"),
+        (b'"total":"50.01"', b'"total":"50.00"', "总费用"),
+        (b'"type":"999"', b'"type":"310"', "代码表"),
+        (b'"institution":"1"', b'"institution":"H44030000001"', "字符"),
+    ],
+)
+def test_a_remedy_is_given_in_chinese_too(wrong, right, words):
+    assert right in SETTLE
+    with pytest.raises(InvalidMessage) as refusal:
+        read_hospital_message("settlement.settle", SETTLE.replace(right, wrong))
+
+    assert any(words in entry["remedy_zh"] for entry in problem_of(refusal.value)["errors"])

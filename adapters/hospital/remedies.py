@@ -1,0 +1,40 @@
+"""What to do about a violation, in Chinese, by its code; the English sentence comes with the violation itself."""
+
+from __future__ import annotations
+
+from schemas.errors import Violation
+
+_GENERAL = "请按接口规范填写该字段"
+_REMEDIES = {
+    "missing": "请补充该字段",
+    "extra_forbidden": "请删除该字段：不属于本报文",
+    "string_pattern_mismatch": "请仅使用规范允许的字符和长度",
+    "string_too_long": "请缩短文本",
+    "string_too_short": "请填写该字段",
+    "string_type": "请以文本形式填写",
+    "enum": "请使用代码表中的代码",
+    "literal_error": "请使用规范规定的值",
+    "bool_type": "请填写 true 或 false",
+    "int_type": "请填写整数",
+    "int_parsing": "请填写整数",
+    "too_short": "请至少填写一条",
+    "too_long": "条数超过上限，请减少",
+    "timezone_aware": "请注明时区，例如 +08:00",
+    "money": '请以文本填写金额（元），最多两位小数，例如 "1234.50"',
+    "decimal": "请以文本填写数字，小数位数不得超过规定",
+    "date.future": "日期不得晚于当前时间",
+    "bill.total": "总费用必须等于各费用明细之和（精确到分），且不为零",
+    "fee.amount": "金额必须等于单价×数量并四舍五入到分，请更正其中一项",
+    "fees.line_no": "每条费用明细须有各自的行号",
+    "diagnoses.main": "须且仅须标记一个主要诊断",
+    "patient.id_no": "身份证号码有误，请与证件核对",
+    "patient.birth_date": "出生日期与身份证号码不符，请更正",
+    "visit.medical_type": "医疗类别与就诊类型不符",
+    "visit.ended_at": "住院结算须填写出院时间，且不得早于入院时间",
+    "claim.request_id": "请原样返回任务中的 request_id",
+}
+
+
+def remedy_zh(violation: Violation) -> str:
+    """The remedy in Chinese; a general one for a code without a sentence of its own."""
+    return _REMEDIES.get(violation.code, _GENERAL)
