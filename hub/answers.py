@@ -38,7 +38,7 @@ _DEFAULT_REASONS = {ShareState.PENDING: "awaiting_answer", ShareState.IN_DOUBT: 
 
 def combined_answer(case: CaseRecord, now: datetime) -> CombinedAnswer:
     """The answer as the case stands. Its own validator proves that it adds up to the fen."""
-    sums = totals(case.facts)
+    sums = totals(case)
     status = status_of(case)
     return CombinedAnswer(
         case_id=case.case_id,

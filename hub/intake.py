@@ -96,8 +96,6 @@ class Intake:
         planned = [(draft, draft.case) for draft in drafts if draft.case is not None]
         if not planned:
             return
-        for _, case in planned:
-            _reckon_first_step(case)
         created = cases.insert_new(connection, [case for _, case in planned])
         inbox.take(
             connection, [(draft.inbound.party, draft.inbound.message_id, case.region) for draft, case in planned]
@@ -198,11 +196,6 @@ def _new_case(draft: _Draft, plan: Plan, rulebook_version: int) -> CaseRecord:
             for leg in plan.legs
         ],
     )
-
-
-def _reckon_first_step(case: CaseRecord) -> None:
-    """The basic payer may bear the whole bill; set before the insert so that no update is needed."""
-    case.legs[0].left_fen = case.total_fen
 
 
 def _received(inbound: Inbound, case: CaseRecord) -> Exchange:

@@ -25,6 +25,7 @@ from hub.routes import party_message
 from hub.tasks import Requests, cancel_task, claim_task
 from hub.work import Work, WorkUnits
 from routing.deadline import call_timeout_s
+from routing.life import left_for
 from routing.rulebook import Party
 from routing.states import CaseState, LegEvent, LegState
 from schemas.errors import InvalidMessage, Malformed, OutcomeUnknown, Unavailable
@@ -186,6 +187,7 @@ class _Attempt:
                 leg.apply(LegEvent.DEFER, reason_code="time_up")
                 return None
             leg.apply(LegEvent.CLAIM)
+            leg.left_fen = left_for(self._case, leg)
         elif leg.state in (LegState.CLAIMED, LegState.IN_DOUBT) and not can.by_queue:
             # Somebody claimed it and no answer is stored: that process may have died after the payer heard it.
             leg.apply(LegEvent.ANSWER_LOST, reason_code="answer_lost")

@@ -117,7 +117,6 @@ def _apply_cancel(case: CaseRecord, leg: LegRecord, done: Finished, now: datetim
     if done.ending is Ending.DECIDED and decision is not None:
         if decision.outcome is Outcome.CANCELLED:
             leg.apply(LegEvent.CANCEL_CONFIRMED)
-            leg.decided_at = decision.decided_at or now
             return ACK
         if decision.outcome is Outcome.DECLINED:
             leg.record(decision, LegEvent.CANCEL_REFUSED, now)

@@ -26,14 +26,12 @@ _CASE_EVENTS = {
 def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
     """Take every step that is ours to take; True when the hospital must hear how the case stands."""
     while True:
-        step = next_step(case.facts)
+        step = next_step(case)
         match step:
             case SetAside():
                 case.leg(step.leg_no).apply(_SET_ASIDE_EVENTS[step.state], reason_code=step.reason_code)
             case Ask():
                 leg = case.leg(step.leg_no)
-                leg.left_fen = step.left_fen
-                leg.changed = True
                 work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
                 return False
             case Undo():

@@ -8,15 +8,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from routing.states import AWAITING_PAYER, UNDECIDED, CaseState, LegState
 from schemas.codes import Layer
 from schemas.money import split_fen
 
 
+class Leg(Protocol):
+    """A leg as the arithmetic sees it; a stored record satisfies it as well as `LegFacts`."""
+
+    @property
+    def leg_no(self) -> int: ...
+    @property
+    def layer(self) -> Layer: ...
+    @property
+    def state(self) -> LegState: ...
+    @property
+    def amount_fen(self) -> int: ...
+    @property
+    def account_fen(self) -> int: ...
+    @property
+    def hospital_fen(self) -> int: ...
+    @property
+    def split(self) -> int: ...
+    @property
+    def weight(self) -> int: ...
+    @property
+    def independent(self) -> bool: ...
+
+
+class Case(Protocol):
+    """A case as the arithmetic sees it; legs in the order of the plan."""
+
+    @property
+    def state(self) -> CaseState: ...
+    @property
+    def total_fen(self) -> int: ...
+    @property
+    def legs(self) -> Sequence[Leg]: ...
+    @property
+    def overdue(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LegFacts:
-    """A leg as the arithmetic sees it. Legs with the same `split` > 0 are coinsurers of one rule."""
+    """A leg by itself. Legs with the same `split` > 0 are coinsurers of one rule."""
 
     leg_no: int
     payer: str
@@ -33,7 +70,7 @@ class LegFacts:
 
 @dataclass(frozen=True, slots=True)
 class CaseFacts:
-    """A case as the arithmetic sees it; legs in the order of the plan."""
+    """A case by itself."""
 
     state: CaseState
     total_fen: int
@@ -81,7 +118,7 @@ class Finish:
 Step = Ask | Undo | SetAside | Wait | Finish
 
 
-def next_step(case: CaseFacts) -> Step:
+def next_step(case: Case) -> Step:
     """The one thing to do now."""
     if case.state is CaseState.CANCELLING:
         return _next_undo(case)
@@ -90,7 +127,7 @@ def next_step(case: CaseFacts) -> Step:
     return _next_forward(case)
 
 
-def _next_forward(case: CaseFacts) -> Step:
+def _next_forward(case: Case) -> Step:
     basic = case.legs[0]
     # Without the basic share nothing after it can be computed: the bill is the patient's, and nothing was booked.
     if basic.layer is Layer.BASIC and basic.state in (LegState.DECLINED, LegState.DEFERRED):
@@ -116,14 +153,14 @@ def _next_forward(case: CaseFacts) -> Step:
     return Finish(CaseState.SETTLED)
 
 
-def _set_aside_rest(case: CaseFacts, state: LegState, reason: str) -> SetAside | None:
+def _set_aside_rest(case: Case, state: LegState, reason: str) -> SetAside | None:
     for leg in case.legs:
         if leg.state is LegState.PLANNED:
             return SetAside(leg.leg_no, state, reason)
     return None
 
 
-def _next_undo(case: CaseFacts) -> Step:
+def _next_undo(case: Case) -> Step:
     if step := _set_aside_rest(case, LegState.NOT_NEEDED, "cancelled"):
         return step
     for leg in reversed(case.legs):
@@ -134,7 +171,7 @@ def _next_undo(case: CaseFacts) -> Step:
     return Finish(CaseState.CANCELLED)
 
 
-def left_for(case: CaseFacts, leg: LegFacts) -> int:
+def left_for(case: Case, leg: Leg) -> int:
     """The most that `leg`'s payer may bear: the bill less what payers before it, account and hospital bear."""
     before = [other for other in case.legs if other.leg_no < leg.leg_no and not _coinsured(other, leg)]
     left = case.total_fen - sum(
@@ -147,11 +184,11 @@ def left_for(case: CaseFacts, leg: LegFacts) -> int:
     return parts[group.index(leg)]
 
 
-def _coinsured(one: LegFacts, other: LegFacts) -> bool:
+def _coinsured(one: Leg, other: Leg) -> bool:
     return one.split > 0 and one.split == other.split
 
 
-def _bears(leg: LegFacts) -> bool:
+def _bears(leg: Leg) -> bool:
     return leg.state in (LegState.APPROVED, LegState.CANCELLING, LegState.CANCEL_HELD)
 
 
@@ -167,9 +204,9 @@ class Totals:
     deferred_fen: int
 
 
-def totals(case: CaseFacts) -> Totals:
+def totals(case: Case) -> Totals:
     """Who bears what at this moment. A cancelled case is the patient's again, whole."""
-    bearing: Sequence[LegFacts] = [leg for leg in case.legs if _bears(leg)]
+    bearing: Sequence[Leg] = [leg for leg in case.legs if _bears(leg)]
     shares = sum(leg.amount_fen for leg in bearing)
     account = sum(leg.account_fen for leg in bearing)
     hospital = sum(leg.hospital_fen for leg in bearing)

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 MONEY_MAX_FEN = 10**13
 _YUAN = re.compile(r"[0-9]{1,11}(?:\.[0-9]{1,2})?", re.ASCII)
-_CENT = Decimal("0.01")
+_ONE = Decimal(1)
 
 
 def fen_of(text: str) -> int:
@@ -45,7 +46,7 @@ def yuan_of(fen: int) -> str:
 
 def rounded_fen(yuan: Decimal) -> int:
     """Whole fen, halves away from zero: the one rounding rule of the hub."""
-    return int(yuan.quantize(_CENT, rounding=ROUND_HALF_UP).scaleb(2))
+    return int((yuan * 100).quantize(_ONE, ROUND_HALF_UP))
 
 
 def share_fen(amount_fen: int, numerator: int, denominator: int) -> int:
@@ -63,62 +64,95 @@ def split_fen(amount_fen: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def _money(value: Any, info: ValidationInfo) -> int:
-    if isinstance(value, str):
-        try:
-            return fen_of(value)
-        except ValueError:
-            pass
-    elif info.mode == "python" and type(value) is int and 0 <= value < MONEY_MAX_FEN:
+def _whole_fen(value: Any) -> int:
+    if type(value) is int and 0 <= value < MONEY_MAX_FEN:
         return value
-    raise PydanticCustomError("money", 'write yuan as text with at most two decimals, such as "1234.50"')
+    raise ValueError("whole fen expected")
 
 
-def _signed_money(value: Any, info: ValidationInfo) -> int:
-    if isinstance(value, str):
-        try:
-            return signed_fen_of(value)
-        except ValueError:
-            pass
-    elif info.mode == "python" and type(value) is int and -MONEY_MAX_FEN < value < MONEY_MAX_FEN:
+def _signed_whole_fen(value: Any) -> int:
+    if type(value) is int and -MONEY_MAX_FEN < value < MONEY_MAX_FEN:
         return value
-    raise PydanticCustomError("money", 'write yuan as text with at most two decimals, such as "-1234.50"')
+    raise ValueError("whole fen expected")
+
+
+def _fen_of_checked(text: str) -> int:
+    """`fen_of` for text whose shape is known to be right."""
+    whole, point, cents = text.partition(".")
+    if not point:
+        return int(whole) * 100
+    return int(whole) * 100 + (int(cents) if len(cents) == 2 else int(cents) * 10)
+
+
+def _plain_decimal(value: Any) -> Decimal:
+    if isinstance(value, Decimal) and value.is_finite() and value >= 0:
+        return value
+    raise ValueError("a non-negative Decimal expected")
+
+
+class _EdgeText:
+    """A number that is text of a fixed shape on the wire. The shape is checked before any of our code runs on it."""
+
+    def __init__(self, pattern: str, read: Any, check_value: Any, write: Any, error: str, remedy: str) -> None:
+        self.pattern, self.read, self.check_value, self.write = pattern, read, check_value, write
+        self.error, self.remedy = error, remedy
+
+    def _validator(self, *, text_only: bool) -> CoreSchema:
+        text = core_schema.no_info_after_validator_function(
+            self.read, core_schema.str_schema(pattern=self.pattern, strict=True)
+        )
+        either: CoreSchema = text
+        if not text_only:
+            either = core_schema.union_schema(
+                [text, core_schema.no_info_plain_validator_function(self.check_value)], mode="left_to_right"
+            )
+        return core_schema.custom_error_schema(either, self.error, custom_error_message=self.remedy)
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.json_or_python_schema(
+            json_schema=self._validator(text_only=True),
+            python_schema=self._validator(text_only=False),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                self.write, return_schema=core_schema.str_schema(), when_used="json"
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": self.pattern, "examples": [self.remedy.rpartition(" ")[2].strip('"')]}
 
 
 Money = Annotated[
     int,
-    PlainValidator(_money),
-    PlainSerializer(yuan_of, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,11}(\.[0-9]{1,2})?$", "examples": ["1234.50"]}),
+    _EdgeText(
+        r"^[0-9]{1,11}(\.[0-9]{1,2})?$",
+        _fen_of_checked,
+        _whole_fen,
+        yuan_of,
+        "money",
+        'write yuan as text with at most two decimals, such as "1234.50"',
+    ),
 ]
 SignedMoney = Annotated[
     int,
-    PlainValidator(_signed_money),
-    PlainSerializer(yuan_of, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,11}(\.[0-9]{1,2})?$"}),
+    _EdgeText(
+        r"^-?[0-9]{1,11}(\.[0-9]{1,2})?$",
+        signed_fen_of,
+        _signed_whole_fen,
+        yuan_of,
+        "money",
+        'write yuan as text with at most two decimals, such as "-1234.50"',
+    ),
 ]
 
 
 def _decimal_type(decimals_max: int) -> Any:
-    pattern = re.compile(rf"[0-9]{{1,10}}(?:\.[0-9]{{1,{decimals_max}}})?", re.ASCII)
+    remedy = f'write the number as text with at most {decimals_max} decimals, such as "1.5"'
+    pattern = rf"^[0-9]{{1,10}}(\.[0-9]{{1,{decimals_max}}})?$"
+    return Annotated[Decimal, _EdgeText(pattern, Decimal, _plain_decimal, _decimal_text, "decimal", remedy)]
 
-    def parse(value: Any, info: ValidationInfo) -> Decimal:
-        if isinstance(value, str) and pattern.fullmatch(value):
-            return Decimal(value)
-        if info.mode == "python" and isinstance(value, Decimal) and value.is_finite() and value >= 0:
-            return value
-        raise PydanticCustomError(
-            "decimal",
-            'write the number as text with at most {decimals} decimals, such as "1.5"',
-            {"decimals": decimals_max},
-        )
 
-    return Annotated[
-        Decimal,
-        PlainValidator(parse),
-        PlainSerializer(lambda number: format(number, "f"), return_type=str, when_used="json"),
-        WithJsonSchema({"type": "string", "pattern": rf"^[0-9]{{1,10}}(\.[0-9]{{1,{decimals_max}}})?$"}),
-    ]
+def _decimal_text(number: Decimal) -> str:
+    return format(number, "f")
 
 
 Price = _decimal_type(6)

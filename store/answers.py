@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from store.copying import copy_rows
 from store.rows import as_json, insert_rows
 from store.tables import answers, undos
 
@@ -40,7 +41,6 @@ class StoredUndo:
 
 _ANSWER_COLUMNS = tuple(StoredAnswer.__dataclass_fields__)
 _UNDO_COLUMNS = tuple(StoredUndo.__dataclass_fields__)
-_INSERT_ANSWERS = insert_rows(answers, _ANSWER_COLUMNS)
 _INSERT_UNDOS = insert_rows(
     undos, _UNDO_COLUMNS, unless="one_undo_per_cancel_number", returning=("case_id", "cancel_no")
 )
@@ -55,8 +55,7 @@ _UNDOS = text(f"SELECT {', '.join(_UNDO_COLUMNS)} FROM case_undo WHERE case_id =
 def add(connection: Connection, new: Sequence[StoredAnswer]) -> None:
     """Keep these answers."""
     if new:
-        rows = [{name: getattr(answer, name) for name in _ANSWER_COLUMNS} for answer in new]
-        connection.execute(_INSERT_ANSWERS, {"rows": as_json(rows)})
+        copy_rows(connection, answers, _ANSWER_COLUMNS, new)
 
 
 def latest(connection: Connection, case_ids: Iterable[str]) -> dict[str, StoredAnswer]:

@@ -3,71 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from routing.states import CaseState, LegState
 from schemas.codes import Layer
 from schemas.errors import Conflict
 from schemas.payer import Operation
+from store.copying import copy_rows
 from store.records import CaseRecord, LegRecord
 from store.rows import as_json, insert_rows, update_rows
 from store.tables import cases, legs
 
-_CASE_COLUMNS = (
-    "case_id",
-    "region",
-    "institution",
-    "settlement_no",
-    "case_key",
-    "purpose",
-    "request_hash",
-    "state",
-    "version",
-    "revision",
-    "total_fen",
-    "rulebook_version",
-    "considered",
-    "received_at",
-    "answer_by",
-    "overdue",
-    "watch_at",
-    "reply_to",
-    "correlation_id",
-    "ended_at",
-    "business_day",
-)
+
+def _fields(record: type[CaseRecord] | type[LegRecord], last: str) -> tuple[str, ...]:
+    """The fields of a record that are columns, in the record's own order, so that rows become records by position."""
+    names = [field.name for field in dataclass_fields(record)]
+    return tuple(names[: names.index(last) + 1])
+
+
+_CASE_COLUMNS = _fields(CaseRecord, "business_day")
+_NEW_CASE_COLUMNS = (*_CASE_COLUMNS[: _CASE_COLUMNS.index("revision")], "considered")
 _CASE_CHANGES = ("state", "revision", "overdue", "watch_at", "ended_at", "business_day")
-_LEG_COLUMNS = tuple(str(column.name) for column in legs.columns)
-_LEG_CHANGES = (
-    "state",
-    "attempts",
-    "undo_attempts",
-    "left_fen",
+_LEG_COLUMNS = _fields(LegRecord, "decided_at")
+_NEW_LEG_COLUMNS = _LEG_COLUMNS[: _LEG_COLUMNS.index("attempts")]
+_LEG_CLAIM = ("state", "attempts", "undo_attempts", "left_fen", "reason_code", "claimed_at")
+_LEG_ANSWER = (
+    *_LEG_CLAIM[:-1],
     "amount_fen",
     "account_fen",
     "hospital_fen",
     "basic",
     "payer_reference",
-    "reason_code",
     "reason_zh",
     "reason_en",
-    "claimed_at",
     "decided_at",
 )
-_INSERT_CASES = insert_rows(cases, _CASE_COLUMNS, unless="one_case_per_settlement_number", returning=("case_id",))
-_INSERT_LEGS = insert_rows(legs, _LEG_COLUMNS)
+_INSERT_CASES = insert_rows(cases, _NEW_CASE_COLUMNS, unless="one_case_per_settlement_number", returning=("case_id",))
 _UPDATE_CASES = update_rows(cases, ("case_id",), _CASE_CHANGES, fenced=True)
-_UPDATE_LEGS = update_rows(legs, ("case_id", "leg_no"), _LEG_CHANGES, fenced=True)
+_UPDATE_CLAIMED_LEGS = update_rows(legs, ("case_id", "leg_no"), _LEG_CLAIM, fenced=True)
+_UPDATE_ANSWERED_LEGS = update_rows(legs, ("case_id", "leg_no"), _LEG_ANSWER, fenced=True)
 
-_SELECT_CASES = f"SELECT {', '.join(_CASE_COLUMNS)} FROM settlement_case"
-_LOCK_CASES = text(f"{_SELECT_CASES} WHERE case_id = ANY(CAST(:ids AS uuid[])) ORDER BY case_id FOR UPDATE")
-_READ_CASES = text(f"{_SELECT_CASES} WHERE case_id = ANY(CAST(:ids AS uuid[]))")
+
+def _selected(columns: tuple[str, ...]) -> str:
+    return ", ".join(columns).replace("case_id", "CAST(case_id AS text) AS case_id", 1)
+
+
+_SELECT_CASES = f"SELECT {_selected(_CASE_COLUMNS)} FROM settlement_case"
+_WHERE_IDS = "WHERE case_id = ANY(CAST(:ids AS uuid[]))"
+_LOCK_CASES = text(f"{_SELECT_CASES} {_WHERE_IDS} ORDER BY settlement_case.case_id FOR UPDATE")
+_READ_CASES = text(f"{_SELECT_CASES} {_WHERE_IDS}")
 _READ_LEGS = text(
-    f"SELECT {', '.join(_LEG_COLUMNS)} FROM settlement_leg WHERE case_id = ANY(CAST(:ids AS uuid[])) "
-    "ORDER BY case_id, leg_no"
+    f"SELECT {_selected(_LEG_COLUMNS)} FROM settlement_leg {_WHERE_IDS} ORDER BY settlement_leg.case_id, leg_no"
 )
+_CONSIDERED = text("SELECT considered FROM settlement_case WHERE case_id = CAST(:id AS uuid)")
 _FIND_BY_KEY = text(
     "SELECT c.case_id, c.institution, c.case_key, c.request_hash FROM settlement_case c "
     "JOIN json_to_recordset(CAST(:rows AS json)) AS r(institution text, case_key text) "
@@ -80,11 +71,9 @@ _TO_WATCH = text(
 
 def insert_new(connection: Connection, new: Sequence[CaseRecord]) -> set[str]:
     """Store those cases whose settlement number was free; the ids of those stored. Legs are stored with them."""
-    rows = [{name: getattr(case, name) for name in _CASE_COLUMNS} for case in new]
+    rows = [{name: getattr(case, name) for name in _NEW_CASE_COLUMNS} for case in new]
     created = {str(row.case_id) for row in connection.execute(_INSERT_CASES, {"rows": as_json(rows)})}
-    leg_rows = [_leg_row(leg, _LEG_COLUMNS) for case in new if case.case_id in created for leg in case.legs]
-    if leg_rows:
-        connection.execute(_INSERT_LEGS, {"rows": as_json(leg_rows)})
+    copy_rows(connection, legs, _NEW_LEG_COLUMNS, [leg for case in new if case.case_id in created for leg in case.legs])
     return created
 
 
@@ -98,54 +87,61 @@ def read(connection: Connection, case_ids: Iterable[str]) -> dict[str, CaseRecor
     return _load(connection, _READ_CASES, case_ids)
 
 
-def _load(connection: Connection, statement: Any, case_ids: Iterable[str]) -> dict[str, CaseRecord]:
+def _load(connection: Connection, statement: TextClause, case_ids: Iterable[str]) -> dict[str, CaseRecord]:
     ids = list(set(case_ids))
     if not ids:
         return {}
-    found = {str(row.case_id): _case(row) for row in connection.execute(statement, {"ids": ids})}
+    found = {record.case_id: record for record in map(_case, connection.execute(statement, {"ids": ids}))}
     if found:
-        for row in connection.execute(_READ_LEGS, {"ids": list(found)}):
-            found[str(row.case_id)].legs.append(_leg(row))
+        for leg in map(_leg, connection.execute(_READ_LEGS, {"ids": list(found)})):
+            found[leg.case_id].legs.append(leg)
     return found
 
 
-def _case(row: Any) -> CaseRecord:
-    values = row._asdict()
-    values["case_id"] = str(values["case_id"])
-    values["purpose"] = Operation(values["purpose"])
-    values["state"] = CaseState(values["state"])
-    return CaseRecord(**values)
+def _case(row: Row[Any]) -> CaseRecord:
+    record: CaseRecord = CaseRecord(*tuple(row))
+    record.purpose = Operation(record.purpose)
+    record.state = CaseState(record.state)
+    return record
 
 
-def _leg(row: Any) -> LegRecord:
-    values = row._asdict()
-    values["case_id"] = str(values["case_id"])
-    values["layer"] = Layer(values["layer"])
-    values["state"] = LegState(values["state"])
-    return LegRecord(**values)
+def _leg(row: Row[Any]) -> LegRecord:
+    record: LegRecord = LegRecord(*tuple(row))
+    record.layer = Layer(record.layer)
+    record.state = LegState(record.state)
+    return record
 
 
-def _leg_row(leg: LegRecord, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(leg, name) for name in columns}
+def considered(connection: Connection, case_id: str) -> list[list[str]]:
+    """[rule, missed condition or empty] for each rule that was looked at when the case was planned."""
+    return list(connection.execute(_CONSIDERED, {"id": case_id}).scalar_one())
+
+
+def _row(record: CaseRecord | LegRecord, columns: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in columns}
 
 
 def save(connection: Connection, touched: Iterable[CaseRecord]) -> None:
     """Write back what changed; Conflict when a row is not the one that was read (somebody wrote past the lock)."""
-    changed_cases, changed_legs = [], []
+    changed_cases, claimed, answered = [], [], []
     for case in touched:
         if case.changed:
-            changed_cases.append(
-                {"case_id": case.case_id, "version": case.version}
-                | {name: getattr(case, name) for name in _CASE_CHANGES}
-            )
+            changed_cases.append(_row(case, ("case_id", "version", *_CASE_CHANGES)))
             case.changed = False
             case.version += 1
         for leg in case.legs:
+            if leg.changed and leg.decided:
+                answered.append(_row(leg, ("case_id", "leg_no", "version", *_LEG_ANSWER)))
+            elif leg.changed:
+                claimed.append(_row(leg, ("case_id", "leg_no", "version", *_LEG_CLAIM)))
             if leg.changed:
-                changed_legs.append(_leg_row(leg, ("case_id", "leg_no", "version", *_LEG_CHANGES)))
-                leg.changed = False
+                leg.changed = leg.decided = False
                 leg.version += 1
-    for statement, rows in ((_UPDATE_LEGS, changed_legs), (_UPDATE_CASES, changed_cases)):
+    for statement, rows in (
+        (_UPDATE_CLAIMED_LEGS, claimed),
+        (_UPDATE_ANSWERED_LEGS, answered),
+        (_UPDATE_CASES, changed_cases),
+    ):
         if rows and len(connection.execute(statement, {"rows": as_json(rows)}).all()) != len(rows):
             raise Conflict("a row changed under our lock", code="store.version_conflict")
 

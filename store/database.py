@@ -15,11 +15,16 @@ STATEMENT_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 
 
+# Our statements look rows up by key, a bounded set at a time. The planner must not turn to scans of whole tables when
+# its statistics lag behind the growth of a table: the cost of a case may not depend on how many are stored.
+_LOOK_UP_BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+
+
 def open_engine(url: str, *, pool_size: int = 8, application: str = "hub") -> Engine:
     """An engine with our deadlines on every connection; opens nothing until it is used."""
     options = (
         f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC {_LOOK_UP_BY_KEY}"
     )
     return create_engine(
         _driver_url(url),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from store.rows import as_json, insert_rows
+from store.copying import copy_rows
 from store.tables import exchanges
 
 HOSPITAL_LEG = 0
@@ -35,7 +35,6 @@ class Exchange:
 
 
 _COLUMNS = tuple(Exchange.__dataclass_fields__)
-_INSERT = insert_rows(exchanges, _COLUMNS)
 _REQUESTS = text(
     "SELECT case_id, body FROM exchange WHERE case_id = ANY(CAST(:ids AS uuid[])) "
     "AND leg_no = 0 AND direction = 'in' AND operation IN ('settle', 'trial')"
@@ -48,8 +47,7 @@ _OF_CASE = text(
 def add(connection: Connection, new: Sequence[Exchange]) -> None:
     """Keep these messages."""
     if new:
-        rows = [{name: getattr(exchange, name) for name in _COLUMNS} for exchange in new]
-        connection.execute(_INSERT, {"rows": as_json(rows)})
+        copy_rows(connection, exchanges, _COLUMNS, new)
 
 
 def requests_of(connection: Connection, case_ids: Iterable[str]) -> dict[str, bytes]:

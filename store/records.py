@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from routing.life import CaseFacts, LegFacts
 from routing.states import CaseEvent, CaseState, LegEvent, LegState, next_case_state, next_leg_state
 from schemas.codes import Layer
 from schemas.payer import BasicResult, Decision, Operation
@@ -46,6 +45,8 @@ class LegRecord:
     claimed_at: datetime | None = None
     decided_at: datetime | None = None
     changed: bool = False
+    decided: bool = False
+    """A payer's word was recorded since the leg was read: amounts and reasons must be written too."""
 
     @property
     def request_id(self) -> str:
@@ -57,21 +58,6 @@ class LegRecord:
         """Ours for the undo, the same in every repeat."""
         return f"{self.request_id}-c"
 
-    @property
-    def facts(self) -> LegFacts:
-        return LegFacts(
-            leg_no=self.leg_no,
-            payer=self.payer,
-            layer=self.layer,
-            state=self.state,
-            amount_fen=self.amount_fen,
-            account_fen=self.account_fen,
-            hospital_fen=self.hospital_fen,
-            split=self.split,
-            weight=self.weight,
-            independent=self.independent,
-        )
-
     def apply(self, event: LegEvent, *, reason_code: str = "") -> None:
         """Move to the next state of the table; IllegalTransition when there is none."""
         self.state = next_leg_state(self.state, event)
@@ -81,7 +67,9 @@ class LegRecord:
 
     def record(self, decision: Decision, event: LegEvent, now: datetime) -> None:
         """Apply a payer's word with its amounts and reasons."""
-        self.apply(event, reason_code=decision.reason_code)
+        self.apply(event)
+        self.decided = True
+        self.reason_code = decision.reason_code
         self.reason_zh, self.reason_en = decision.reason_zh, decision.reason_en
         self.decided_at = decision.decided_at or now
         self.payer_reference = decision.payer_reference or self.payer_reference
@@ -106,7 +94,6 @@ class CaseRecord:
     request_hash: str
     total_fen: int
     rulebook_version: int
-    considered: list[list[str]]
     received_at: datetime
     answer_by: datetime
     reply_to: str
@@ -118,12 +105,10 @@ class CaseRecord:
     overdue: bool = False
     ended_at: datetime | None = None
     business_day: date | None = None
+    considered: list[list[str]] = field(default_factory=list)
+    """[rule, missed condition or empty] each; written with a new case, read only to explain one."""
     legs: list[LegRecord] = field(default_factory=list)
     changed: bool = False
-
-    @property
-    def facts(self) -> CaseFacts:
-        return CaseFacts(self.state, self.total_fen, tuple(leg.facts for leg in self.legs), self.overdue)
 
     def leg(self, leg_no: int) -> LegRecord:
         return self.legs[leg_no - 1]
