@@ -83,6 +83,7 @@ class Line:
         self._wanted: deque[Outgoing] = deque()
         self._unconfirmed: dict[int, Outgoing] = {}
         self._next_tag = 1
+        self._unread = 0
         self._draining = False
         self._stopping = False
         self._ready = threading.Event()
@@ -172,10 +173,17 @@ class Line:
         channel.add_on_return_callback(self._returned)
         channel.confirm_delivery(self._confirmed)
         channel.basic_qos(prefetch_count=self._prefetch)
+        self._unread = len(self._queues)
         for queue in self._queues:
             self._consume(channel, queue)
         self._drain()
-        self._ready.set()
+        if not self._queues:
+            self._ready.set()
+
+    def _reading(self, _: Any) -> None:
+        self._unread -= 1
+        if self._unread == 0:
+            self._ready.set()
 
     def _consume(self, channel: Any, queue: str) -> None:
         def arrived(_: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -193,7 +201,7 @@ class Line:
                 )
             )
 
-        channel.basic_consume(queue, arrived)
+        channel.basic_consume(queue, arrived, callback=self._reading)
 
     def _hand_over(self) -> None:
         batch, self._arrived = self._arrived, []

@@ -119,7 +119,8 @@ def _told(task: ClaimTask | ClaimCancel, entry: Entry | None, trouble: Fault | N
 class QueueInsurer(InsurerApp):
     """The insurer's HTTP side (health, book, faults, review) and its worker on the queue or the mailbox.
 
-    `broker_url` names its own user on the edge of the broker; without one, `hub_url` is the hub's HTTP address.
+    `broker_url` names its own user on the edge of the broker; without one, `hub_url` is the hub's HTTP address and
+    `hub_token` the insurer's token there (a hub that trusts the X-Party header needs none).
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class QueueInsurer(InsurerApp):
         *,
         broker_url: str | None = None,
         hub_url: str | None = None,
+        hub_token: str = "",
     ) -> None:
         super().__init__(code, book, desk, faults)
         department = ClaimsDepartment(book, desk, self.faults)
@@ -138,7 +140,7 @@ class QueueInsurer(InsurerApp):
         if broker_url:
             self.worker = AmqpWorker(broker_url, code, department)
         elif hub_url:
-            self.worker = MailboxWorker(hub_url, code, department)
+            self.worker = MailboxWorker(hub_url, code, department, hub_token)
 
     def start(self) -> None:
         """Begin to work on tasks, if there is a broker or a hub to fetch them from."""
@@ -210,7 +212,10 @@ class AmqpWorker:
 class MailboxWorker:
     """Tasks from the hub's HTTP mailbox, answers by POST; one thread, and one for answers that are to be late."""
 
-    def __init__(self, hub_url: str, code: str, department: ClaimsDepartment) -> None:
+    def __init__(self, hub_url: str, code: str, department: ClaimsDepartment, token: str = "") -> None:
+        self._headers = {"X-Party": code, "Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._hub = hub_url.rstrip("/")
         self._code = code
         self._department = department
@@ -264,9 +269,7 @@ class MailboxWorker:
 
     def _fetch(self) -> list[dict[str, Any]]:
         fields = {"party": self._code, "wait": str(MAILBOX_WAIT_S)}
-        answer = self._pool.request(
-            "GET", f"{self._hub}/api/v1/mailbox", fields=fields, headers={"X-Party": self._code}
-        )
+        answer = self._pool.request("GET", f"{self._hub}/api/v1/mailbox", fields=fields, headers=self._headers)
         if answer.status != 200:
             raise _Refused(answer.status)
         found: list[dict[str, Any]] = orjson.loads(answer.data)["messages"]
@@ -276,8 +279,7 @@ class MailboxWorker:
         if not ids:
             return
         body = orjson.dumps({"party": self._code, "ids": list(ids)})
-        headers = {"X-Party": self._code, "Content-Type": "application/json"}
-        answer = self._pool.request("POST", f"{self._hub}/api/v1/mailbox/ack", body=body, headers=headers)
+        answer = self._pool.request("POST", f"{self._hub}/api/v1/mailbox/ack", body=body, headers=self._headers)
         if answer.status >= 300:
             raise _Refused(answer.status)
 
@@ -291,11 +293,7 @@ class MailboxWorker:
         return True
 
     def _post(self, told: Told) -> None:
-        headers = {
-            "X-Party": self._code,
-            "Content-Type": "application/json",
-            "Idempotency-Key": told.request_id,
-        }
+        headers = self._headers | {"Idempotency-Key": told.request_id}
         for _ in range(told.times):
             answer = self._pool.request(
                 "POST", f"{self._hub}/api/v1/transactions/{ANSWER}", body=told.body, headers=headers

@@ -54,6 +54,7 @@ class CastSettings:
     ports: Mapping[str, int] = field(default_factory=dict)
     broker_url: str | None = None
     hub_url: str | None = None
+    hub_token: str = ""
     seed: int = 1
 
 
@@ -117,6 +118,7 @@ class Cast:
                 faults,
                 broker_url=settings.broker_url,
                 hub_url=settings.hub_url,
+                hub_token=settings.hub_token,
             )
         return RestInsurer(code, book, parties.DESKS[code], faults)
 
@@ -210,7 +212,11 @@ async def serve(settings: CastSettings, ports_file: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of the cast."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox.server", description="Run all sandbox parties.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.server",
+        description="Run all sandbox parties.",
+        epilog="SANDBOX_HUB_TOKEN: HENGAN's token at the hub's HTTP address, where the hub asks for one.",
+    )
     parser.add_argument("--data", type=Path, help="folder for the parties' books; in memory without it")
     parser.add_argument("--ports-file", type=Path, help="write the endpoint map here as JSON")
     parser.add_argument("--fixed-ports", action="store_true", help="ports 18801 to 18804 instead of free ones")
@@ -229,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ports=FIXED_PORTS if given.fixed_ports else {},
         broker_url=given.broker,
         hub_url=given.hub,
+        hub_token=os.environ.get("SANDBOX_HUB_TOKEN", ""),
         seed=given.seed,
     )
     uvloop.run(serve(settings, given.ports_file))

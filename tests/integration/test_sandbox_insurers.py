@@ -263,14 +263,19 @@ def hengan_task(request_id: str = "R-1", **changes: Any) -> bytes:
 
 @pytest.fixture
 def channel(rabbitmq_url: str) -> Iterator[Any]:
-    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
-    opened = connection.channel()
+    opened = declared(rabbitmq_url)
+    yield opened
+    opened.connection.close()
+
+
+def declared(url: str) -> Any:
+    """A channel of the hub's side, with HENGAN's exchange and queue and a queue for its answers."""
+    opened = pika.BlockingConnection(pika.URLParameters(url)).channel()
     opened.exchange_declare(IN, "direct", durable=True)
     for name in (OUT, "answers"):
         opened.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
     opened.queue_bind("answers", IN, "claim.answer")
-    yield opened
-    connection.close()
+    return opened
 
 
 @pytest.fixture
@@ -293,7 +298,7 @@ def answers(channel: Any, count: int) -> list[tuple[Any, ClaimDecision]]:
             found.append((got[1], ClaimDecision.model_validate_json(got[2])))
         return len(found) >= count
 
-    eventually(enough, within_s=20)
+    eventually(enough, within_s=25)
     return found
 
 
@@ -377,6 +382,27 @@ def test_a_review_tells_the_hub_the_final_word(queue_sandbox: Sandbox, channel: 
     (_, final) = answers(channel, 1)[0]
     assert (deferred.outcome, final.outcome, final.amount) == ("deferred", "approved", 90_000)
     assert reviewed.status == 200
+
+
+def test_a_killed_broker_loses_no_answer(tmp_path: Path, breakable_rabbitmq: Any, breakable_rabbitmq_url: str) -> None:
+    before = declared(breakable_rabbitmq_url)
+    before.confirm_delivery()
+    with Sandbox(CastSettings(data=tmp_path, broker_url=breakable_rabbitmq_url)) as sandbox:
+        put(before, *(hengan_task(f"R-{number}") for number in range(40)))
+        eventually(lambda: sandbox.books[HENGAN].totals().settled > 0)
+        breakable_rabbitmq.kill()
+        breakable_rabbitmq.start()
+        after = declared(breakable_rabbitmq_url)
+        put(after, *(hengan_task(f"R-{number}") for number in range(40, 60)))
+        told: set[str] = set()
+
+        def everybody() -> bool:
+            told.update(decision.request_id for _, decision in answers(after, 1))
+            return len(told) == 60
+
+        eventually(everybody, within_s=30)
+        after.connection.close()
+        assert sandbox.books[HENGAN].totals().settled == 60
 
 
 # the mailbox
