@@ -73,7 +73,7 @@ class IoThread:
         self._connection: FramedConnection | None = None
         self._attempt = 0
         self._failures = 0
-        self._closing = False
+        self._closing = self._ended = self._reconnecting = False
         self._open = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"amqp-{settings.name}", daemon=True)
 
@@ -137,15 +137,25 @@ class IoThread:
             self._loop.stop()
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._ended:
             try:
                 self._loop.start()
-                return
+                self._ended = True
             except Exception as error:  # noqa: BLE001 - the process would go on without its broker
                 log.error("broker_io_failed", connection=self._settings.name, **described(error))  # noqa: TRY400
-                self._lost(error)
+                self._begin_again(error)
+        self._loop.close()
+
+    def _begin_again(self, error: BaseException) -> None:
+        """After a bug of ours on this thread: nobody knows what state the connection is in."""
+        connection = self._connection
+        if connection is None or connection.is_closed:
+            self._reconnect_later()
+        else:
+            connection._terminate_stream(pika.exceptions.StreamLostError(repr(type(error))))
 
     def _connect(self) -> None:
+        self._reconnecting = False
         if self._closing:
             self._loop.stop()
             return
@@ -196,6 +206,9 @@ class IoThread:
             user.lost()
 
     def _reconnect_later(self) -> None:
+        if self._reconnecting:
+            return
+        self._reconnecting = True
         ceiling = min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(self._failures, 10))
         self._loop.call_later(random.uniform(ceiling / 2, ceiling), self._connect)
 

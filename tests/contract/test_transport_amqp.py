@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from hub.broker import declare
 from hub.broker.amqp import AmqpTransport
+from hub.broker.io_thread import ConnectionSettings, IoThread, split_urls
 from hub.broker.sweep import sweep_outbox
 from hub.broker.topology import INTAKE, in_exchange
 from hub.broker.transport import ACK, Delivery
@@ -238,3 +239,46 @@ def test_the_two_links_may_be_two_vhosts(world: AmqpWorld, rabbitmq_server: Rabb
         eventually(lambda: {one.message_id for one in stored} <= set(received.ids()))
         eventually(lambda: [remove_confirmed(world, transport)] and not outbox_ids(world))
         transport.close()
+
+
+class FailsOnce:
+    """Lives on a connection and has a bug that shows once."""
+
+    def __init__(self) -> None:
+        self.openings = 0
+        self.losses = 0
+
+    def opened(self, connection: object) -> None:
+        self.openings += 1
+        if self.openings == 1:
+            raise KeyError("bug")
+
+    def lost(self) -> None:
+        self.losses += 1
+
+    def blocked(self, is_blocked: bool) -> None:
+        """Not of interest here."""
+
+
+def test_a_bug_on_the_connections_thread_costs_one_connection(rabbitmq_url: str) -> None:
+    user = FailsOnce()
+    io = IoThread(ConnectionSettings(split_urls(rabbitmq_url)), [user])
+
+    io.start()
+
+    eventually(lambda: user.openings == 2, within_s=10)
+    assert user.losses == 1
+    eventually(io.is_open)
+    io.close()
+    assert not io.is_open()
+
+
+def test_the_next_host_is_tried_when_one_is_away(rabbitmq_url: str) -> None:
+    user = FailsOnce()
+    user.openings = 1
+    io = IoThread(ConnectionSettings(split_urls(f"amqp://127.0.0.1:1/,{rabbitmq_url}")), [user])
+
+    io.start()
+
+    assert io.wait_open(10)
+    io.close()
