@@ -21,7 +21,11 @@ REMEMBERED_MAX = 200_000
 
 
 class FaultKind(StrEnum):
-    """What goes wrong. Only slow, silent, http_500 and refuse_connection come before the effect."""
+    """What goes wrong. Only slow, silent, http_500 and refuse_connection come before the effect.
+
+    On a queue there is no connection to spoil: slow is like late, http_500 like silent, and refuse_connection concerns
+    the HTTP side alone.
+    """
 
     SLOW = "slow"
     """Waits `seconds` before it works."""
