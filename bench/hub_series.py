@@ -19,13 +19,13 @@ from bench.fill import fill_cases
 from bench.series import PROJECT, Processes, Series, StoresCases
 from bench.servers import Servers, sqlalchemy_url
 
-HUB = "hub"
+HUB = "hub.cli"
 ROLES = ("engine", "adapters", "relay")
 SETTLED = "SELECT count(*) FROM settlement_case WHERE state = 'settled'"
 PARTIES_MS = """
-SELECT settlement_no, sum(CASE direction WHEN 'in' THEN 1 ELSE -1 END * extract(epoch FROM at)) * 1000
+SELECT settlement_no, sum(took_us) / 1000.0
 FROM exchange JOIN settlement_case USING (case_id)
-WHERE leg_no > 0 AND settlement_no BETWEEN %s AND %s GROUP BY settlement_no"""
+WHERE leg_no > 0 AND direction = 'in' AND settlement_no BETWEEN %s AND %s GROUP BY settlement_no"""
 
 
 class HospitalConversation:
@@ -72,6 +72,10 @@ class HubSeries(Series, StoresCases):
     def start_parties(self, scratch: Path) -> None:
         """Start whoever plays the payers, before the rule book is asked for."""
 
+    def role_command(self, role: str) -> list[str]:
+        """The module and arguments that run one role."""
+        return [HUB, "run", "--no-apply-topology", "--role", role]
+
     def prepare(self) -> None:
         """What else must be stored before requests come (coverage, say); migrations and rule book are there."""
 
@@ -93,7 +97,7 @@ class HubSeries(Series, StoresCases):
         self.command("topology", "apply")
         self.prepare()
         for role in ROLES:
-            self._processes.spawn(role, [HUB, "run", "--role", role], self._environment)
+            self._processes.spawn(role, self.role_command(role), self._environment)
 
     def command(self, *arguments: str) -> None:
         """Run one command of the hub; CalledProcessError, its output in our log, when it fails."""

@@ -43,6 +43,7 @@ class Finished:
     status: int = 0
     content_type: str = ""
     detail: str = ""
+    took_us: int = 0
 
 
 def apply_outcome(case: CaseRecord, leg: LegRecord, done: Finished, can: Capabilities, now: datetime) -> Verdict:

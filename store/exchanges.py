@@ -31,6 +31,8 @@ class Exchange:
     at: datetime
     status: int = 0
     outcome: str = ""
+    took_us: int = 0
+    """Of an answer to a call: microseconds from the first byte out to the last byte in."""
     content_type: str = "application/json"
 
 

@@ -43,7 +43,9 @@ cases = Table(
     Column("region", Text, nullable=False),
     Column("institution", Text, nullable=False),
     Column("settlement_no", Text, nullable=False),
-    Column("case_key", Text, nullable=False, comment="settlement_no, or trial:<message id> for a trial"),
+    Column(
+        "case_key", Text, nullable=False, comment="settlement_no, or trial/<message id>: no settlement number has a /"
+    ),
     Column("purpose", Text, nullable=False),
     Column("request_hash", Text, nullable=False, comment="SHA-256 of the canonical content"),
     Column("state", Text, nullable=False),
@@ -145,6 +147,7 @@ exchanges = Table(
     Column("attempt", SmallInteger, nullable=False),
     Column("status", Integer, nullable=False, server_default=text("0")),
     Column("outcome", Text, nullable=False, server_default=text("''")),
+    Column("took_us", Integer, nullable=False, server_default=text("0"), comment="a call: from first byte to answer"),
     Column("content_type", Text, nullable=False, server_default=text("''")),
     Column("body", LargeBinary, nullable=False),
     Column("at", Moment, nullable=False),

@@ -79,6 +79,13 @@ def upgrade() -> None:
         sa.Column("attempt", sa.SmallInteger(), nullable=False),
         sa.Column("status", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("outcome", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column(
+            "took_us",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="a call: from first byte to answer",
+        ),
         sa.Column("content_type", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("at", postgresql.TIMESTAMP(timezone=True), nullable=False),
@@ -143,7 +150,12 @@ def upgrade() -> None:
         sa.Column("region", sa.Text(), nullable=False),
         sa.Column("institution", sa.Text(), nullable=False),
         sa.Column("settlement_no", sa.Text(), nullable=False),
-        sa.Column("case_key", sa.Text(), nullable=False, comment="settlement_no, or trial:<message id> for a trial"),
+        sa.Column(
+            "case_key",
+            sa.Text(),
+            nullable=False,
+            comment="settlement_no, or trial/<message id>: no settlement number has a /",
+        ),
         sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("request_hash", sa.Text(), nullable=False, comment="SHA-256 of the canonical content"),
         sa.Column("state", sa.Text(), nullable=False),
@@ -243,6 +255,7 @@ def downgrade() -> None:
     op.drop_index("case_by_arrival", table_name="settlement_case")
     op.drop_table("settlement_case")
     op.drop_table("rulebook")
+    op.drop_index("outbox_by_queue", table_name="outbox", postgresql_where=sa.text("queue <> ''"))
     op.drop_table("outbox")
     op.drop_table("inbox")
     op.drop_table("exchange")
