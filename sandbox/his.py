@@ -14,15 +14,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import urllib3
 
 from sandbox.amqp import Incoming, Line, Outgoing
 from sandbox.day import DayCase
-from sandbox.his_book import HospitalBook
+from sandbox.his_book import HospitalBook, Told
 
-SETTLE, TRIAL, CANCEL = "settlement.settle", "settlement.trial", "settlement.cancel"
+SETTLE, TRIAL, CANCEL, QUERY = "settlement.settle", "settlement.trial", "settlement.cancel", "case.query"
 ATTEMPTS_MAX = 12
 PAUSE_S = 0.25
 PAUSE_S_MAX = 2.0
@@ -116,10 +117,7 @@ class HttpHospital:
 
     def refresh(self) -> Iterator[Result]:
         """Ask for the newest answer of every case that was not final; results are in the book."""
-        for told in self._book.open_cases():
-            body = orjson.dumps({"institution": told.institution, "settlement_no": told.settlement_no})
-            key = f"{told.institution}-{told.settlement_no}-Q{told.revision}"
-            yield from self._kept([self.send(HospitalRequest(told.institution, "case.query", key, body))])
+        return self.run_day([_question(told) for told in self._book.open_cases()])
 
     def close(self) -> None:
         """Drop the connections."""
@@ -262,6 +260,12 @@ class AmqpHospital:
     def _given_up(self) -> list[Result]:
         gone = [self._result(key, {"error": "no_answer"}) for key in list(self._waiting)]
         return [result for result in gone if result is not None]
+
+
+def _question(told: Told) -> HospitalRequest:
+    # A key of its own each time: a repeat of an earlier question would rightly get the earlier answer.
+    body = orjson.dumps({"institution": told.institution, "settlement_no": told.settlement_no})
+    return HospitalRequest(told.institution, QUERY, str(uuid4()), body)
 
 
 def _keep(book: HospitalBook, results: Sequence[Result]) -> None:

@@ -16,6 +16,7 @@ from sandbox.claims_department import ANSWER, ClaimsDepartment, Told
 
 WAIT_S = 5
 BACKOFF_S = 0.5
+FETCH_MAX = 100
 POSTS_AT_ONCE = 8
 
 log = logging.getLogger("sandbox")
@@ -103,7 +104,7 @@ class MailboxWorker:
         return True
 
     def _fetch(self) -> list[dict[str, Any]]:
-        fields = {"party": self._code, "wait": str(WAIT_S)}
+        fields = {"party": self._code, "wait": str(WAIT_S), "limit": str(FETCH_MAX)}
         answer = self._pool.request("GET", f"{self._hub}/api/v1/mailbox", fields=fields, headers=self._headers)
         if answer.status != 200:
             raise Refused(answer.status)

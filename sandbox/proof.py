@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from sandbox.book import Book
 from sandbox.his_book import HospitalBook
 
+ACCOUNT = "personal account"
+"""Stands in the place of a payer: what the basic system took from the patient's own account."""
 Borne = Mapping[tuple[str, str, str], int]
 """Whole fen by (payer, institution, settlement number); nothing borne may be 0 or missing."""
 
@@ -28,19 +30,19 @@ def borne_by_books(books: Mapping[str, Book]) -> dict[tuple[str, str, str], int]
     borne: Counter[tuple[str, str, str]] = Counter()
     for payer, book in books.items():
         for entry in book.entries():
-            if entry.effect_fen:
-                borne[payer, entry.institution, entry.settlement_no] += entry.effect_fen
-    return dict(borne)
+            borne[payer, entry.institution, entry.settlement_no] += entry.effect_fen
+            borne[ACCOUNT, entry.institution, entry.settlement_no] += entry.account_fen
+    return _without_zeros(borne)
 
 
 def borne_as_told(book: HospitalBook) -> dict[tuple[str, str, str], int]:
     """What the hospitals were told."""
     borne: Counter[tuple[str, str, str]] = Counter()
     for told in book.all():
+        borne[ACCOUNT, told.institution, told.settlement_no] += told.account_fen
         for payer, _, amount_fen in told.shares:
-            if amount_fen:
-                borne[payer, told.institution, told.settlement_no] += amount_fen
-    return dict(borne)
+            borne[payer, told.institution, told.settlement_no] += amount_fen
+    return _without_zeros(borne)
 
 
 def differences(sides: Mapping[str, Borne]) -> list[Difference]:
@@ -52,3 +54,7 @@ def differences(sides: Mapping[str, Borne]) -> list[Difference]:
         if len({amount for _, amount in said}) > 1:
             found.append(Difference(*key, said))
     return found
+
+
+def _without_zeros(borne: Mapping[tuple[str, str, str], int]) -> dict[tuple[str, str, str], int]:
+    return {key: amount for key, amount in borne.items() if amount}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.book import Book
 from sandbox.entries import APPROVED, CANCEL, CANCELLED, SETTLE, Entry
 from sandbox.his_book import HospitalBook
-from sandbox.proof import borne_as_told, borne_by_books, differences
+from sandbox.proof import ACCOUNT, borne_as_told, borne_by_books, differences
 
 
 def paying(amount_fen: int) -> Book:
@@ -36,6 +36,16 @@ def test_a_difference_names_payer_settlement_and_both_amounts() -> None:
 
     assert (found.payer, found.institution, found.settlement_no) == ("CICI", "H1", "S1")
     assert found.said == (("hospital", 499), ("payers", 500))
+
+
+def test_the_personal_account_is_compared_too() -> None:
+    book = Book(volatile=True)
+    entry = Entry("R-1", SETTLE, APPROVED, 500, 500, 70, institution="H1", settlement_no="S1")
+    book.record([entry])
+
+    (found,) = differences({"hospital": borne_as_told(told("5.00")), "payers": borne_by_books({"CICI": book})})
+
+    assert (found.payer, found.said) == (ACCOUNT, (("hospital", 0), ("payers", 70)))
 
 
 def test_a_payment_that_only_one_side_knows_is_a_difference() -> None:
