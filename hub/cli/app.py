@@ -1,0 +1,66 @@
+"""All commands by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hub.cli import case, coverage, database, demo, docs, party, rules, run, sandbox, send, topology
+from hub.cli.common import fail
+
+
+class HubGroup(TyperGroup):
+    """The root of the commands: errors that can be expected become one line and an exit code, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from hub.cli.failures import explain
+
+            explained = explain(error)
+            if explained is None:
+                raise
+            fail(explained.text, explained.exit_code)
+
+
+app = typer.Typer(
+    name="hub",
+    cls=HubGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    help="One-stop settlement: one bill, every payer, one answer.\n\n"
+    "Settings are variables HUB_… of the environment or of a file .env here; docs/how-to/operations.md lists them. "
+    "Exit codes: 0 done, 1 the answer is no or something is not reachable, 2 wrong usage or settings.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("settlement-hub"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None: ...
+
+
+demo.register(app)
+run.register(app)
+send.register(app)
+case.register(app)
+rules.register(app)
+topology.register(app)
+database.register(app)
+coverage.register(app)
+party.register(app)
+sandbox.register(app)
+docs.register(app)

@@ -1,0 +1,186 @@
+"""The demo from beginning to end: start everything, live a day, compare three records, stop everything."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from sqlalchemy import Engine, text
+
+from hub.bootstrap import broker_topology
+from hub.cli.coverage_file import read_coverage
+from hub.demo import hospitals, ledger
+from hub.demo.broker import refuse_a_used_broker
+from hub.demo.day import FINAL_WAIT_S_MAX, DayRun, Tally
+from hub.demo.ledger import CaseTime
+from hub.demo.report import DemoReport, Proof, Slowest
+from hub.demo.rulebook import rule_book_text
+from hub.demo.samples import write_coverage, yesterday
+from hub.demo.screen import Screen
+from hub.demo.stage import DemoFailed, Stage, staged, start_hub, start_sandbox
+from hub.local_postgres import local_postgres
+from hub.timeline import timeline
+from routing.rulebook_file import read_rule_book
+from sandbox.day import HospitalDay, Place
+from sandbox.his_book import HospitalBook
+from sandbox.proof import differences
+from store import answers, cases, coverage, exchanges, rulebooks
+from store.database import open_engine, upgrade
+
+FOLDER_PREFIX = "hub-demo-"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What is asked for. `rate` 0 is as fast as answers come; `keep` a folder that stays."""
+
+    cases: int = 200
+    seed: int = 20
+    broker: str = ""
+    rate: float = 0.0
+    keep: Path | None = None
+
+
+def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
+    """Live a day and prove it. Raises DemoFailed when something does not start; leaves nothing running."""
+    with _folder(options.keep) as folder, staged(folder, options.broker) as stage:
+        try:
+            report = _live(stage, options, screen)
+        except BaseException:
+            if options.keep is None:
+                kept = Path(tempfile.mkdtemp(prefix="hub-demo-logs-"))
+                for log in folder.glob("*.log"):
+                    shutil.copy(log, kept)
+                screen.say(f"it did not end well; the logs are in {kept}")
+            raise
+    return report
+
+
+def prove_again(folder: Path, screen: Screen) -> Proof:
+    """Compare the three records of a kept demo once more, as they lie in its folder."""
+    if not (folder / "hospitals.sqlite3").exists():
+        raise DemoFailed(f"{folder} holds no demo: run `hub demo --keep {folder}` first")
+    with staged(folder, "") as stage, _database(folder) as engine:
+        screen.say("starting the parties with their books")
+        told = start_sandbox(stage)
+        book = HospitalBook(folder / "hospitals.sqlite3")
+        try:
+            return _prove(engine, told["control"], book, Tally(), settled_down=not book.open_cases())
+        finally:
+            book.close()
+
+
+def _live(stage: Stage, options: DemoOptions, screen: Screen) -> DemoReport:
+    day = HospitalDay(options.cases, day=yesterday(), seed=options.seed)
+    screen.say("starting the database")
+    with _database(stage.folder) as engine:
+        screen.say("starting the parties: basic insurance (SOAP), two insurers by REST, one by queue")
+        told = start_sandbox(stage)
+        _activate(stage, engine, told["endpoints"], day)
+        screen.say("starting the hub" + (" with RabbitMQ" if options.broker else " with its embedded broker"))
+        start_hub(stage)
+        book = HospitalBook(stage.folder / "hospitals.sqlite3")
+        try:
+            with hospitals.opened(stage, book, day.institutions) as senders:
+                run, took_s, settled_down = _day(day, senders, book, options, screen)
+            stage.check()
+            screen.say("comparing the parties' books, the hub's legs and the hospitals' record")
+            proof = _prove(engine, told["control"], book, run.tally, settled_down)
+        finally:
+            book.close()
+        times = ledger.case_times(engine)
+        return DemoReport(
+            run.tally, times, took_s, _slowest(engine, times), proof, str(options.keep) if options.keep else ""
+        )
+
+
+def _day(
+    day: HospitalDay, senders: hospitals.BothWays, book: HospitalBook, options: DemoOptions, screen: Screen
+) -> tuple[DayRun, float, bool]:
+    places = f"{len(day.hospitals)} hospitals and {len(day.pharmacies)} pharmacies"
+    screen.say(f"settling {day.cases} bills of {places}, {day.day}")
+    with screen.counting(day.cases) as advance:
+        run = DayRun(day, senders, options.rate, advance)
+        took_s = run.settle_all()
+        run.repeat_some()
+        run.cancel_some()
+    return run, took_s, senders.settle_down(book, FINAL_WAIT_S_MAX)
+
+
+def _activate(stage: Stage, engine: Engine, endpoints: dict[str, str], day: HospitalDay) -> None:
+    """The rule book of this day's parties and institutions, and everybody's policies, as files and in the database."""
+    with_queues = hospitals.with_queues(day.institutions) if stage.broker else []
+    places: list[Place] = [*with_queues, *(place for place in day.institutions if place not in with_queues)]
+    content = rule_book_text(endpoints, places, amqp=len(with_queues))
+    (stage.folder / "rules.yaml").write_text(content, encoding="utf-8")
+    if stage.broker:
+        refuse_a_used_broker(stage.broker, broker_topology(read_rule_book(content)))
+    policies = stage.folder / "coverage.csv"
+    write_coverage(policies, day.coverage())
+    rows = read_coverage(policies, stage.environment()["HUB_PERSON_KEY_SECRET"].encode())
+    with engine.begin() as connection:
+        version = rulebooks.add(connection, read_rule_book(content).title, content)
+        rulebooks.activate(connection, version, datetime.now(UTC))
+        coverage.add(connection, rows)
+
+
+def _prove(
+    engine: Engine, control: dict[str, str], book: HospitalBook, tally: Tally, settled_down: bool
+) -> Proof:
+    sides = {
+        "payers' books": ledger.borne_by_books(control),
+        "hub's legs": ledger.borne_by_legs(engine),
+        "hospitals": ledger.borne_as_told(book),
+    }
+    with engine.connect() as connection:
+        dead = int(connection.execute(text("SELECT count(*) FROM dead_letter")).scalar_one())
+    return Proof(sides, differences(sides), ledger.wrong_sums(book), tally.troubles, dead, settled_down)
+
+
+def _slowest(engine: Engine, times: list[CaseTime]) -> Slowest | None:
+    if not times:
+        return None
+    case_id = max(times, key=lambda one: one.whole_s).case_id
+    with engine.connect() as connection:
+        case = cases.read(connection, [case_id])[case_id]
+        events = timeline(case, exchanges.of_case(connection, case_id), answers.history(connection, case_id))
+    return Slowest(case_id, events)
+
+
+@contextlib.contextmanager
+def _database(folder: Path) -> Iterator[Engine]:
+    with local_postgres(folder) as url:
+        upgrade(url)
+        engine = open_engine(url, pool_size=2, application="hub-demo")
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        if (keep / "hospitals.sqlite3").exists():
+            raise DemoFailed(f"--keep: {keep} holds a demo already; name another folder or remove it")
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.absolute()
+        return
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    # As root the database runs as another user, who must be able to pass.
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_report(report: DemoReport, folder: Path) -> None:
+    """The report beside the books."""
+    (folder / "report.json").write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
