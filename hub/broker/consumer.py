@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -201,10 +202,11 @@ class _Session:
         return tag in self._unsettled
 
     def settle(self, delivery: AmqpDelivery, verdict: Verdict) -> None:
+        if self._unsettled.pop(delivery.tag, None) is None:
+            return
         if verdict.kind is VerdictKind.ACK:
-            if self._unsettled.pop(delivery.tag, None) is not None:
-                self._ack(delivery.tag)
-        elif self._unsettled.pop(delivery.tag, None) is not None:
+            self._ack(delivery.tag)
+        else:
             self._consumer.resend(self, delivery, verdict)
 
     def _ack(self, tag: int) -> None:
@@ -220,9 +222,9 @@ class _Session:
         if confirmed:
             self._ack(delivery.tag)
             return
-        log.error("resend_unconfirmed", queue=self.queue, message_id=delivery.message_id)
-        again = lambda: self._consumer.resend(self, delivery, verdict)  # noqa: E731
-        self._consumer.io.call(lambda: self._consumer.io.later(_SEND_AGAIN_S, again))
+        # The publisher has said why. This runs on its thread, the wait belongs on ours.
+        io, again = self._consumer.io, partial(self._consumer.resend, self, delivery, verdict)
+        io.call(lambda: io.later(_SEND_AGAIN_S, again))
 
 
 class QueueConsumer:
@@ -268,6 +270,8 @@ class QueueConsumer:
     def _channel_closed(self, connection: FramedConnection, session: _Session, reason: BaseException) -> None:
         connection.reader.forget_channel(session.channel.channel_number)
         session.end()
+        self._handlers.take_back()
+        self._cancelled = self._stopping
         if connection.is_open and not self._stopping:
             log.error(
                 "consumer_channel_closed",

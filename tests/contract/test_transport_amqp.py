@@ -282,3 +282,24 @@ def test_the_next_host_is_tried_when_one_is_away(rabbitmq_url: str) -> None:
 
     assert io.wait_open(10)
     io.close()
+
+
+def test_a_hint_reaches_another_process(world: AmqpWorld) -> None:
+    speaker, listener = world.process(), world.process()
+    heard: list[str] = []
+    listener.on_hint("gateway.1", heard.append)
+
+    def heard_both() -> bool:
+        speaker.hint("gateway.1", "case-1")
+        speaker.hint("gateway.1", "case-2")
+        return {"case-1", "case-2"} <= set(heard)
+
+    eventually(heard_both)
+
+
+def test_closing_without_a_start_is_harmless(world: AmqpWorld) -> None:
+    transport = AmqpTransport(world.topology, world.url)
+
+    transport.close()
+
+    assert not transport.healthy()
