@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.hub_kinds import HubStub
+from bench.hub_kinds import HubFull, HubStub
 from bench.peers import CeleryPeer, FastStreamPeer, Floor
 from bench.series import Series
 
-SERIES: tuple[type[Series], ...] = (Floor, HubStub, CeleryPeer, FastStreamPeer)
+SERIES: tuple[type[Series], ...] = (Floor, HubStub, HubFull, CeleryPeer, FastStreamPeer)
 NAMES = tuple(series.name for series in SERIES)
 
 
