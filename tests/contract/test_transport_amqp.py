@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from hub.broker import declare
 from hub.broker.amqp import AmqpTransport
 from hub.broker.io_thread import ConnectionSettings, IoThread, split_urls
-from hub.broker.sweep import sweep_outbox
 from hub.broker.topology import INTAKE, in_exchange
 from hub.broker.transport import ACK, Delivery
 from tests.contract.transports import (
@@ -25,6 +24,7 @@ from tests.contract.transports import (
     remove_confirmed,
     send,
     subscribed,
+    sweep,
 )
 from tests.support.eventually import eventually
 from tests.support.servers import RabbitServer, fresh_vhost
@@ -65,7 +65,7 @@ def test_a_broker_killed_in_the_middle_of_traffic_loses_no_message(
     breakable_rabbitmq.start()
 
     def all_published() -> bool:
-        sweep_outbox(world.engine, transport, older_than_s=0.0, lease_s=0.5)
+        sweep(world, transport)
         return not outbox_ids(world)
 
     eventually(all_published, within_s=60)
@@ -88,7 +88,7 @@ def test_a_frozen_broker_is_given_up_and_the_rows_are_published_again(
         breakable_rabbitmq.resume()
 
     def all_published() -> bool:
-        sweep_outbox(world.engine, transport, older_than_s=0.0, lease_s=0.5)
+        sweep(world, transport)
         return not outbox_ids(world)
 
     eventually(all_published, within_s=60)
@@ -190,7 +190,7 @@ def test_an_exchange_that_is_gone_costs_only_its_own_messages(world: AmqpWorld) 
     sent = send(world, transport, *[a_message() for _ in range(5)])
 
     def only_the_lost_one_is_left() -> bool:
-        sweep_outbox(world.engine, transport, older_than_s=0.0, lease_s=0.5)
+        sweep(world, transport)
         return outbox_ids(world) == {lost.outbox_id}
 
     eventually(only_the_lost_one_is_left, within_s=20)

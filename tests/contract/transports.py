@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import text
@@ -146,6 +146,17 @@ def remove_confirmed(world: World, transport: Transport) -> None:
     """What the next batch's transaction does with confirmed rows."""
     with world.engine.begin() as connection:
         outbox.delete(connection, transport.take_confirmed())
+
+
+def sweep(world: AmqpWorld, transport: AmqpTransport) -> None:
+    """A turn of the relay's sweep, without its patience."""
+    remove_confirmed(world, transport)
+    if not transport.healthy():
+        return
+    with world.engine.begin() as connection:
+        stale = outbox.lease_stale(connection, older_than_s=0.0, lease_s=0.5, limit=500)
+    names = [one.name for one in fields(OutboundMessage)]
+    transport.publish([OutboundMessage(**{name: getattr(row, name) for name in names}) for row in stale])
 
 
 def dead_letters(world: World) -> list[dict[str, Any]]:
