@@ -134,10 +134,9 @@ def _next_forward(case: Case) -> Step:
         return _set_aside_rest(case, LegState.NOT_NEEDED, "basic_not_settled") or Finish(CaseState.DECLINED)
     if case.overdue and (step := _set_aside_rest(case, LegState.DEFERRED, "time_up")):
         return step
-    undecided_before = False
     for leg in case.legs:
         if leg.state is LegState.PLANNED:
-            if undecided_before and not leg.independent:
+            if _undecided_before(case, leg) and not leg.independent:
                 return SetAside(leg.leg_no, LegState.DEFERRED, "earlier_payer_undecided")
             left = left_for(case, leg)
             if left == 0:
@@ -145,12 +144,18 @@ def _next_forward(case: Case) -> Step:
             return Ask(leg.leg_no, left)
         if leg.state in AWAITING_PAYER:
             return Wait()
-        # Coinsurers bear their own parts: what one of them leaves open is no business of the next.
-        if leg.state in (LegState.DEFERRED, LegState.HELD) and not leg.split:
-            undecided_before = True
     if any(leg.state in UNDECIDED for leg in case.legs):
         return Wait()
     return Finish(CaseState.SETTLED)
+
+
+def _undecided_before(case: Case, leg: Leg) -> bool:
+    """Whether what is left for `leg` is not known yet; coinsurers bear their own parts and wait for nobody's."""
+    return any(
+        other.state in (LegState.DEFERRED, LegState.HELD)
+        for other in case.legs
+        if other.leg_no < leg.leg_no and not _coinsured(other, leg)
+    )
 
 
 def _set_aside_rest(case: Case, state: LegState, reason: str) -> SetAside | None:
@@ -212,5 +217,6 @@ def totals(case: Case) -> Totals:
     hospital = sum(leg.hospital_fen for leg in bearing)
     cash = case.total_fen - shares - account - hospital
     undecided = [leg for leg in case.legs if leg.state in UNDECIDED or leg.state is LegState.DEFERRED]
-    may_still_be_borne = sum(left_for(case, leg) for leg in undecided) if case.state is not CaseState.CANCELLED else 0
+    nothing_open = case.state in (CaseState.DECLINED, CaseState.CANCELLED)
+    may_still_be_borne = 0 if nothing_open else sum(left_for(case, leg) for leg in undecided)
     return Totals(case.total_fen, shares, account, hospital, cash, min(cash, may_still_be_borne))
