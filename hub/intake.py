@@ -69,7 +69,7 @@ class Intake:
             except HubError as error:
                 results[index] = Taken(error=error)
         if drafts:
-            with self._work_units.begin() as work:
+            with self._work_units.begin("intake") as work:
                 self._store(work, drafts, active, results)
         return results
 
@@ -168,7 +168,7 @@ def _new_case(draft: _Draft, plan: Plan, rulebook_version: int) -> CaseRecord:
         region=region,
         institution=request.institution,
         settlement_no=request.settlement_no,
-        case_key=f"trial:{inbound.message_id}" if trial else request.settlement_no,
+        case_key=f"trial/{inbound.message_id}" if trial else request.settlement_no,
         purpose=Operation.TRIAL if trial else Operation.SETTLE,
         request_hash=draft.content_hash,
         total_fen=request.total,

@@ -10,6 +10,7 @@ from hub.routes import leg_command
 from hub.work import Work
 from routing.life import Ask, Finish, SetAside, Undo, Wait, next_step
 from routing.states import AWAITING_PAYER, CaseEvent, CaseState, LegEvent, LegState
+from schemas.payer import Operation
 from store import cases
 from store.records import CaseRecord
 
@@ -51,12 +52,14 @@ def _finish(case: CaseRecord, state: CaseState, now: datetime) -> None:
     case.apply(_CASE_EVENTS[state])
     case.ended_at = now
     case.watch(None)
-    if state is CaseState.SETTLED:
+    if state is CaseState.SETTLED and case.purpose is Operation.SETTLE:
         business_day_of(case, now)
 
 
 def _waits_for_people(case: CaseRecord) -> bool:
     """Nobody will answer soon: tell the hospital now rather than at the deadline, once."""
+    if case.state is CaseState.CANCELLING:
+        return any(leg.changed and leg.state is LegState.CANCEL_HELD for leg in case.legs)
     unanswered = case.state is CaseState.OPEN and case.revision == 0
     return unanswered and not any(leg.state in AWAITING_PAYER for leg in case.legs)
 
