@@ -13,11 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from time import perf_counter
 
 import orjson
 import structlog
 
 from hub.broker.transport import ACK, BatchHandler, Delivery, Verdict, VerdictKind, dead
+from hub.failpoints import failpoint
 from hub.outcomes import Ending, Finished, apply_outcome
 from hub.ports import Clock, PayerAdapter
 from hub.progress import advance_all
@@ -74,6 +77,7 @@ class Legs:
             for code, payer in self._payers.items()
         }
         self._requests = Requests()
+        self._under_way: set[tuple[str, int]] = set()
         self._applier = Applier(work_units, clock, self._payers)
 
     def start(self) -> None:
@@ -98,15 +102,16 @@ class Legs:
             return
         now = self._clock.now()
         calls: list[_Call] = []
-        with self._work_units.begin() as work:
+        with self._work_units.begin("claim") as work:
             locked = cases.lock(work.connection, [case_id for case_id, _ in commands])
             requests = self._requests.of(work.connection, list(locked))
             outgoing: list[Exchange] = []
             for (case_id, leg_no), delivery in commands.items():
                 case = locked.get(case_id)
-                if case is None or leg_no > len(case.legs):
+                if case is None or not 1 <= leg_no <= len(case.legs):
                     continue
-                attempt = _Attempt(work, case, case.leg(leg_no), requests[case_id], payer, now)
+                under_way = (case_id, leg_no) in self._under_way
+                attempt = _Attempt(work, case, case.leg(leg_no), requests[case_id], payer, now, under_way=under_way)
                 if call := attempt.begin(outgoing, delivery):
                     calls.append(call)
             exchanges.add(work.connection, outgoing)
@@ -118,12 +123,21 @@ class Legs:
             if key not in called:
                 delivery.settle(ACK)
         pool = self._pools[payer.party.code]
+        self._under_way |= called
         for call in calls:
             pool.submit(self._call, payer, call)
 
     def _call(self, payer: Payer, call: _Call) -> None:
+        begun = perf_counter()
+        failpoint("call.before_send")
         finished = ask(payer.adapter, call.task, call.call, call.attempt, call.timeout_s)
-        self._applier.add(finished, call.delivery.settle)
+        failpoint("call.after_answer")
+        finished = replace(finished, took_us=round((perf_counter() - begun) * 1_000_000))
+        self._applier.add(finished, partial(self._ended, call))
+
+    def _ended(self, call: _Call, verdict: Verdict) -> None:
+        self._under_way.discard((call.task.case_id, call.task.leg_no))
+        call.delivery.settle(verdict)
 
 
 def _may_move_on(case: CaseRecord) -> bool:
@@ -151,7 +165,15 @@ class _Attempt:
     """Begins one attempt inside the claiming transaction: decides from the leg's state what is to be asked."""
 
     def __init__(
-        self, work: Work, case: CaseRecord, leg: LegRecord, request: SettlementRequest, payer: Payer, now: datetime
+        self,
+        work: Work,
+        case: CaseRecord,
+        leg: LegRecord,
+        request: SettlementRequest,
+        payer: Payer,
+        now: datetime,
+        *,
+        under_way: bool,
     ) -> None:
         self._work = work
         self._case = case
@@ -159,6 +181,7 @@ class _Attempt:
         self._request = request
         self._payer = payer
         self._now = now
+        self._under_way = under_way
 
     def begin(self, outgoing: list[Exchange], delivery: Delivery) -> _Call | None:
         """The call to make after the commit; None when the leg needs none (any more)."""
@@ -188,6 +211,8 @@ class _Attempt:
                 return None
             leg.apply(LegEvent.CLAIM)
             leg.left_fen = left_for(self._case, leg)
+        elif leg.state in (LegState.CLAIMED, LegState.IN_DOUBT) and self._under_way:
+            return None  # this process is waiting for the payer's answer: there is nothing to doubt yet
         elif leg.state in (LegState.CLAIMED, LegState.IN_DOUBT) and not can.by_queue:
             # Somebody claimed it and no answer is stored: that process may have died after the payer heard it.
             leg.apply(LegEvent.ANSWER_LOST, reason_code="answer_lost")
@@ -336,7 +361,7 @@ class Applier:
         """Apply answers in one transaction; the verdict for each one's command."""
         now = self._clock.now()
         verdicts: list[Verdict] = []
-        with self._work_units.begin() as work:
+        with self._work_units.begin("apply") as work:
             locked = cases.lock(work.connection, [finished.case_id for finished in batch])
             incoming = []
             for finished in batch:
@@ -354,6 +379,7 @@ class Applier:
                 finished.case_id
                 for finished, verdict in zip(batch, verdicts, strict=True)
                 if verdict.kind is VerdictKind.RETRY
+                and locked[finished.case_id].leg(finished.leg_no).state is LegState.PLANNED
             }
             advance_all(work, [case for case in locked.values() if case.case_id not in resting], now)
             cases.save(work.connection, locked.values())
@@ -374,6 +400,7 @@ def _received(case: CaseRecord, leg: LegRecord, finished: Finished, now: datetim
         body=finished.body,
         at=now,
         status=finished.status,
+        took_us=finished.took_us,
         outcome=decision.outcome.value if decision is not None else finished.ending.value,
         content_type=finished.content_type,
     )
