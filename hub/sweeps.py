@@ -40,13 +40,46 @@ class CaseSweep:
 
     def __call__(self) -> int:
         """One pass; the number of cases looked at."""
+        try:
+            return self._pass(SWEEP_LIMIT)
+        except Exception as error:
+            if database_is_away(error):
+                raise
+            # One of them cannot be moved: it must not keep the others from their deadlines.
+            log.exception("case_sweep_split", error=type(error).__name__)
+            return self._one_by_one()
+
+    def _pass(self, limit: int) -> int:
         now = self._clock.now()
-        with self._work_units.begin() as work:
-            watched = cases.lock_watched(work.connection, now, SWEEP_LIMIT)
+        with self._work_units.begin("sweep") as work:
+            watched = cases.lock_watched(work.connection, now, limit)
             due = [case for case in watched.values() if self._look(work, case, now)]
             give_answers(work, due, now)
             cases.save(work.connection, watched.values())
         return len(watched)
+
+    def _one_by_one(self) -> int:
+        looked = 0
+        while looked < SWEEP_LIMIT:
+            try:
+                if self._pass(1) == 0:
+                    break
+            except Exception as error:
+                if database_is_away(error):
+                    raise
+                log.exception("case_not_swept", case_id=self._set_back(), error=type(error).__name__)
+            looked += 1
+        return looked
+
+    def _set_back(self) -> str:
+        """Look at the first case again only after a while; which one it was."""
+        now = self._clock.now()
+        with self._work_units.begin("sweep") as work:
+            watched = cases.lock_watched(work.connection, now, 1)
+            for case in watched.values():
+                case.watch(now + timedelta(seconds=LOOK_AGAIN_S))
+            cases.save(work.connection, watched.values())
+        return ", ".join(watched)
 
     def _look(self, work: Work, case: CaseRecord, now: datetime) -> bool:
         """True when the hospital must hear how the case stands."""
