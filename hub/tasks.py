@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -15,6 +17,8 @@ from schemas.payer import EarlierShare, Operation, PayerTask
 from schemas.settlement import SettlementRequest, SettleRequest
 from store import exchanges
 from store.records import CaseRecord, LegRecord, basic_from_json
+
+_REQUEST_ID = re.compile(r"(?P<case>[0-9a-f]{32})-(?P<leg>[1-9][0-9]{0,4})(?P<undo>-c)?", re.ASCII)
 
 
 class Requests:
@@ -89,15 +93,5 @@ def cancel_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) ->
 
 def leg_of_request_id(request_id: str) -> tuple[str, int, bool] | None:
     """(case id, leg number, is a cancel) of an id that `LegRecord` made; None for anything else."""
-    parts = request_id.split("-")
-    if len(parts) not in (2, 3) or len(parts[0]) != 32 or not parts[1].isdigit():
-        return None
-    if len(parts) == 3 and parts[2] != "c":
-        return None
-    digits = parts[0]
-    try:
-        int(digits, 16)
-    except ValueError:
-        return None
-    case_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-    return case_id, int(parts[1]), len(parts) == 3
+    found = _REQUEST_ID.fullmatch(request_id)
+    return (str(UUID(found["case"])), int(found["leg"]), found["undo"] is not None) if found else None
