@@ -22,6 +22,7 @@ def take(connection: Connection, messages: Sequence[tuple[str, str, str]]) -> se
     if not messages:
         return set()
     rows = [
-        {"consumer": consumer, "message_id": message_id, "region": region} for consumer, message_id, region in messages
+        {"consumer": consumer, "message_id": message_id, "region": region}
+        for consumer, message_id, region in sorted(messages)
     ]
     return {(row.consumer, row.message_id) for row in connection.execute(_INSERT, {"rows": as_json(rows)})}
