@@ -38,7 +38,7 @@ def check_text(raw: bytes) -> Any:
     # the counts agree no key was swallowed. Where they do not, the slow parser decides.
     if raw.count(b'":') != keys or _SPACE_BEFORE_COLON.search(raw):
         _refuse_duplicates(text)
-    if b"\\u" in raw:
+    if b"\\" in raw:  # an escape may stand for a character that must not be there
         _check_strings(parsed)
     elif _FORBIDDEN.search(text):
         raise Malformed("text holds control or text-direction characters: remove them")
