@@ -31,7 +31,7 @@ class RetryPolicy:
         """Seconds to wait after `attempts_made` attempts; None when they are used up."""
         if attempts_made >= self.attempts_max:
             return None
-        return self.delays_s[min(attempts_made, len(self.delays_s)) - 1]
+        return self.delays_s[min(max(attempts_made, 1), len(self.delays_s)) - 1]
 
 
 POLICIES: dict[Failure, RetryPolicy] = {
