@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Engine
 
 from adapters.registry import make_adapter
+from hub import failpoints
 from hub.books import RuleBooks
 from hub.broker.amqp import AmqpTransport
 from hub.broker.dead import COPIED_QUEUES, dead_copier
@@ -30,6 +32,9 @@ from hub.work import WorkUnits
 from routing.rulebook import RuleBook
 from schemas.payer import PartySettings
 from store.database import open_engine
+
+if TYPE_CHECKING:
+    from hub.gateway.server import GatewayServer
 
 log = structlog.get_logger()
 
@@ -68,15 +73,21 @@ class Hub:
     desk: Desk
     legs: Legs | None = None
     sweeps: list[Every] = field(default_factory=list)
+    gateway: GatewayServer | None = None
 
     def start(self) -> None:
         """Begin to work; messages are taken from here on."""
         self.transport.start()
         for sweep in self.sweeps:
             sweep.start()
+        if self.gateway is not None:
+            self.gateway.start()
 
     def stop(self) -> bool:
         """Take nothing new, finish what is in hand, give the rest back; False when the time did not suffice."""
+        if self.gateway is not None:
+            # First, while the rest still works: whoever waits for an answer may get it.
+            self.gateway.stop(self.settings.stop_timeout_s)
         clean = self.transport.stop_consuming(self.settings.stop_timeout_s)
         if self.legs is not None:
             self.legs.stop(self.settings.stop_timeout_s)
@@ -114,6 +125,7 @@ def bootstrap(
     make: AdapterMaker = make_adapter,
 ) -> Hub:
     """The hub with these roles, not started. `database_url` is the embedded server's when settings ask for one."""
+    failpoints.arm(settings.failpoints)
     clock = clock or SystemClock()
     name = "hub-" + "-".join(sorted(roles)) if roles != ALL_ROLES else "hub"
     url = database_url or settings.database_url.get_secret_value()
@@ -139,6 +151,8 @@ def bootstrap(
         _add_adapters(hub)
     if Role.RELAY in roles:
         _add_relay(hub)
+    if Role.GATEWAY in roles:
+        _add_gateway(hub)
     return hub
 
 
@@ -171,6 +185,13 @@ def _add_relay(hub: Hub) -> None:
     hub.sweeps.append(Every("case-sweep", CASE_SWEEP_PAUSE_S, CaseSweep(hub.work_units, hub.clock)))
     if not hub.settings.embedded_broker:
         hub.sweeps.append(Every("outbox-sweep", OUTBOX_SWEEP_PAUSE_S, OutboxSweep(hub.work_units, hub.transport)))
+
+
+def _add_gateway(hub: Hub) -> None:
+    # Imported here so that no other role loads a web server.
+    from hub.gateway.server import GatewayServer
+
+    hub.gateway = GatewayServer(hub, hub.settings)
 
 
 def _subscription(hub: Hub, queue: str, handle: Callable[..., None]) -> Subscription:

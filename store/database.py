@@ -9,6 +9,7 @@ from alembic.config import Config
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
@@ -52,7 +53,7 @@ def database_is_away(error: BaseException) -> bool:
 
     A lost COMMIT counts too: the caller must find out by the keys of what it tried to store.
     """
-    return isinstance(error, OperationalError | InterfaceError) or (
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
 

@@ -1,0 +1,170 @@
+"""The gateway as a part of a running hub: one thread with an event loop, a few that talk to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from hub.broker.embedded import EmbeddedTransport
+from hub.gateway.app import GatewayApp
+from hub.gateway.batched import BatchedCalls
+from hub.gateway.cases import Cases
+from hub.gateway.health import Health
+from hub.gateway.identity import Doorkeeper
+from hub.gateway.intake import SureIntake
+from hub.gateway.mailbox import Mailbox
+from hub.gateway.protocol import BoundedHttp
+from hub.gateway.transactions import Transactions
+from hub.gateway.views import CaseView, CaseViews
+from hub.gateway.waiters import AnswerWaiters
+from hub.inbound import Inbound, Taken
+from hub.routes import HINT_PREFIX, new_id
+from hub.settings import InvalidSettings, Settings
+
+if TYPE_CHECKING:
+    from hub.bootstrap import Hub
+
+log = structlog.get_logger()
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+INTAKE_WORKERS = 2
+START_S_MAX = 10.0
+STOP_MARGIN_S = 2.0
+"""Kept of the time to stop, for those who must be told that their answer will come later."""
+
+
+class GatewayServer:
+    """Serves HTTP from `start` until `stop`. With port 0 the system chooses; `port` is the real one once started."""
+
+    def __init__(self, hub: Hub, settings: Settings) -> None:
+        self._hub = hub
+        self._settings = settings
+        self._channel = f"gateway.{new_id()}"
+        reader = CaseViews(hub.work_units, hub.books)
+        self._waiters = AnswerWaiters(reader.latest)
+        self._intake = BatchedCalls[Inbound, Taken](
+            "gateway-intake",
+            SureIntake(hub.desk.take),
+            batch_max=settings.batch_max,
+            workers=INTAKE_WORKERS,
+            has_effects=True,
+        )
+        self._views = BatchedCalls[str, CaseView | None](
+            "gateway-views", reader.read, batch_max=settings.batch_max, workers=1
+        )
+        self._calls = BatchedCalls[Callable[[], Any], Any]("gateway-calls", _call_each, batch_max=1, workers=2)
+        self._checks = BatchedCalls[Callable[[], Any], Any]("gateway-checks", _call_each, batch_max=1, workers=1)
+        doorkeeper = Doorkeeper(settings.party_token_secret.get_secret_value(), settings.trust_party_header)
+        letterbox = hub.transport if isinstance(hub.transport, EmbeddedTransport) else None
+        self._mailbox = Mailbox(doorkeeper, self._calls, hub.books, letterbox)
+        self._app = GatewayApp(
+            Transactions(
+                doorkeeper,
+                self._intake,
+                self._waiters,
+                self._views,
+                hub.books,
+                hub.clock,
+                HINT_PREFIX + self._channel,
+            ),
+            Cases(doorkeeper, self._views, self._calls, reader, hub.clock),
+            self._mailbox,
+            Health(self._checks, hub.engine, hub.transport, hub.books),
+        )
+        self.port = settings.http_port
+        self._server: uvicorn.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gateway-http", daemon=True)
+        self._listener: socket.socket | None = None
+
+    def start(self) -> None:
+        """Listen and serve; InvalidSettings when the address cannot be had."""
+        if not self._settings.party_token_secret.get_secret_value() and not self._settings.trust_party_header:
+            log.warning("gateway_lets_nobody_in", remedy="set HUB_PARTY_TOKEN_SECRET")
+        self._listener = _listen(self._settings.http_host, self._settings.http_port)
+        self.port = self._listener.getsockname()[1]
+        self._hub.transport.on_hint(self._channel, self._waiters.hint)
+        self._thread.start()
+        self._running.wait(START_S_MAX)
+        log.info("gateway_listens", host=self._settings.http_host, port=self.port)
+
+    def stop(self, timeout_s: float) -> None:
+        """Take no new connection, answer what is waiting within `timeout_s`, then end."""
+        if self._loop is None or self._server is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._begin_to_stop, timeout_s)
+        self._thread.join(timeout_s + STOP_MARGIN_S)
+        for pool in (self._intake, self._views, self._calls, self._checks):
+            pool.stop(STOP_MARGIN_S)
+        self._waiters.stop(STOP_MARGIN_S)
+
+    def _begin_to_stop(self, timeout_s: float) -> None:
+        assert self._server is not None
+        assert self._loop is not None
+        self._server.config.timeout_graceful_shutdown = max(1, int(timeout_s))
+        self._server.should_exit = True
+        self._mailbox.close()
+        self._loop.call_later(max(0.0, timeout_s - STOP_MARGIN_S), self._waiters.give_up)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        assert self._listener is not None
+        loop = asyncio.get_running_loop()
+        for pool in (self._intake, self._views, self._calls, self._checks, self._waiters):
+            pool.start(loop)
+        self._server = uvicorn.Server(_config(self._app))
+        self._loop = loop
+        self._running.set()
+        await self._server.serve(sockets=[self._listener])
+
+
+def _config(app: GatewayApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        interface="asgi3",
+        http=BoundedHttp,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidSettings(f"HUB_HTTP_PORT: cannot listen on {host}:{port} ({reason})") from None
+    return listener
+
+
+def _call_each(batch: Sequence[Callable[[], Any]]) -> list[Any]:
+    return [call() for call in batch]
