@@ -39,6 +39,7 @@ from tests.support.builders import (
 from tests.support.eventually import eventually
 
 PERSON_SECRET = "a secret of thirty-two characters"
+TOKEN_SECRET = "another secret of thirty-two characters"
 
 
 class MovableClock:
@@ -216,7 +217,12 @@ def a_hub(
             return known.setdefault(settings.code, StubPayer())
         return make_adapter(settings)
 
-    settings = Settings(database_url=SecretStr(database_url), person_key_secret=SecretStr(PERSON_SECRET))
+    settings = Settings(
+        database_url=SecretStr(database_url),
+        person_key_secret=SecretStr(PERSON_SECRET),
+        http_port=0,
+        party_token_secret=SecretStr(TOKEN_SECRET),
+    )
     hub = bootstrap(settings, clock=clock, make=make)
     if running:
         hub.start()
