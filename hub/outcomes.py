@@ -121,6 +121,7 @@ def _apply_cancel(case: CaseRecord, leg: LegRecord, done: Finished, now: datetim
             return ACK
         if decision.outcome is Outcome.DECLINED:
             leg.record(decision, LegEvent.CANCEL_REFUSED, now)
+            leg.reason_code = leg.reason_code or "cancel_refused"
             return ACK
     if done.ending is Ending.BROKEN:
         leg.apply(LegEvent.CANCEL_REFUSED, reason_code="cancel_refused")

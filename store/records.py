@@ -72,7 +72,8 @@ class LegRecord:
         self.reason_code = decision.reason_code
         self.reason_zh, self.reason_en = decision.reason_zh, decision.reason_en
         self.decided_at = decision.decided_at or now
-        self.payer_reference = decision.payer_reference or self.payer_reference
+        if event is not LegEvent.CANCEL_REFUSED:  # the refusal's number is not the one to undo by
+            self.payer_reference = decision.payer_reference or self.payer_reference
         if event is LegEvent.APPROVE:
             self.amount_fen = decision.amount_fen
             if decision.basic is not None:
