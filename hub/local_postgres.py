@@ -170,7 +170,7 @@ def _pid_and_port(home: _Home) -> tuple[int, int] | None:
 
 
 def _alive(pid: int) -> bool:
-    # A child of ours that has ended must be reaped before it counts as gone.
+    """Whether the process runs. One that has ended and waits to be noticed by its parent, maybe us, does not."""
     with contextlib.suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
@@ -180,6 +180,8 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
     return True
 
 
@@ -212,7 +214,8 @@ def _stop(home: _Home) -> None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.kill(found[0], signal.SIGINT)  # "fast": open transactions roll back, data is written, nothing to recover
-    _wait(lambda: not _alive(found[0]), STOP_S_MAX, home)
+    # Its last act is to remove postmaster.pid.
+    _wait(lambda: _pid_and_port(home) is None, STOP_S_MAX, home)
 
 
 def _initialise(home: _Home, binaries: Path) -> None:

@@ -65,7 +65,7 @@ class Child:
 
 def pause_s(failures: int, luck: float) -> float:
     """Seconds before the n-th restart in a row: doubling to a maximum, with jitter (`luck` in [0, 1))."""
-    longest = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2 ** (failures - 1))
+    longest = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2.0 ** min(failures - 1, 10))
     return longest * (0.5 + luck / 2)
 
 

@@ -1,2 +1,119 @@
+"""`hub case`: how cases stand and what happened to them. No patient's data is shown."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
 import typer
-def register(app: typer.Typer) -> None: ...
+
+from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings, show_json
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+Which = Annotated[str, typer.Argument(metavar="ID|INSTITUTION/SETTLEMENT_NO", help="The case.")]
+_CASE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_AGO = re.compile(r"(\d+)([mhd])")
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Cases: how they stand, why, and what happened.")
+    group.command("show")(show)
+    group.command("list")(list_)
+    group.command("timeline")(timeline)
+    app.add_typer(group, name="case")
+
+
+def show(case: Which, as_json: AsJson = False) -> None:
+    """Show a case: each payer's part with state, amount, time and reason, then why each payer was asked or not.
+
+    Example: hub case show H44030000001/S20260930-0000042
+    """
+    from hub.cli import case_views
+
+    with open_database(settings()) as engine:
+        with engine.connect() as connection:
+            case_id = _find(connection, case)
+        view = case_views.read(engine, case_id)
+    if as_json:
+        show_json(case_views.as_dict(view))
+    else:
+        case_views.show(view, console())
+
+
+def timeline(case: Which, as_json: AsJson = False) -> None:
+    """Show what happened to a case, moment by moment.
+
+    Example: hub case timeline 01a2001f-14c8-7056-bf4b-409e7ef560e0
+    """
+    from hub.cli import case_views
+
+    with open_database(settings()) as engine, engine.connect() as connection:
+        case_id = _find(connection, case)
+        events = case_views.events_of(connection, case_id)
+    if as_json:
+        show_json({"case_id": case_id, "events": [event.as_dict() for event in events]})
+    else:
+        console().print(case_views.timeline_table(events, f"Case {case_id}"))
+
+
+def list_(
+    state: Annotated[
+        str, typer.Option(help="Only cases in this state: open, settled, declined, cancelling, cancelled.")
+    ] = "",
+    institution: Annotated[str, typer.Option(help="Only cases of this institution.")] = "",
+    since: Annotated[str, typer.Option(help="Only cases since: 30m, 6h, 2d, or 2026-09-30T08:00+08:00.")] = "",
+    trials: Annotated[bool, typer.Option(help="Trials too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List cases, the newest first.
+
+    Example: hub case list --state open --since 1h
+    """
+    from hub.cli import case_views
+    from routing.states import CaseState
+
+    if state and state not in set(CaseState):
+        fail(f"--state: one of {', '.join(CaseState)}", USAGE)
+    wanted = case_views.Wanted(state, institution, _moment(since), trials, limit)
+    with open_database(settings()) as engine, engine.connect() as connection:
+        found = case_views.listed(connection, wanted)
+    if as_json:
+        show_json({"cases": [case_views.listed_as_dict(one) for one in found]})
+    else:
+        console().print(case_views.list_table(found))
+
+
+def _find(connection: Connection, which: str) -> str:
+    """The case's id; ends the command when there is none."""
+    from store import cases
+
+    institution, slash, number = which.partition("/")
+    if slash:
+        known = cases.find_by_key(connection, [(institution, number)])
+        found = known[institution, number][0] if (institution, number) in known else None
+    elif _CASE_ID.fullmatch(which):
+        found = which if cases.read(connection, [which]) else None
+    else:
+        fail("name a case by its id or as INSTITUTION/SETTLEMENT_NO", USAGE)
+    return found or fail(f"there is no case {which}")
+
+
+def _moment(since: str) -> datetime | None:
+    """The moment that `--since` means; ends the command when it means none."""
+    if not since:
+        return None
+    if ago := _AGO.fullmatch(since):
+        return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        fail("--since: write 30m, 6h, 2d, or a moment such as 2026-09-30T08:00+08:00", USAGE)
+    if moment.tzinfo is None:
+        fail("--since: add the time zone, such as +08:00", USAGE)
+    return moment

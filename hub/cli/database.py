@@ -25,8 +25,8 @@ def upgrade(
     """
     import contextlib
 
-    from hub.local_postgres import local_postgres
     from hub.cli.schema import schema_state
+    from hub.local_postgres import local_postgres
     from store.database import open_engine
     from store.database import upgrade as bring_to
 

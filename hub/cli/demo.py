@@ -14,7 +14,8 @@ INTERRUPTED = 130
 Cases = Annotated[int, typer.Option(min=1, max=200_000, help="How many settlements; a whole city's day has 14177.")]
 Seed = Annotated[int, typer.Option(help="Another seed, another day.")]
 Broker = Annotated[
-    str, typer.Option(help="Go through RabbitMQ: amqp://user:password@host/vhost, a vhost of its own. Embedded if empty.")
+    str,
+    typer.Option(help="Go through RabbitMQ: amqp://user:password@host/vhost, a vhost of its own."),
 ]
 Rate = Annotated[float, typer.Option(min=0, help="Settlements a second; 0 is as fast as answers come.")]
 Keep = Annotated[Path | None, typer.Option(help="Keep database, books and logs in this folder.")]

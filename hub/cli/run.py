@@ -51,7 +51,7 @@ def run(
     """Run the hub until SIGTERM or Ctrl-C; a second signal ends it at once.
 
     Without --role: all roles. They are threads of this process with the embedded broker, and one child process each,
-    restarted when it dies, with RabbitMQ. With --role: those roles in this process, for containers and several machines.
+    restarted when it dies, with RabbitMQ. With --role: those roles in this process, for containers or many machines.
 
     Example: hub run --migrate        Example: hub run --role engine --role relay
     """

@@ -90,8 +90,8 @@ def _with_broker() -> Settings:
 
 
 def _wanted(given: Settings, url: str) -> Topology:
-    from hub.bootstrap import broker_topology
     from hub.books import RuleBooks
+    from hub.bootstrap import broker_topology
     from hub.clock import SystemClock
     from store.database import open_engine
 

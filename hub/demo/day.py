@@ -73,7 +73,9 @@ class Tally:
 class DayRun:
     """One generated day, sent at `rate` a second (0: as fast as answers come). `advance` hears of every step."""
 
-    def __init__(self, day: HospitalDay, hospitals: Hospitals, rate: float, advance: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, day: HospitalDay, hospitals: Hospitals, rate: float, advance: Callable[[str, int], None]
+    ) -> None:
         self.day = day
         self.tally = Tally()
         self._hospitals = hospitals

@@ -42,7 +42,7 @@ class BothWays:
             return
         by_amqp: queue.Queue[HospitalRequest | object] = queue.Queue(CONCURRENCY * 4)
         by_http: queue.Queue[HospitalRequest | object] = queue.Queue(CONCURRENCY * 4)
-        results: queue.SimpleQueue[Result | BaseException | None] = queue.SimpleQueue()
+        results: queue.SimpleQueue[Result | Exception | None] = queue.SimpleQueue()
         senders = [
             threading.Thread(target=_run, args=(side.run_day(_until_done(waiting)), results), daemon=True)
             for side, waiting in ((self._amqp, by_amqp), (self.http, by_http))
@@ -56,7 +56,7 @@ class BothWays:
             result = results.get()
             if result is None:
                 running -= 1
-            elif isinstance(result, BaseException):
+            elif isinstance(result, Exception):
                 raise result
             else:
                 yield result
@@ -92,11 +92,11 @@ def _until_done(waiting: queue.Queue[HospitalRequest | object]) -> Iterator[Hosp
         yield request
 
 
-def _run(results: Iterable[Result], into: queue.SimpleQueue[Result | BaseException | None]) -> None:
+def _run(results: Iterable[Result], into: queue.SimpleQueue[Result | Exception | None]) -> None:
     try:
         for result in results:
             into.put(result)
-    except BaseException as error:  # carried to the thread that reads the results, and raised there
+    except Exception as error:  # noqa: BLE001 - carried to the thread that reads the results, and raised there
         into.put(error)
     else:
         into.put(None)

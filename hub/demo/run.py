@@ -49,9 +49,11 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
     """Live a day and prove it. Raises DemoFailed when something does not start; leaves nothing running."""
-    with _folder(options.keep) as folder, staged(folder, options.broker) as stage:
+    with _folder(options.keep) as folder:
         try:
-            report = _live(stage, options, screen)
+            screen.say("starting the database")
+            with _database(folder) as engine, staged(folder, options.broker) as stage:
+                report = _live(stage, engine, options, screen)
         except BaseException:
             if options.keep is None:
                 kept = Path(tempfile.mkdtemp(prefix="hub-demo-logs-"))
@@ -66,7 +68,7 @@ def prove_again(folder: Path, screen: Screen) -> Proof:
     """Compare the three records of a kept demo once more, as they lie in its folder."""
     if not (folder / "hospitals.sqlite3").exists():
         raise DemoFailed(f"{folder} holds no demo: run `hub demo --keep {folder}` first")
-    with staged(folder, "") as stage, _database(folder) as engine:
+    with _database(folder) as engine, staged(folder, "") as stage:
         screen.say("starting the parties with their books")
         told = start_sandbox(stage)
         book = HospitalBook(folder / "hospitals.sqlite3")
@@ -76,28 +78,25 @@ def prove_again(folder: Path, screen: Screen) -> Proof:
             book.close()
 
 
-def _live(stage: Stage, options: DemoOptions, screen: Screen) -> DemoReport:
+def _live(stage: Stage, engine: Engine, options: DemoOptions, screen: Screen) -> DemoReport:
     day = HospitalDay(options.cases, day=yesterday(), seed=options.seed)
-    screen.say("starting the database")
-    with _database(stage.folder) as engine:
-        screen.say("starting the parties: basic insurance (SOAP), two insurers by REST, one by queue")
-        told = start_sandbox(stage)
-        _activate(stage, engine, told["endpoints"], day)
-        screen.say("starting the hub" + (" with RabbitMQ" if options.broker else " with its embedded broker"))
-        start_hub(stage)
-        book = HospitalBook(stage.folder / "hospitals.sqlite3")
-        try:
-            with hospitals.opened(stage, book, day.institutions) as senders:
-                run, took_s, settled_down = _day(day, senders, book, options, screen)
-            stage.check()
-            screen.say("comparing the parties' books, the hub's legs and the hospitals' record")
-            proof = _prove(engine, told["control"], book, run.tally, settled_down)
-        finally:
-            book.close()
-        times = ledger.case_times(engine)
-        return DemoReport(
-            run.tally, times, took_s, _slowest(engine, times), proof, str(options.keep) if options.keep else ""
-        )
+    screen.say("starting the parties: basic insurance by SOAP, two insurers by REST, one by queue")
+    told = start_sandbox(stage)
+    _activate(stage, engine, told["endpoints"], day)
+    screen.say("starting the hub" + (" with RabbitMQ" if options.broker else " with its embedded broker"))
+    start_hub(stage)
+    book = HospitalBook(stage.folder / "hospitals.sqlite3")
+    try:
+        with hospitals.opened(stage, book, day.institutions) as senders:
+            run, took_s, settled_down = _day(day, senders, book, options, screen)
+        stage.check()
+        screen.say("comparing the payers' books, the hub's legs and the hospitals' record")
+        proof = _prove(engine, told["control"], book, run.tally, settled_down)
+    finally:
+        book.close()
+    times = ledger.case_times(engine)
+    kept = str(options.keep) if options.keep else ""
+    return DemoReport(run.tally, times, took_s, _slowest(engine, times), proof, kept)
 
 
 def _day(
@@ -130,9 +129,7 @@ def _activate(stage: Stage, engine: Engine, endpoints: dict[str, str], day: Hosp
         coverage.add(connection, rows)
 
 
-def _prove(
-    engine: Engine, control: dict[str, str], book: HospitalBook, tally: Tally, settled_down: bool
-) -> Proof:
+def _prove(engine: Engine, control: dict[str, str], book: HospitalBook, tally: Tally, settled_down: bool) -> Proof:
     sides = {
         "payers' books": ledger.borne_by_books(control),
         "hub's legs": ledger.borne_by_legs(engine),

@@ -1,0 +1,118 @@
+"""Rule books side by side: what is wrong with a file, what changes with it, and whose plans would differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters.registry import make_adapter
+from routing.plan import Coverage, Plan, plan_case
+from routing.rulebook import RuleBook
+from routing.rulebook_file import Complaint, InvalidRuleBook, read_rule_book
+from schemas.base import Value
+from schemas.errors import InvalidMessage
+from schemas.settlement import SettlementRequest
+
+
+def read_checked(content: str) -> RuleBook:
+    """The rule book in `content`, with adapters that exist and can be built; InvalidRuleBook with every complaint."""
+    book = read_rule_book(content)
+    if complaints := list(_adapter_complaints(content, book)):
+        raise InvalidRuleBook(complaints)
+    return book
+
+
+def _adapter_complaints(content: str, book: RuleBook) -> Iterator[Complaint]:
+    for index, party in enumerate(book.parties):
+        try:
+            make_adapter(party.settings()).close()
+        except (ValueError, OSError) as error:
+            yield Complaint(_line_naming(party.code, content), f"parties[{index}]", str(error))
+
+
+def _line_naming(code: str, content: str) -> int:
+    lines = content.splitlines()
+    return next((number for number, line in enumerate(lines, 1) if "code" in line and code in line), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two rule books. `fields` are those that differ, empty for added and removed."""
+
+    kind: str
+    what: str
+    name: str
+    fields: tuple[str, ...] = ()
+
+
+def changes(old: RuleBook | None, new: RuleBook) -> list[Change]:
+    """What is added, removed and changed among parties, institutions and rules; everything is added to no book."""
+    found: list[Change] = []
+    for what, before, after in (
+        ("party", old.party_by_code if old else {}, new.party_by_code),
+        ("institution", old.institution_by_code if old else {}, new.institution_by_code),
+        ("rule", old.rule_by_id if old else {}, new.rule_by_id),
+    ):
+        found += _changes(what, before, after)
+    return found
+
+
+def _changes(what: str, before: Mapping[str, Value], after: Mapping[str, Value]) -> Iterator[Change]:
+    for name in sorted({*before, *after}):
+        if name not in after:
+            yield Change("removed", what, name)
+        elif name not in before:
+            yield Change("added", what, name)
+        elif before[name] != after[name]:
+            fields = type(after[name]).model_fields
+            differ = (field for field in fields if getattr(before[name], field) != getattr(after[name], field))
+            yield Change("changed", what, name, tuple(differ))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A case of the past with what planning needs."""
+
+    case_id: str
+    institution: str
+    settlement_no: str
+    request: SettlementRequest
+    coverages: Sequence[Coverage]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDifference:
+    """A case that the two rule books would send to other payers, or by other rules."""
+
+    case_id: str
+    institution: str
+    settlement_no: str
+    before: str
+    after: str
+
+
+def plan_differences(old: RuleBook, new: RuleBook, past: Iterable[StoredRequest]) -> list[PlanDifference]:
+    """Plan every case with both rule books; those whose plans differ."""
+    found = []
+    for one in past:
+        before, after = _planned(old, one), _planned(new, one)
+        if before != after:
+            found.append(PlanDifference(one.case_id, one.institution, one.settlement_no, before, after))
+    return found
+
+
+def _planned(book: RuleBook, one: StoredRequest) -> str:
+    """A plan in one line; where there is none, the reason."""
+    if one.institution not in book.institution_by_code:
+        return "refused: the institution is not registered"
+    try:
+        plan = plan_case(book, one.request, one.coverages)
+    except InvalidMessage as error:
+        return f"refused: {error.code}"
+    return " > ".join(_leg_names(plan))
+
+
+def _leg_names(plan: Plan) -> Iterator[str]:
+    for leg in plan.legs:
+        share = f" {leg.weight}" if leg.split else ""
+        yield f"{leg.payer}{share} ({leg.rule})"
