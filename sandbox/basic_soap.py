@@ -119,8 +119,9 @@ class BasicSoapServer(PartyApp):
             f"<omsg_stas>{state}</omsg_stas>{told}",
         )
 
-    async def _wsdl(self, _: Call) -> Answer:
-        address = f"http://{self.listener.host}:{self.listener.port}{PATH}" if self.listener else PATH
+    async def _wsdl(self, call: Call) -> Answer:
+        host = escape(call.host, {'"': "&quot;"})
+        address = "http://" + escape(call.host, {'"': "&quot;"}) + PATH
         text = basic_wsdl().read_text(encoding="utf-8").replace("http://localhost/soap/basic", address)
         return Reply(text.encode(), 200, "text/xml")
 

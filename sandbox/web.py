@@ -42,7 +42,8 @@ class Call:
     method: str
     path: str
     query: bytes
-    content_type: str
+    host: str
+    """What the caller took for our address; theirs to invent."""
     body: bytes
 
 
@@ -265,8 +266,8 @@ async def _read(receive: Any) -> bytes | None:
 
 
 def _call_of(scope: Any, body: bytes) -> Call:
-    content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-    return Call(scope["method"], scope["path"], scope["query_string"], content_type.decode("latin-1"), body)
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return Call(scope["method"], scope["path"], scope["query_string"], host.decode("latin-1"), body)
 
 
 async def _write(send: Any, reply: Reply) -> None:
