@@ -121,7 +121,7 @@ class BasicSoapServer(PartyApp):
 
     async def _wsdl(self, call: Call) -> Answer:
         host = escape(call.host, {'"': "&quot;"})
-        address = "http://" + escape(call.host, {'"': "&quot;"}) + PATH
+        address = f"http://{host}{PATH}"
         text = basic_wsdl().read_text(encoding="utf-8").replace("http://localhost/soap/basic", address)
         return Reply(text.encode(), 200, "text/xml")
 
