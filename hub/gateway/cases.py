@@ -42,7 +42,7 @@ class Cases:
     async def get(self, request: Request) -> Response:
         """The newest answer with the explanation of the route."""
         view = await self._own(request)
-        return Response(view.explained(self._clock.now()), media_type=JSON)
+        return Response(await self._explained(view), media_type=JSON)
 
     async def timeline(self, request: Request) -> Response:
         """What happened, in order."""
@@ -60,7 +60,7 @@ class Cases:
             violation = Violation("settlement_no", "query.settlement_no", remedy)
             raise InvalidMessage("a query parameter is wrong", violation, code="query.invalid")
         view = await self._calls(partial(self._reader.by_number, party, number), IN_TIME_S)
-        found = [] if view is None else [orjson.Fragment(view.explained(self._clock.now()))]
+        found = [] if view is None else [orjson.Fragment(await self._explained(view))]
         return Response(orjson.dumps({"cases": found}), media_type=JSON)
 
     async def _own(self, request: Request) -> CaseView:
@@ -70,6 +70,10 @@ class Cases:
         if view is None or view.case.institution != party:
             raise NotFound("no such case of this party")
         return view
+
+    async def _explained(self, view: CaseView) -> bytes:
+        body: bytes = await self._calls(partial(self._reader.explained, view, self._clock.now()), IN_TIME_S)
+        return body
 
     def _speaker(self, request: Request) -> str:
         return self._doorkeeper.party_of(request.headers.get("authorization"), request.headers.get("x-party"))

@@ -11,7 +11,6 @@ from hub.books import RuleBooks
 from hub.timeline import TimelineEvent, timeline
 from hub.work import WorkUnits
 from routing.plan import Considered, route_of
-from routing.rulebook import RuleBook
 from routing.states import CaseState
 from schemas.answer import CombinedAnswer
 from store import answers, cases, exchanges
@@ -21,23 +20,16 @@ from store.records import CaseRecord
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """A case with its newest answer and the rule book that planned it."""
+    """A case with its newest answer."""
 
     case: CaseRecord
     answer: StoredAnswer | None
-    book: RuleBook
 
     def current(self, now: datetime) -> bytes:
         """The answer as it was given; how the case stands where none holds (not given yet, or being undone)."""
         if self.answer is not None and self.case.state is not CaseState.CANCELLING:
             return self.answer.body
         return combined_answer(self.case, now).model_dump_json(exclude_none=True).encode()
-
-    def explained(self, now: datetime) -> bytes:
-        """`current`, with the reason for each payer that is in the plan or is not."""
-        route = route_of(self.book, [Considered(rule, missed) for rule, missed in self.case.considered])
-        answer = CombinedAnswer.model_validate_json(self.current(now)).model_copy(update={"route": route})
-        return answer.model_dump_json(exclude_none=True).encode()
 
 
 class CaseViews:
@@ -52,10 +44,7 @@ class CaseViews:
         with self._work_units.read() as connection:
             found = cases.read(connection, case_ids)
             newest = answers.latest(connection, found)
-        views = {
-            case.case_id: CaseView(case, newest.get(case.case_id), self._books.version(case.rulebook_version))
-            for case in found.values()
-        }
+        views = {case_id: CaseView(case, newest.get(case_id)) for case_id, case in found.items()}
         return [views.get(case_id) for case_id in case_ids]
 
     def latest(self, case_ids: Sequence[str]) -> dict[str, StoredAnswer]:
@@ -72,6 +61,15 @@ class CaseViews:
             return None
         (view,) = self.read([known[key][0]])
         return view if isinstance(view, CaseView) else None
+
+    def explained(self, view: CaseView, now: datetime) -> bytes:
+        """The view's answer with the reason for each payer that is in the plan or is not."""
+        book = self._books.version(view.case.rulebook_version)
+        with self._work_units.read() as connection:
+            considered = cases.considered(connection, view.case.case_id)
+        route = route_of(book, [Considered(rule, missed) for rule, missed in considered])
+        answer = CombinedAnswer.model_validate_json(view.current(now)).model_copy(update={"route": route})
+        return answer.model_dump_json(exclude_none=True).encode()
 
     def history(self, case: CaseRecord) -> tuple[TimelineEvent, ...]:
         """What happened to the case."""

@@ -1,0 +1,62 @@
+"""Who speaks over HTTP: a token proves a party, and nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from hub.gateway.identity import Doorkeeper, NotIdentified, token_for
+from tests.support.builders import HOSPITAL, OTHER_HOSPITAL
+
+SECRET = "a secret of thirty-two characters"
+DOOR = Doorkeeper(SECRET)
+TOKEN = token_for(SECRET, HOSPITAL)
+
+
+@pytest.mark.parametrize(
+    "authorization", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN}=", f" Bearer {TOKEN} "]
+)
+def test_a_token_names_its_party(authorization):
+    assert DOOR.party_of(authorization, None) == HOSPITAL
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer .",
+        f"Basic {TOKEN}",
+        f"Bearer {HOSPITAL}",
+        f"Bearer {HOSPITAL}.",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Bearer {OTHER_HOSPITAL}.{TOKEN.partition('.')[2]}",
+        f"Bearer {token_for('another secret', HOSPITAL)}",
+        f"Bearer {HOSPITAL}.é\x80",
+        "Bearer not a party." + TOKEN.partition(".")[2],
+    ],
+)
+def test_anything_else_names_nobody(authorization):
+    with pytest.raises(NotIdentified):
+        DOOR.party_of(authorization, HOSPITAL)
+
+
+def test_without_a_secret_no_token_is_good():
+    with pytest.raises(NotIdentified):
+        Doorkeeper("").party_of(f"Bearer {token_for('', HOSPITAL)}", None)
+
+
+def test_a_trusted_header_names_the_party():
+    assert Doorkeeper("", trust_header=True).party_of(None, HOSPITAL) == HOSPITAL
+
+
+@pytest.mark.parametrize("header", [None, "", "a b", "X" * 40])
+def test_a_header_that_is_no_party_names_nobody(header):
+    with pytest.raises(NotIdentified):
+        Doorkeeper("", trust_header=True).party_of(None, header)
+
+
+def test_a_wrong_token_is_not_outvoted_by_a_trusted_header():
+    with pytest.raises(NotIdentified):
+        Doorkeeper(SECRET, trust_header=True).party_of("Bearer x.y", HOSPITAL)
