@@ -69,6 +69,8 @@ def plan_case(book: RuleBook, request: SettlementRequest, coverages: Sequence[Co
     considered: list[Considered] = []
     for rule in book.rules_in_order:
         missed = _missed(rule, request, day)
+        if not missed and rule.layer is Layer.BASIC and legs:
+            missed = "another_basic"
         policies: list[str | None] = [None]
         if not missed and rule.needs_coverage:
             policies = [c.policy_no for c in coverages if c.product == rule.product and _valid(c, day)]
@@ -144,6 +146,7 @@ _MISSED_TEXTS: dict[str, Bilingual] = {
     "institutions": Bilingual(zh="机构不在范围内", en="the institution is not in the rule's list"),
     "total_min": Bilingual(zh="总费用低于下限", en="the bill is below the rule's minimum"),
     "total_max": Bilingual(zh="总费用高于上限", en="the bill is above the rule's maximum"),
+    "another_basic": Bilingual(zh="已有基本医保规则适用", en="a basic rule before it already applies"),
     "coverage": Bilingual(zh="无有效保单", en="no policy in force for this product"),
 }
 
