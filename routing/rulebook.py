@@ -22,7 +22,7 @@ def _refuse(code: str, remedy: str) -> PydanticCustomError:
 
 def _not_empty(values: frozenset[object]) -> frozenset[object]:
     if not values:
-        raise _refuse("rule.when", "when: an empty list matches nothing; leave the condition out or fill it")
+        raise PydanticCustomError("too_short", "an empty list matches nothing")
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import yaml
 from pydantic import ValidationError
 
 from routing.rulebook import RuleBook
-from schemas.base import violations_of
+from schemas.base import own_errors, violations_of
 from schemas.errors import InvalidMessage
 
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 Path = tuple[int | str, ...]
 
 
@@ -45,6 +47,10 @@ def read_rule_book(text: str) -> RuleBook:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidRuleBook([Complaint(line, "file", f"is not well-formed YAML: {error.problem}")]) from None
+    except yaml.YAMLError:
+        found = _UNREADABLE.search(text)
+        line = text.count("\n", 0, found.start()) + 1 if found else 1
+        raise InvalidRuleBook([Complaint(line, "file", "holds a control character: remove it")]) from None
     if not isinstance(root, yaml.MappingNode):
         raise InvalidRuleBook([Complaint(1, "file", "must be a mapping with title, parties, institutions and rules")])
     lines: dict[Path, int] = {}
@@ -55,10 +61,10 @@ def read_rule_book(text: str) -> RuleBook:
     try:
         return RuleBook.model_validate(content)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
+        details = own_errors(error)
         raise InvalidRuleBook(
             [
-                Complaint(_line_of(detail["loc"], lines), violation.field, violation.remedy)
+                Complaint(_line_of(_place(detail["loc"], violation.field), lines), violation.field, violation.remedy)
                 for detail, violation in zip(details, violations_of(error), strict=True)
             ]
         ) from None
@@ -87,6 +93,12 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     if node.tag == "tag:yaml.org,2002:bool":
         return str(node.value).lower() in ("true", "yes", "on")
     return node.value
+
+
+def _place(location: Path, field: str) -> Path:
+    """Where to look for the line: a complaint about a whole part names in `field` what exactly it blames."""
+    steps = re.findall(r"[^.\[\]]+", field)
+    return (*location, *(int(step) if step.isdigit() else step for step in steps[len(location) :]))
 
 
 def _line_of(location: Path, lines: dict[Path, int]) -> int:

@@ -56,7 +56,15 @@ def read_message_and_content(model: type[Model], raw: bytes) -> tuple[Model, dic
 
 def violations_of(error: ValidationError) -> list[Violation]:
     """One Violation per error, naming field and remedy and echoing no received value."""
-    return [_violation(detail) for detail in error.errors(include_url=False, include_input=False)]
+    return [_violation(detail) for detail in own_errors(error)]
+
+
+def own_errors(error: ValidationError) -> list[ErrorDetails]:
+    """The errors of a message, without the ones that only follow from another: a list is not too short because the
+    entry in it is wrong."""
+    details = error.errors(include_url=False, include_input=False)
+    inside = {tuple(detail["loc"][:length]) for detail in details for length in range(len(detail["loc"]))}
+    return [detail for detail in details if detail["type"] != "too_short" or tuple(detail["loc"]) not in inside]
 
 
 _REMEDIES = {
