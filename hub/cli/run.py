@@ -147,7 +147,7 @@ def _run_here(given: Settings, roles: frozenset[Role], url: str, supervised: boo
     with _signals(supervised) as stop:
         hub = bootstrap(given, roles, database_url=url)
         hub.start()
-        log.info("hub_ready", roles=sorted(roles), **_address(hub))
+        log.info("hub_ready", roles=[role.value for role in sorted(roles)], **_address(hub))
         stop.wait()
         log.info("hub_stopping")
         clean = hub.stop()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 import urllib3
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, TextClause, text
 
 from sandbox import parties
 from sandbox.his_book import HospitalBook
@@ -25,23 +26,12 @@ _LEGS = text(
     "FROM settlement_leg l JOIN settlement_case c USING (case_id) "
     "WHERE c.purpose = 'settle' AND l.state IN ('approved', 'cancelling', 'cancel_held')"
 )
-_TIMES = text(
-    """
-    WITH asked AS (
-        SELECT case_id, request_id, attempt, min(at) AS at FROM exchange
-        WHERE leg_no > 0 AND direction = 'out' AND operation = 'settle' GROUP BY 1, 2, 3
-    ), told AS (
-        SELECT case_id, request_id, attempt, min(at) AS at FROM exchange
-        WHERE leg_no > 0 AND direction = 'in' AND operation = 'settle' GROUP BY 1, 2, 3
-    ), away AS (
-        SELECT case_id, sum(extract(epoch FROM told.at - asked.at)) AS away_s, count(*) AS calls
-        FROM asked JOIN told USING (case_id, request_id, attempt) GROUP BY 1
-    )
-    SELECT c.case_id, extract(epoch FROM a.answered_at - c.received_at) AS whole_s, coalesce(away_s, 0) AS away_s,
-           coalesce(calls, 0) AS calls
-    FROM settlement_case c JOIN case_answer a ON a.case_id = c.case_id AND a.revision = 1
-    LEFT JOIN away ON away.case_id = c.case_id WHERE c.purpose = 'settle'
-    """
+_CALLS = text(
+    "SELECT case_id, request_id, attempt, direction, at FROM exchange WHERE leg_no > 0 AND operation = 'settle'"
+)
+_FIRST_ANSWERS = text(
+    "SELECT c.case_id, c.received_at, a.answered_at FROM settlement_case c "
+    "JOIN case_answer a ON a.case_id = c.case_id AND a.revision = 1 WHERE c.purpose = 'settle'"
 )
 
 
@@ -62,10 +52,9 @@ class CaseTime:
 def borne_by_legs(engine: Engine) -> Borne:
     """What the hub believes."""
     borne: Counter[tuple[str, str, str]] = Counter()
-    with engine.connect() as connection:
-        for row in connection.execute(_LEGS):
-            borne[row.payer, row.institution, row.settlement_no] += row.amount_fen
-            borne[ACCOUNT, row.institution, row.settlement_no] += row.account_fen
+    for row in _whole_day(engine, _LEGS):
+        borne[row.payer, row.institution, row.settlement_no] += row.amount_fen
+        borne[ACCOUNT, row.institution, row.settlement_no] += row.account_fen
     return _without_zeros(borne)
 
 
@@ -101,11 +90,34 @@ def wrong_sums(book: HospitalBook) -> list[str]:
 
 def case_times(engine: Engine) -> list[CaseTime]:
     """How long every settlement took."""
-    with engine.connect() as connection:
-        return [
-            CaseTime(str(row.case_id), float(row.whole_s), float(row.away_s), int(row.calls))
-            for row in connection.execute(_TIMES)
-        ]
+    away_s: defaultdict[str, float] = defaultdict(float)
+    calls: Counter[str] = Counter()
+    asked_at: dict[tuple[str, int], datetime] = {}
+    told = sorted(_whole_day(engine, _CALLS), key=lambda row: (row.at, row.direction == "in"))
+    for row in told:
+        if row.direction == "out":
+            asked_at.setdefault((row.request_id, row.attempt), row.at)
+        elif (asked := asked_at.pop((row.request_id, row.attempt), None)) is not None:
+            away_s[str(row.case_id)] += (row.at - asked).total_seconds()
+            calls[str(row.case_id)] += 1
+    return [
+        CaseTime(
+            str(row.case_id),
+            (row.answered_at - row.received_at).total_seconds(),
+            away_s[str(row.case_id)],
+            calls[str(row.case_id)],
+        )
+        for row in _whole_day(engine, _FIRST_ANSWERS)
+    ]
+
+
+def _whole_day(engine: Engine, statement: TextClause) -> Sequence[Any]:
+    """Rows of a statement that looks at everything: the hub's connections are set up for single cases."""
+    with engine.begin() as connection:
+        for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
+            connection.execute(text(f"SET LOCAL {setting} = on"))
+        connection.execute(text("SET LOCAL statement_timeout = '120s'"))
+        return connection.execute(statement).all()
 
 
 def _entries(address: str) -> Iterator[dict[str, Any]]:

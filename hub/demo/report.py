@@ -39,6 +39,7 @@ class Latency:
 class Proof:
     """The three records side by side."""
 
+    settlements: int
     sides: dict[str, Borne]
     differences: list[Difference]
     wrong_sums: list[str]
@@ -141,6 +142,7 @@ def proof_as_dict(proof: Proof) -> dict[str, Any]:
     """For JSON."""
     return {
         "agree": proof.agree,
+        "settlements": proof.settlements,
         "totals": {
             payer: {side: yuan_of(fen) for side, fen in said.items()} for payer, said in proof.totals().items()
         },
@@ -164,21 +166,21 @@ def show(report: DemoReport, console: Console) -> None:
         f"\n[bold]{tally.cases} settlements[/] in {report.took_s:.1f} s ({tally.cases / max(report.took_s, 0.001):.0f} "
         f"a second): {statuses}; {tally.repeats} repeated, {tally.cancels} cancelled afterwards"
     )
-    console.print(_payers(tally))
-    console.print(_kinds(tally))
-    if tally.reasons:
-        console.print(_reasons(tally))
-    console.print(_latencies(report))
+    tables = [_payers(tally), _kinds(tally), *([_reasons(tally)] if tally.reasons else []), _latencies(report)]
     if report.slowest is not None:
-        console.print(timeline_table(report.slowest.events, f"The slowest case, {report.slowest.case_id}"))
+        tables.append(timeline_table(report.slowest.events, f"The slowest case, {report.slowest.case_id}"))
+    for table in tables:
+        console.print()
+        console.print(table)
     show_proof(report.proof, console)
 
 
 def show_proof(proof: Proof, console: Console) -> None:
     """The three records side by side, and each difference."""
-    table = _table("Who bears what after cancellations, by three records (yuan)", "payer", *proof.sides)
+    table = _table("Three records of who bears what, yuan", "payer", *proof.sides)
     for payer, said in proof.totals().items():
         table.add_row(payer, *(yuan_of(said[side]) for side in proof.sides))
+    console.print()
     console.print(table)
     for one in proof.differences[:SHOWN_MAX]:
         said_by = ", ".join(f"{side} {yuan_of(fen)}" for side, fen in one.said)
@@ -193,14 +195,13 @@ def show_proof(proof: Proof, console: Console) -> None:
         console.print(f"[red]dead letters[/]: {proof.dead_letters}")
     if not proof.settled_down:
         console.print("[red]still open[/]: some cases have no final answer")
-    compared = len({(institution, number) for borne in proof.sides.values() for _, institution, number in borne})
-    console.print(f"{compared} settlements compared to the fen, {len(proof.differences)} differences")
+    console.print(f"{proof.settlements} settlements compared to the fen, {len(proof.differences)} differences")
     console.print("[bold green]books agree[/]" if proof.agree else "[bold red]books differ[/]")
 
 
 def timeline_table(events: Sequence[TimelineEvent], title: str) -> Table:
     """The events with their distance from the first."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = _titled(title)
     table.add_column("ms", justify="right")
     for column in ("party", "leg", "what"):
         table.add_column(column)
@@ -232,7 +233,7 @@ def _kinds(tally: Tally) -> Table:
 
 
 def _reasons(tally: Tally) -> Table:
-    table = Table(title="Not approved, and why", title_justify="left", box=None, pad_edge=False)
+    table = _titled("Not approved, and why")
     table.add_column("cases", justify="right")
     for column in ("payer", "state", "reason"):
         table.add_column(column)
@@ -254,8 +255,13 @@ def _latencies(report: DemoReport) -> Table:
     return table
 
 
+def _titled(title: str) -> Table:
+    """A table whose title may be wider than its columns."""
+    return Table(title=title, title_justify="left", title_style="bold not italic", box=None, pad_edge=False)
+
+
 def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = _titled(title)
     table.add_column(first)
     for column in others:
         table.add_column(column, justify="right")

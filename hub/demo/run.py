@@ -137,7 +137,8 @@ def _prove(engine: Engine, control: dict[str, str], book: HospitalBook, tally: T
     }
     with engine.connect() as connection:
         dead = int(connection.execute(text("SELECT count(*) FROM dead_letter")).scalar_one())
-    return Proof(sides, differences(sides), ledger.wrong_sums(book), tally.troubles, dead, settled_down)
+    settlements = sum(1 for _ in book.all())
+    return Proof(settlements, sides, differences(sides), ledger.wrong_sums(book), tally.troubles, dead, settled_down)
 
 
 def _slowest(engine: Engine, times: list[CaseTime]) -> Slowest | None:

@@ -21,7 +21,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """One line with the seconds since the start."""
-        self._console.print(f"[dim]{time.monotonic() - self._begun:5.1f} s[/]  {text}")
+        self._console.print(f"[dim]{time.monotonic() - self._begun:5.1f} s[/]  {text}", soft_wrap=True)
 
     @contextlib.contextmanager
     def counting(self, total: int) -> Iterator[Callable[[str, int], None]]:
