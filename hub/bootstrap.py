@@ -41,6 +41,7 @@ log = structlog.get_logger()
 CASE_SWEEP_PAUSE_S = 0.2
 OUTBOX_SWEEP_PAUSE_S = 1.0
 RULE_BOOK_PAUSE_S = 2.0
+CONFIRMED_PAUSE_S = 0.5
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
 
 AdapterMaker = Callable[[PartySettings], PayerAdapter]
@@ -144,6 +145,10 @@ def bootstrap(
         ClaimAnswers(work_units, payers, applier),
     )
     hub = Hub(settings, engine, transport, work_units, books, clock, payers, desk)
+    if not settings.embedded_broker:
+        # Confirmed rows are removed with the next transaction of this process; when none comes, soon all the same,
+        # or the relay would take them for lost and publish them once more.
+        hub.sweeps.append(Every("confirmed-rows", CONFIRMED_PAUSE_S, work_units.flush_confirmed))
     hub.sweeps.append(Every("rule-book", RULE_BOOK_PAUSE_S, lambda: books.refresh().version and 0))
     if Role.ENGINE in roles:
         _add_engine(hub)

@@ -76,7 +76,7 @@ class Engine:
         """Send refusals and stored answers; new cases answer for themselves when they are done."""
         if all(one.error is None and one.answer is None for one in taken):
             return [ACK] * len(taken)
-        with self._work_units.begin() as work:
+        with self._work_units.begin("reply") as work:
             return [self._reply_one(work, message, one) for message, one in zip(inbound, taken, strict=True)]
 
     def _reply_one(self, work: Work, message: Inbound, taken: Taken) -> Verdict:

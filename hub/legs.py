@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,6 +19,7 @@ import orjson
 import structlog
 
 from hub.broker.transport import ACK, BatchHandler, Delivery, Verdict, VerdictKind, dead
+from hub.call_pool import CallPool
 from hub.failpoints import failpoint
 from hub.outcomes import Ending, Finished, apply_outcome
 from hub.ports import Clock, PayerAdapter
@@ -72,10 +72,7 @@ class Legs:
         self._work_units = work_units
         self._clock = clock
         self._payers = dict(payers)
-        self._pools = {
-            code: ThreadPoolExecutor(payer.party.concurrency, thread_name_prefix=f"call-{code}")
-            for code, payer in self._payers.items()
-        }
+        self._pools = {code: CallPool(payer.party.concurrency, f"call-{code}") for code, payer in self._payers.items()}
         self._requests = Requests()
         self._under_way: set[tuple[str, int]] = set()
         self._applier = Applier(work_units, clock, self._payers)
@@ -86,7 +83,7 @@ class Legs:
     def stop(self, timeout_s: float) -> None:
         """Wait for calls under way (their answers are applied), then end."""
         for pool in self._pools.values():
-            pool.shutdown(wait=True)
+            pool.shutdown()
         self._applier.stop(timeout_s)
         for payer in self._payers.values():
             payer.adapter.close()
@@ -125,7 +122,7 @@ class Legs:
         pool = self._pools[payer.party.code]
         self._under_way |= called
         for call in calls:
-            pool.submit(self._call, payer, call)
+            pool.submit(partial(self._call, payer, call))
 
     def _call(self, payer: Payer, call: _Call) -> None:
         begun = perf_counter()

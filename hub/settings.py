@@ -44,6 +44,8 @@ class Settings(BaseModel):
     prefetch_max: Annotated[int, Field(ge=1, le=10_000)] = 256
     batch_max: Annotated[int, Field(ge=1, le=1_000)] = 128
     database_pool_size: Annotated[int, Field(ge=2, le=100)] = 10
+    failpoints: str = ""
+    """Where this process shall die (`hub/failpoints.py`): for fault tests only."""
     stop_timeout_s: Annotated[float, Field(gt=0, le=300)] = 25.0
 
     @property

@@ -34,7 +34,7 @@ class Undo:
         try:
             request = read_message(CancelRequest, inbound.body)
             check_sender(self._books.active(), inbound.party, request.institution)
-            with self._work_units.begin() as work:
+            with self._work_units.begin("undo") as work:
                 return self._undo(work, inbound, request)
         except HubError as error:
             return Taken(error=error)

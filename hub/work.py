@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine
 
 from hub.broker.transport import OutboundMessage, Transport
+from hub.failpoints import failpoint
 from store import outbox
 
 QueueOf = Callable[[str, str], str]
@@ -40,8 +41,8 @@ class WorkUnits:
         self._queue_of = queue_of
 
     @contextmanager
-    def begin(self) -> Iterator[Work]:
-        """A transaction that commits when the block ends and rolls back when it raises.
+    def begin(self, name: str) -> Iterator[Work]:
+        """A transaction that commits when the block ends and rolls back when it raises; `name` is for the fault tests.
 
         Rows whose publication the broker has confirmed since the last unit are removed in the same transaction.
         """
@@ -52,8 +53,11 @@ class WorkUnits:
             stored = outbox.add(connection, work.outgoing, self._queue_of)
             confirmed = self._transport.take_confirmed()
             outbox.delete(connection, confirmed)
+            failpoint(f"{name}.before_commit")
+        failpoint(f"{name}.after_commit")
         if stored:
             self._transport.publish(stored)
+            failpoint(f"{name}.after_publish")
         for channel, payload in work.hints:
             self._transport.hint(channel, payload)
 

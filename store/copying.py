@@ -14,8 +14,10 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
+import psycopg2
 from sqlalchemy import BigInteger, Boolean, Connection, Date, Integer, LargeBinary, SmallInteger, Table, Text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TRAILER = b"\xff\xff"
@@ -86,5 +88,8 @@ def copy_rows(connection: Connection, table: Table, columns: Sequence[str], obje
     cursor = connection.connection.cursor()
     try:
         cursor.copy_expert(statement, BytesIO(b"".join(pieces)))
+    except psycopg2.OperationalError as error:
+        # The cursor is the driver's own: whoever asks whether the database is away knows SQLAlchemy's errors.
+        raise OperationalError(statement, None, error) from error
     finally:
         cursor.close()

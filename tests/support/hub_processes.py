@@ -1,0 +1,134 @@
+"""A hub of real processes on real servers, with the sandbox as its parties: what the fault tests kill and look at."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from hub.bootstrap import broker_topology
+from hub.broker.declare import apply
+from hub.demo.ledger import borne_by_legs
+from hub.demo.rulebook import rule_book_text
+from routing.rulebook_file import read_rule_book
+from sandbox.day import HospitalDay
+from sandbox.parties import REGION
+from sandbox.people import CoverageRow as PolicyOfDay
+from sandbox.proof import borne_by_books, differences
+from sandbox.server import CastSettings, Sandbox
+from store import coverage, rulebooks
+from store.coverage import CoverageRow, person_key
+from store.database import open_engine
+from tests.support.eventually import eventually
+
+PROJECT = Path(__file__).resolve().parents[2]
+PERSON_SECRET = "a synthetic secret for synthetic people"
+ROLES = ("engine", "adapters", "relay")
+
+
+@dataclass
+class HubProcesses:
+    """The roles as processes; each may be killed, armed and started again."""
+
+    database_url: str
+    broker_url: str
+    log: Path
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, role: str, *, failpoints: str = "") -> subprocess.Popen[bytes]:
+        """Start one role, with points armed where it shall die."""
+        environment = {
+            **os.environ,
+            "HUB_DATABASE_URL": self.database_url,
+            "HUB_BROKER_URL": self.broker_url,
+            "HUB_PERSON_KEY_SECRET": PERSON_SECRET,
+            "HUB_FAILPOINTS": failpoints,
+        }
+        command = [sys.executable, "-m", "hub.cli", "run", "--no-apply-topology", "--role", role]
+        with self.log.open("ab") as log:
+            self.running[role] = subprocess.Popen(
+                command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return self.running[role]
+
+    def stop(self, role: str) -> None:
+        """End one role as an operator would."""
+        process = self.running.pop(role)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+    def stop_all(self) -> None:
+        for process in self.running.values():
+            process.kill()
+            process.wait(10)
+        self.running.clear()
+
+
+@dataclass
+class World:
+    """Hub, parties and a day's worth of bills."""
+
+    hub: HubProcesses
+    sandbox: Sandbox
+    engine: Engine
+    day: HospitalDay
+
+    def unsettled(self, settlement_numbers: Sequence[str]) -> int:
+        """How many of these have no final answer yet."""
+        with self.engine.connect() as connection:
+            done = connection.execute(
+                text(
+                    "SELECT count(*) FROM settlement_case WHERE settlement_no = ANY(:numbers) "
+                    "AND state IN ('settled', 'declined', 'cancelled')"
+                ),
+                {"numbers": list(settlement_numbers)},
+            ).scalar_one()
+        return len(settlement_numbers) - int(done)
+
+    def assert_books_agree(self) -> None:
+        """What the hub says each payer bears is what stands in that payer's own book, case by case."""
+        sides = {"hub": borne_by_legs(self.engine), "parties": borne_by_books(self.sandbox.books)}
+        assert differences(sides) == []
+
+    def assert_nothing_lies_about(self) -> None:
+        """Every message found its end: nothing waits in the outbox and nothing died."""
+        eventually(lambda: self._count("outbox") == 0, within_s=20)
+        assert self._count("dead_letter") == 0
+
+    def _count(self, table: str) -> int:
+        with self.engine.connect() as connection:
+            return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+@contextmanager
+def world(database_url: str, broker_url: str, folder: Path, cases: int, *, seed: int) -> Iterator[World]:
+    """A hub with its parties, not started: rule book active, topology declared, coverage stored."""
+    settings = CastSettings(data=folder, broker_url=broker_url)
+    day = HospitalDay(cases, day=(datetime.now(UTC) - timedelta(days=1)).date(), seed=seed)
+    with Sandbox(settings) as sandbox:
+        content = rule_book_text(sandbox.endpoints(), day.institutions, amqp=len(day.institutions))
+        apply(broker_topology(read_rule_book(content)), broker_url)
+        engine = open_engine(database_url)
+        with engine.begin() as connection:
+            version = rulebooks.add(connection, "faults", content)
+            rulebooks.activate(connection, version, datetime.now(UTC) - timedelta(seconds=1))
+            coverage.add(connection, [_covered(row) for row in day.coverage()])
+        hub = HubProcesses(database_url, broker_url, folder / "hub.log")
+        try:
+            yield World(hub, sandbox, engine, day)
+        finally:
+            hub.stop_all()
+            engine.dispose()
+
+
+def _covered(row: PolicyOfDay) -> CoverageRow:
+    key = person_key(PERSON_SECRET.encode(), row.id_type, row.id_no)
+    return CoverageRow(key, row.product, row.policy_no, REGION, row.valid_from, row.valid_to)
