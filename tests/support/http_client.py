@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ import urllib3
 from hub.gateway.identity import token_for
 from tests.support.builders import HOSPITAL, a_settle_request
 from tests.support.hub_in_process import TOKEN_SECRET
+
+Message = Mapping[str, Any] | bytes | Iterator[bytes]
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,13 @@ class Client:
         default_factory=lambda: urllib3.PoolManager(maxsize=64, retries=False, timeout=30.0)
     )
 
-    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+    @property
+    def authorization(self) -> str:
+        return f"Bearer {token_for(TOKEN_SECRET, self.party)}"
+
+    def request(self, method: str, path: str, body: bytes | Iterator[bytes] | None = None, **headers: str) -> Reply:
         """Any request with the party's token; header names with _ for -; an empty value leaves a header out."""
-        given = {"Authorization": f"Bearer {token_for(TOKEN_SECRET, self.party)}"}
+        given = {"Authorization": self.authorization}
         if body is not None:
             given["Content-Type"] = "application/json"
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -50,9 +56,9 @@ class Client:
     def get(self, path: str, **headers: str) -> Reply:
         return self.request("GET", path, **headers)
 
-    def post(self, transaction: str, message: Mapping[str, Any] | bytes, key: str = "K-1", **headers: str) -> Reply:
+    def post(self, transaction: str, message: Message, key: str = "K-1", **headers: str) -> Reply:
         """One canonical transaction."""
-        body = message if isinstance(message, bytes) else json.dumps(message, ensure_ascii=False).encode()
+        body = json.dumps(message, ensure_ascii=False).encode() if isinstance(message, Mapping) else message
         return self.request("POST", f"/api/v1/transactions/{transaction}", body, **{"Idempotency_Key": key, **headers})
 
     def settle(self, settlement_no: str = "S-1", key: str = "", **headers: str) -> Reply:
