@@ -63,6 +63,8 @@ class _Call:
     attempt: int
     timeout_s: float
     delivery: Delivery
+    due: datetime | None
+    """A first call that is still in the pool's queue by then is not begun: nobody waits for its answer any more."""
 
 
 class Legs:
@@ -125,12 +127,20 @@ class Legs:
             pool.submit(partial(self._call, payer, call))
 
     def _call(self, payer: Payer, call: _Call) -> None:
+        try:
+            self._applier.add(self._asked(payer, call), partial(self._ended, call))
+        except BaseException:
+            self._under_way.discard((call.task.case_id, call.task.leg_no))
+            raise
+
+    def _asked(self, payer: Payer, call: _Call) -> Finished:
+        if call.due is not None and self._clock.now() >= call.due:
+            return _ended(call.task, call.attempt, Ending.NOT_SENT, "call.too_late")
         begun = perf_counter()
         failpoint("call.before_send")
         finished = ask(payer.adapter, call.task, call.call, call.attempt, call.timeout_s)
         failpoint("call.after_answer")
-        finished = replace(finished, took_us=round((perf_counter() - begun) * 1_000_000))
-        self._applier.add(finished, partial(self._ended, call))
+        return replace(finished, took_us=round((perf_counter() - begun) * 1_000_000))
 
     def _ended(self, call: _Call, verdict: Verdict) -> None:
         self._under_way.discard((call.task.case_id, call.task.leg_no))
@@ -196,7 +206,8 @@ class _Attempt:
         if self._payer.adapter.capabilities.by_queue:
             self._send_to_queue(task, prepared)
             return None
-        return _Call(task, prepared, attempt, timeout_s, delivery)
+        due = self._now + timedelta(seconds=timeout_s) if self._leg.state is LegState.CLAIMED else None
+        return _Call(task, prepared, attempt, timeout_s, delivery, due)
 
     def _claim(self) -> float | None:
         leg, party = self._leg, self._payer.party

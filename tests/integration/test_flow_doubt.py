@@ -19,6 +19,7 @@ from tests.support.builders import (
     CRITICAL,
     CRITICAL_RULE,
     StubPayer,
+    a_party,
     babbles,
     declines,
     lost_after_effect,
@@ -228,3 +229,21 @@ def test_two_answers_of_one_payer_change_nothing_the_second_time(database_url):
 
     assert [(leg.state, leg.amount_fen) for leg in after.legs] == [(leg.state, leg.amount_fen) for leg in before.legs]
     assert len(hub.payers[CRITICAL].calls) == 1
+
+
+def test_a_call_that_waited_too_long_for_its_turn_is_not_begun(database_url):
+    released = threading.Event()
+    payers = {CRITICAL: StubPayer(script=[when(released)])}
+    narrow = a_party(CRITICAL, concurrency=1)
+    with a_hub(database_url, payers=payers, parties=[narrow]) as hub:
+        first = hub.settle("S-1").case_id
+        eventually(lambda: hub.payers[CRITICAL].calls)
+        second = hub.settle("S-2").case_id
+        eventually(lambda: hub.case(second).legs[1].attempts)
+        hub.clock.advance(20)
+        hub.answered(second)
+        released.set()
+
+        assert hub.answered(first, 2)["cash"] == "75.00"
+        assert hub.answered(second, 2)["shares"][1]["state"] == "deferred"
+        assert len(hub.payers[CRITICAL].calls) == 1
