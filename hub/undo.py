@@ -121,8 +121,9 @@ class Queries:
                 raise not_found(query.settlement_no)
             case_id = known[key][0]
             given = answers.latest(connection, [case_id])
-            if case_id in given:
-                return Taken(case_id=case_id, answer=given[case_id].body, repeated=True)
             case = cases.read(connection, [case_id])[case_id]
+        # While an undo is under way the stored answer may still say "settled".
+        if case_id in given and case.state is not CaseState.CANCELLING:
+            return Taken(case_id=case_id, answer=given[case_id].body, repeated=True)
         answer = combined_answer(case, self._clock.now())
         return Taken(case_id=case_id, answer=answer.model_dump_json(exclude_none=True).encode(), repeated=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 
@@ -83,6 +84,8 @@ def test_a_cancel_while_cancelling_adds_a_listener_and_no_undo(database_url):
 
         hub.cancel(message_id="ask-1")
         eventually(lambda: len(payers[CRITICAL].calls) == 2)
+        meanwhile = json.loads(hub.query().answer)
+        assert (meanwhile["status"], meanwhile["final"]) == ("cancelling", False)
         hub.cancel(cancel_no="C-2", message_id="ask-2")
         released.set()
         hub.answered(case_id, 2)
