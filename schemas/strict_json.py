@@ -33,10 +33,12 @@ def check_text(raw: bytes) -> Any:
         raise Malformed("the body is not UTF-8: encode it as UTF-8 without byte order mark") from None
     except orjson.JSONDecodeError:
         raise Malformed("the body is not well-formed JSON") from None
-    keys = _count_keys(parsed)
-    # A key adds one '":' when nothing stands between its quote and the colon, and text can only add more of them: when
-    # the counts agree no key was swallowed. Where they do not, the slow parser decides.
-    if raw.count(b'":') != keys or _SPACE_BEFORE_COLON.search(raw):
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
+        _refuse_depth(parsed)
+    # Each key adds one '":', and so does that text inside a string, here as in the parsed value written again, unless
+    # space stands before a colon or a quote is written as a number. Where the counts agree no key was swallowed.
+    written_plainly = b"\\u" not in raw and not _SPACE_BEFORE_COLON.search(raw)
+    if not written_plainly or raw.count(b'":') != orjson.dumps(parsed).count(b'":'):
         _refuse_duplicates(text)
     if b"\\" in raw:  # an escape may stand for a character that must not be there
         _check_strings(parsed)
@@ -45,22 +47,18 @@ def check_text(raw: bytes) -> Any:
     return parsed
 
 
-def _count_keys(parsed: Any) -> int:
-    keys = 0
-    level, depth = [parsed], 0
-    while level:
-        depth += 1
-        if depth > DEPTH_MAX + 1:
-            raise Malformed(f"nesting is deeper than {DEPTH_MAX} levels")
-        below: list[Any] = []
-        for node in level:
-            if isinstance(node, dict):
-                keys += len(node)
-                below.extend(value for value in node.values() if isinstance(value, dict | list))
-            elif isinstance(node, list):
-                below.extend(value for value in node if isinstance(value, dict | list))
-        level = below
-    return keys
+def _refuse_depth(parsed: Any) -> None:
+    level = [parsed]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            below
+            for node in level
+            for below in (node.values() if isinstance(node, dict) else node)
+            if isinstance(below, dict | list)
+        ]
+        if not level:
+            return
+    raise Malformed(f"nesting is deeper than {DEPTH_MAX} levels")
 
 
 def _refuse_duplicates(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from store.copying import copy_rows
+from store.copying import copy_objects
 from store.rows import as_json, insert_rows
 from store.tables import answers, undos
 
@@ -55,7 +55,7 @@ _UNDOS = text(f"SELECT {', '.join(_UNDO_COLUMNS)} FROM case_undo WHERE case_id =
 def add(connection: Connection, new: Sequence[StoredAnswer]) -> None:
     """Keep these answers."""
     if new:
-        copy_rows(connection, answers, _ANSWER_COLUMNS, new)
+        copy_objects(connection, answers, _ANSWER_COLUMNS, new)
 
 
 def latest(connection: Connection, case_ids: Iterable[str]) -> dict[str, StoredAnswer]:

@@ -12,7 +12,7 @@ from routing.states import CaseState, LegState
 from schemas.codes import Layer
 from schemas.errors import Conflict
 from schemas.payer import Operation
-from store.copying import copy_rows
+from store.copying import copy_objects
 from store.records import CaseRecord, LegRecord
 from store.rows import as_json, insert_rows, update_rows
 from store.tables import cases, legs
@@ -75,7 +75,9 @@ def insert_new(connection: Connection, new: Sequence[CaseRecord]) -> set[str]:
     new = sorted(new, key=lambda case: (case.institution, case.case_key))
     rows = [{name: getattr(case, name) for name in _NEW_CASE_COLUMNS} for case in new]
     created = {str(row.case_id) for row in connection.execute(_INSERT_CASES, {"rows": as_json(rows)})}
-    copy_rows(connection, legs, _NEW_LEG_COLUMNS, [leg for case in new if case.case_id in created for leg in case.legs])
+    copy_objects(
+        connection, legs, _NEW_LEG_COLUMNS, [leg for case in new if case.case_id in created for leg in case.legs]
+    )
     return created
 
 

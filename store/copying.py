@@ -68,22 +68,24 @@ _PACKERS: dict[type[Any], Pack] = {
 
 
 @cache
-def _plan(table: Table, columns: tuple[str, ...]) -> tuple[str, Callable[[Any], tuple[Any, ...]], tuple[Pack, ...]]:
+def _plan(table: Table, columns: tuple[str, ...]) -> tuple[str, tuple[Pack, ...]]:
     packers = tuple(_PACKERS[type(table.c[name].type)] for name in columns)
-    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN BINARY"
-    return statement, attrgetter(*columns), packers
+    return f"COPY {table.name} ({', '.join(columns)}) FROM STDIN BINARY", packers
 
 
-def copy_rows(connection: Connection, table: Table, columns: Sequence[str], objects: Iterable[object]) -> None:
+def copy_objects(connection: Connection, table: Table, columns: Sequence[str], objects: Iterable[object]) -> None:
     """Add one row per object, taking each column from the attribute of its name; None is NULL."""
-    statement, values_of, packers = _plan(table, tuple(columns))
+    copy_rows(connection, table, columns, map(attrgetter(*columns), objects))
+
+
+def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Add rows; each holds the values of `columns` in their order; None is NULL."""
+    statement, packers = _plan(table, tuple(columns))
     head = _count(len(packers))
     pieces = [_HEADER]
-    for one in objects:
+    for row in rows:
         pieces.append(head)
-        pieces.extend(
-            _NULL if value is None else pack(value) for pack, value in zip(packers, values_of(one), strict=True)
-        )
+        pieces += [_NULL if value is None else pack(value) for pack, value in zip(packers, row, strict=True)]
     pieces.append(_TRAILER)
     cursor = connection.connection.cursor()
     try:

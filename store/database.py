@@ -33,6 +33,8 @@ def open_engine(url: str, *, pool_size: int = 8, application: str = "hub") -> En
         max_overflow=0,
         pool_timeout=3,
         pool_pre_ping=False,
+        # An error's text must not carry the rows that it was about.
+        hide_parameters=True,
         connect_args={
             "options": options,
             "connect_timeout": 3,

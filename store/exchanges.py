@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from store.copying import copy_rows
+from store.copying import copy_objects
 from store.tables import exchanges
 
 HOSPITAL_LEG = 0
@@ -49,7 +49,7 @@ _OF_CASE = text(
 def add(connection: Connection, new: Sequence[Exchange]) -> None:
     """Keep these messages."""
     if new:
-        copy_rows(connection, exchanges, _COLUMNS, new)
+        copy_objects(connection, exchanges, _COLUMNS, new)
 
 
 def requests_of(connection: Connection, case_ids: Iterable[str]) -> dict[str, bytes]:

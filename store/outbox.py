@@ -7,12 +7,17 @@ confirmed it. With the embedded broker the table is the queue: `queue` says whic
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+
+from store.copying import copy_rows
+from store.tables import OUTBOX_ID_BLOCK, outbox
 
 
 class Message(Protocol):
@@ -90,16 +95,20 @@ _BODY = "CASE WHEN r.body64 IS NULL THEN convert_to(r.body, 'UTF8') ELSE decode(
 _COLUMNS = """outbox.id, outbox.region, outbox.message_id, outbox.queue, outbox.exchange, outbox.routing_key,
     outbox.type, outbox.correlation_id, outbox.content_type, outbox.headers, outbox.body, outbox.deliveries"""
 
-_ADD = text(f"""
-    INSERT INTO outbox (region, message_id, queue, exchange, routing_key, type, correlation_id, content_type,
-                        headers, body)
-    SELECT r.region, r.message_id, r.queue, r.exchange, r.routing_key, r.type, r.correlation_id, r.content_type,
-           r.headers, {_BODY}
-    FROM ROWS FROM (json_to_recordset(CAST(:rows AS json)) AS ({_ROW})) WITH ORDINALITY
-         AS r(region, message_id, queue, exchange, routing_key, type, correlation_id, content_type, headers,
-              body, body64, position)
-    ORDER BY r.position
-    RETURNING id""")
+_ADDED = (
+    "id",
+    "region",
+    "message_id",
+    "queue",
+    "exchange",
+    "routing_key",
+    "type",
+    "correlation_id",
+    "content_type",
+    "headers",
+    "body",
+)
+_NEXT_BLOCKS = text("SELECT nextval(pg_get_serial_sequence('outbox', 'id')) FROM generate_series(1, :count)")
 _DELETE = text("DELETE FROM outbox WHERE id = ANY(:ids)")
 _DELETE_FROM = text("DELETE FROM outbox WHERE id = ANY(:ids) AND queue = :queue")
 _EXTEND = text("""
@@ -159,24 +168,58 @@ def add(connection: Connection, messages: Sequence[M], queue_of: QueueOf | None 
     """
     if not messages:
         return []
-    rows = [
-        {
-            "region": one.region,
-            "message_id": one.message_id,
-            "queue": queue_of(one.exchange, one.routing_key) if queue_of is not None else "",
-            "exchange": one.exchange,
-            "routing_key": one.routing_key,
-            "type": one.type,
-            "correlation_id": one.correlation_id,
-            "content_type": one.content_type,
-            "headers": dict(one.headers),
-            **_body_fields(one.body),
-        }
-        for one in messages
-    ]
-    # Identity values are drawn in the order of the ORDER BY, so sorted ids meet their messages again.
-    ids = sorted(connection.execute(_ADD, {"rows": _json(rows)}).scalars())
-    return [replace(one, outbox_id=id_) for one, id_ in zip(messages, ids, strict=True)]  # type: ignore[type-var]
+    ids = _blocks_of(connection.engine).take(connection, len(messages))
+    stored = [replace(one, outbox_id=id_) for one, id_ in zip(messages, ids, strict=True)]  # type: ignore[type-var]
+    copy_rows(
+        connection,
+        outbox,
+        _ADDED,
+        (
+            (
+                one.outbox_id,
+                one.region,
+                one.message_id,
+                queue_of(one.exchange, one.routing_key) if queue_of is not None else "",
+                one.exchange,
+                one.routing_key,
+                one.type,
+                one.correlation_id,
+                one.content_type,
+                dict(one.headers),
+                one.body,
+            )
+            for one in stored
+        ),
+    )
+    return stored
+
+
+class _IdBlocks:
+    """Row ids drawn in blocks: the sequence counts in steps of a block, so most batches need not ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[int] = []
+
+    def take(self, connection: Connection, count: int) -> list[int]:
+        """`count` ids that nobody else has or gets, ascending; those of a transaction that fails are never used."""
+        with self._lock:
+            missing = count - len(self._free)
+            if missing > 0:
+                blocks = -(-missing // OUTBOX_ID_BLOCK)
+                for first in connection.execute(_NEXT_BLOCKS, {"count": blocks}).scalars():
+                    self._free.extend(range(first, first + OUTBOX_ID_BLOCK))
+            taken, self._free = self._free[:count], self._free[count:]
+            return taken
+
+
+_blocks: WeakKeyDictionary[Engine, _IdBlocks] = WeakKeyDictionary()
+_blocks_lock = threading.Lock()
+
+
+def _blocks_of(engine: Engine) -> _IdBlocks:
+    with _blocks_lock:
+        return _blocks.setdefault(engine, _IdBlocks())
 
 
 def delete(connection: Connection, ids: Iterable[int]) -> int:

@@ -166,10 +166,13 @@ inbox = Table(
     PrimaryKeyConstraint("consumer", "message_id", name="one_effect_per_message"),
 )
 
+OUTBOX_ID_BLOCK = 100
+"""Ids that a process draws at a time; see `store.outbox`."""
+
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("id", BigInteger, Identity(always=True, increment=OUTBOX_ID_BLOCK), nullable=False),
     Column("region", Text, nullable=False),
     Column("message_id", Text, nullable=False),
     Column("queue", Text, nullable=False, server_default=text("''"), comment="embedded transport: where it waits"),
