@@ -72,6 +72,12 @@ ERRORS: dict[str, Bilingual] = {
     "message.content_type": Bilingual(
         zh="请以 application/json（UTF-8）发送。", en="Send it as application/json in UTF-8."
     ),
+    "message.idempotency_key": Bilingual(
+        zh="请求头 Idempotency-Key 缺失或无法使用。", en="The Idempotency-Key header is needed."
+    ),
+    "query.invalid": Bilingual(zh="查询参数有误。", en="A query parameter is wrong."),
+    "mailbox.use_queue": Bilingual(zh="请从消息队列收取，不使用信箱。", en="There is no mailbox beside a queue."),
+    "mailbox.none": Bilingual(zh="该机构没有信箱。", en="This party has no mailbox."),
     "transaction.unknown": Bilingual(zh="没有此交易名称。", en="This party has no such transaction."),
     "routing.no_basic_payer": Bilingual(
         zh="未找到负责的基本医保系统。", en="No basic insurance system is responsible."

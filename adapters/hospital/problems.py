@@ -98,9 +98,8 @@ def _kind_of(error: HubError) -> _Kind:
 def _text_of(error: HubError, kind: _Kind) -> Bilingual:
     codes = (error.code, *(each.code for each in _classes(error)))
     text = next(ERRORS[code] for code in codes if code in ERRORS)
-    if not (kind.own_words and error.message):
-        return text
-    return Bilingual(zh=text.zh, en=f"{text.en} {error.message[:1].upper()}{error.message[1:]}.")
+    own = f"{error.message[:1].upper()}{error.message[1:]}." if kind.own_words and error.message else ""
+    return Bilingual(zh=text.zh, en=f"{text.en} {own}") if own and own != text.en else text
 
 
 def _classes(error: HubError) -> list[type[HubError]]:

@@ -31,6 +31,10 @@ _REMEDIES = {
     "patient.birth_date": "出生日期与身份证号码不符，请更正",
     "visit.medical_type": "医疗类别与就诊类型不符",
     "visit.ended_at": "住院结算须填写出院时间，且不得早于入院时间",
+    "header.missing": "请在该请求头中填写本报文的自有编号，重发时保持不变",
+    "header.invalid": "请填写一个编号：1 至 64 位字母、数字或 . _ : -",
+    "query.number": "请填写规定范围内的整数",
+    "query.settlement_no": "请填写已发送的结算号：1 至 64 位字母、数字或 . _ : -",
     "claim.request_id": "请原样返回任务中的 request_id",
 }
 

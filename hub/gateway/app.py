@@ -12,12 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from hub.broker.errors import described
 from hub.gateway.cases import Cases
 from hub.gateway.health import Health
 from hub.gateway.mailbox import Mailbox
 from hub.gateway.openapi import document
 from hub.gateway.problems import http_problem, problem_response
-from hub.gateway.transactions import JSON, Transactions, case_id_of
+from hub.gateway.transactions import JSON, MESSAGE_ID, Transactions, case_id_of
 from schemas.errors import HubError, IllegalTransition, OutcomeUnknown, Unavailable
 from store.database import database_is_away
 
@@ -78,7 +79,7 @@ def _refusal(scope: Scope, error: Exception) -> Response:
     if isinstance(error, HubError) and not isinstance(error, IllegalTransition):
         _note(scope, error)
         return problem_response(error, case_id=case_id_of(error))
-    log.error("request_failed", path=scope["path"], error=type(error).__name__, exc_info=error)
+    log.error("request_failed", path=scope["path"], message_id=scope.get(MESSAGE_ID, ""), **described(error))
     return http_problem(500)
 
 

@@ -58,7 +58,7 @@ class Cases:
         if not _SETTLEMENT_NO.fullmatch(number):
             remedy = "name the settlement number that was sent: 1 to 64 letters, digits and . _ : -"
             violation = Violation("settlement_no", "query.settlement_no", remedy)
-            raise InvalidMessage("a query parameter is wrong", violation, code="query.invalid")
+            raise InvalidMessage("", violation, code="query.invalid")
         view = await self._calls(partial(self._reader.by_number, party, number), IN_TIME_S)
         found = [] if view is None else [orjson.Fragment(await self._explained(view))]
         return Response(orjson.dumps({"cases": found}), media_type=JSON)

@@ -41,6 +41,12 @@ class Letterbox(Protocol):
     def mailbox_ack(self, party: str, outbox_ids: Iterable[int]) -> int: ...
 
 
+class NoMailbox(NotFound):
+    """The speaker is none of those who get messages."""
+
+    code = "mailbox.none"
+
+
 class MailboxAck(Value):
     """Ids of messages that the party has taken over."""
 
@@ -98,7 +104,7 @@ class Mailbox:
         if self._letterbox is None:
             raise Conflict("consume your own queue of the message broker instead", code="mailbox.use_queue")
         if not _has_mailbox(self._books.active().book, party):
-            raise NotFound("this party has no mailbox")
+            raise NoMailbox("this party gets no messages")
         return party, self._letterbox
 
     async def _ends_within(self, pause_s: float, request: Request) -> bool:

@@ -61,11 +61,11 @@ def idempotency_key(request: Request, *, required: bool) -> str:
         return ""
     if not given:
         remedy = "send your own id of this message in the header; repeat it unchanged when you send the message again"
-        raise _bad_key("the Idempotency-Key header is missing", "header.missing", remedy)
+        raise _bad_key("it is missing", "header.missing", remedy)
     key = given[0].strip().removeprefix('"').removesuffix('"')
     if len(given) > 1 or not _KEY.fullmatch(key):
         remedy = "send one key of 1 to 64 letters, digits and . _ : -"
-        raise _bad_key("the Idempotency-Key header cannot be used", "header.invalid", remedy)
+        raise _bad_key("it cannot be used", "header.invalid", remedy)
     return key
 
 

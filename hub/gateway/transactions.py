@@ -29,6 +29,8 @@ IN_TIME_S = 2.5
 GRACE_S = 1.0
 """At the case's deadline the sweep writes the answer; it is worth waiting for."""
 JSON = "application/json"
+MESSAGE_ID = "hub.message_id"
+"""Where the log of a failed request finds which message it was."""
 _NEEDS_KEY = frozenset({Transaction.SETTLE, Transaction.TRIAL, Transaction.CANCEL})
 _TRANSACTIONS = {each.value: each for each in Transaction}
 _PROFILE_S = 15.0
@@ -75,6 +77,7 @@ class Transactions:
             received_at=self._clock.now(),
             correlation_id=key,
         )
+        request.scope[MESSAGE_ID] = inbound.message_id
         taken = await self._intake(inbound, IN_TIME_S)
         if taken.error is not None:
             return problem_response(taken.error, case_id=taken.case_id)
