@@ -48,12 +48,12 @@ def demo(
     """
     import signal
 
+    signal.signal(signal.SIGTERM, _interrupt)
     from hub.demo.report import proof_as_dict, show, show_proof
     from hub.demo.run import DemoOptions, prove_again, run_demo
     from hub.demo.screen import Screen
     from hub.demo.stage import DemoFailed
 
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         if prove is not None:
             proof = prove_again(prove.absolute(), Screen())

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from sqlalchemy import Engine, text
 
 from hub.bootstrap import broker_topology
@@ -23,7 +22,7 @@ from hub.demo.report import DemoReport, Proof, Slowest
 from hub.demo.rulebook import rule_book_text
 from hub.demo.samples import write_coverage, yesterday
 from hub.demo.screen import Screen
-from hub.demo.stage import DemoFailed, Stage, staged, start_hub, start_sandbox
+from hub.demo.stage import DemoFailed, Stage, sandbox_addresses, staged, start_hub, start_sandbox
 from hub.local_postgres import local_postgres
 from hub.timeline import timeline
 from routing.rulebook_file import read_rule_book
@@ -51,61 +50,82 @@ def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
     """Live a day and prove it. Raises DemoFailed when something does not start; leaves nothing running."""
     with _folder(options.keep) as folder:
         try:
-            screen.say("starting the database")
-            with _database(folder) as engine, staged(folder, options.broker) as stage:
-                report = _live(stage, engine, options, screen)
-        except BaseException:
-            if options.keep is None:
-                kept = Path(tempfile.mkdtemp(prefix="hub-demo-logs-"))
-                for log in folder.glob("*.log"):
-                    shutil.copy(log, kept)
-                screen.say(f"it did not end well; the logs are in {kept}")
+            with staged(folder, options.broker) as stage:
+                screen.say("starting the payers (basic insurance by SOAP, two insurers by REST, one by queue)")
+                start_sandbox(stage)
+                screen.say("starting the database")
+                with _database(folder) as engine:
+                    return _live(stage, engine, options, screen)
+        except Exception:
+            screen.say(f"it did not end well; the logs are in {folder if options.keep else _saved_logs(folder)}")
             raise
-    return report
+
+
+def _saved_logs(folder: Path) -> Path:
+    saved = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}logs-"))
+    for log in (*folder.glob("*.log"), *folder.glob("postgres/*.log")):
+        shutil.copy(log, saved)
+    return saved
 
 
 def prove_again(folder: Path, screen: Screen) -> Proof:
     """Compare the three records of a kept demo once more, as they lie in its folder."""
     if not (folder / "hospitals.sqlite3").exists():
         raise DemoFailed(f"{folder} holds no demo: run `hub demo --keep {folder}` first")
-    with _database(folder) as engine, staged(folder, "") as stage:
-        screen.say("starting the parties with their books")
-        told = start_sandbox(stage)
-        book = HospitalBook(folder / "hospitals.sqlite3")
-        try:
-            return _prove(engine, told["control"], book, Tally(), settled_down=not book.open_cases())
-        finally:
-            book.close()
+    with staged(folder, "") as stage:
+        screen.say("starting the payers with their books, and the database")
+        start_sandbox(stage)
+        with _database(folder) as engine:
+            return _prove_kept(stage, engine)
+
+
+def _prove_kept(stage: Stage, engine: Engine) -> Proof:
+    book = HospitalBook(stage.folder / "hospitals.sqlite3")
+    try:
+        control = sandbox_addresses(stage)["control"]
+        return _prove(engine, control, book, Tally(), settled_down=not book.open_cases())
+    finally:
+        book.close()
 
 
 def _live(stage: Stage, engine: Engine, options: DemoOptions, screen: Screen) -> DemoReport:
     day = HospitalDay(options.cases, day=yesterday(), seed=options.seed)
-    screen.say("starting the parties: basic insurance by SOAP, two insurers by REST, one by queue")
-    told = start_sandbox(stage)
+    told = sandbox_addresses(stage)
     _activate(stage, engine, told["endpoints"], day)
     screen.say("starting the hub" + (" with RabbitMQ" if options.broker else " with its embedded broker"))
     start_hub(stage)
     book = HospitalBook(stage.folder / "hospitals.sqlite3")
     try:
         with hospitals.opened(stage, book, day.institutions) as senders:
-            run, took_s, settled_down = _day(day, senders, book, options, screen)
+            run, took_s, settled_down = _day(stage, day, senders, book, options, screen)
         stage.check()
         screen.say("comparing the payers' books, the hub's legs and the hospitals' record")
         proof = _prove(engine, told["control"], book, run.tally, settled_down)
     finally:
         book.close()
+        stage.stop("hub")  # before its database
     times = ledger.case_times(engine)
     kept = str(options.keep) if options.keep else ""
     return DemoReport(run.tally, times, took_s, _slowest(engine, times), proof, kept)
 
 
 def _day(
-    day: HospitalDay, senders: hospitals.BothWays, book: HospitalBook, options: DemoOptions, screen: Screen
+    stage: Stage,
+    day: HospitalDay,
+    senders: hospitals.BothWays,
+    book: HospitalBook,
+    options: DemoOptions,
+    screen: Screen,
 ) -> tuple[DayRun, float, bool]:
     places = f"{len(day.hospitals)} hospitals and {len(day.pharmacies)} pharmacies"
     screen.say(f"settling {day.cases} bills of {places}, {day.day}")
     with screen.counting(day.cases) as advance:
-        run = DayRun(day, senders, options.rate, advance)
+
+        def step(what: str, done: int) -> None:
+            stage.check()
+            advance(what, done)
+
+        run = DayRun(day, senders, options.rate, step)
         took_s = run.settle_all()
         run.repeat_some()
         run.cancel_some()
@@ -177,8 +197,3 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_report(report: DemoReport, folder: Path) -> None:
-    """The report beside the books."""
-    (folder / "report.json").write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))

@@ -133,13 +133,18 @@ def staged(folder: Path, broker: str) -> Iterator[Stage]:
         stage.stop_all()
 
 
-def start_sandbox(stage: Stage) -> Mapping[str, Any]:
-    """The parties with their books in the folder; `endpoints` and `control` addresses by code."""
+def start_sandbox(stage: Stage) -> None:
+    """The parties with their books in the folder; they take a moment to listen."""
     ports_file = stage.folder / "ports.json"
     ports_file.unlink(missing_ok=True)
     where = ["--broker", stage.broker] if stage.broker else ["--hub", stage.hub_url]
     arguments = ["sandbox", "--data", str(stage.books), "--no-fixed-ports", "--ports-file", str(ports_file), *where]
     stage.start("sandbox", arguments)
+
+
+def sandbox_addresses(stage: Stage) -> Mapping[str, Any]:
+    """Once the parties listen: `endpoints` and `control` addresses by code."""
+    ports_file = stage.folder / "ports.json"
     stage.wait("sandbox", ports_file.exists)
     told: Mapping[str, Any] = orjson.loads(ports_file.read_bytes())
     return told
