@@ -21,6 +21,9 @@ RegionCode = Annotated[str, StringConstraints(pattern=REGION_PATTERN)]
 PartyCode = Annotated[str, StringConstraints(pattern=PARTY_PATTERN)]
 
 
+STEP_MAX = 64
+
+
 class Value(BaseModel):
     """A part of a message; never edited once read."""
 
@@ -103,8 +106,8 @@ def _generic_remedy(code: str) -> str:
 
 
 def path_of(location: tuple[int | str, ...]) -> str:
-    """`("fees", 2, "amount")` as `fees[2].amount`."""
+    """`("fees", 2, "amount")` as `fees[2].amount`. Of a name that the sender made up, the beginning is kept."""
     path = ""
-    for step in location:
+    for step in (step[:STEP_MAX] if isinstance(step, str) else step for step in location):
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
     return path

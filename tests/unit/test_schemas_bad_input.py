@@ -256,3 +256,9 @@ def test_unusual_names_are_kept_as_they_are(name):
 )
 def test_the_other_messages_are_as_strict(model, message):
     assert CANARY not in said(refused(as_bytes(message), model))
+
+
+def test_of_an_unknown_fields_name_only_the_beginning_is_repeated():
+    error = refused(as_bytes(GOOD | {"k" * 100_000: 1}))
+
+    assert [one.field for one in error.violations] == ["k" * 64]
