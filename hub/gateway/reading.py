@@ -80,7 +80,5 @@ def whole_number(request: Request, name: str, default: int, lowest: int, highest
         return default
     if not _WHOLE.fullmatch(given) or not lowest <= int(given) <= highest:
         remedy = f"send a whole number from {lowest} to {highest}"
-        raise InvalidMessage(
-            "a query parameter is wrong", Violation(name, "query.number", remedy), code="query.invalid"
-        )
+        raise InvalidMessage("", Violation(name, "query.number", remedy), code="query.invalid")
     return int(given)
