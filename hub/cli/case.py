@@ -13,8 +13,16 @@ from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-Which = Annotated[str, typer.Argument(metavar="ID|INSTITUTION/SETTLEMENT_NO", help="The case.")]
 _CASE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _named(which: str) -> str:
+    if "/" not in which and not _CASE_ID.fullmatch(which):
+        fail("name a case by its id or as INSTITUTION/SETTLEMENT_NO", USAGE)
+    return which
+
+
+Which = Annotated[str, typer.Argument(metavar="ID|INSTITUTION/SETTLEMENT_NO", help="The case.", callback=_named)]
 _AGO = re.compile(r"(\d+)([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
@@ -97,10 +105,8 @@ def _find(connection: Connection, which: str) -> str:
     if slash:
         known = cases.find_by_key(connection, [(institution, number)])
         found = known[institution, number][0] if (institution, number) in known else None
-    elif _CASE_ID.fullmatch(which):
-        found = which if cases.read(connection, [which]) else None
     else:
-        fail("name a case by its id or as INSTITUTION/SETTLEMENT_NO", USAGE)
+        found = which if cases.read(connection, [which]) else None
     return found or fail(f"there is no case {which}")
 
 

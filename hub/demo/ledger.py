@@ -14,10 +14,11 @@ from sqlalchemy import Engine, TextClause, text
 
 from sandbox import parties
 from sandbox.his_book import HospitalBook
+from sandbox.proof import ACCOUNT, borne_as_told
 
-ACCOUNT = "personal account"
-"""Stands in the place of a payer: what the basic system took from the patient's own account."""
 PAGE = 1000
+__all__ = ["Borne", "CaseTime", "borne_as_told", "borne_by_books", "borne_by_legs", "case_times", "wrong_sums"]
+
 Borne = dict[tuple[str, str, str], int]
 """Whole fen by (payer, institution, settlement number), without zeros."""
 
@@ -65,16 +66,6 @@ def borne_by_books(control: Mapping[str, str]) -> Borne:
         for entry in _entries(control[payer]):
             borne[payer, entry["institution"], entry["settlement_no"]] += entry["effect_fen"]
             borne[ACCOUNT, entry["institution"], entry["settlement_no"]] += entry["account_fen"]
-    return _without_zeros(borne)
-
-
-def borne_as_told(book: HospitalBook) -> Borne:
-    """What the hospitals were told."""
-    borne: Counter[tuple[str, str, str]] = Counter()
-    for told in book.all():
-        borne[ACCOUNT, told.institution, told.settlement_no] += told.account_fen
-        for payer, _, amount_fen in told.shares:
-            borne[payer, told.institution, told.settlement_no] += amount_fen
     return _without_zeros(borne)
 
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.demo.day import Tally
-from hub.demo.ledger import ACCOUNT, Borne, CaseTime
+from hub.demo.ledger import Borne, CaseTime
 from hub.timeline import TimelineEvent
-from sandbox.proof import Difference
+from sandbox.proof import ACCOUNT, Difference
 from schemas.money import yuan_of
 
 SHOWN_MAX = 20
