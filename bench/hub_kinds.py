@@ -80,7 +80,8 @@ class HubFull(HubSeries):
     def start_parties(self, scratch: Path) -> None:
         told = scratch / "sandbox.json"
         data = scratch / "sandbox"
-        data.mkdir()
+        data.mkdir(exist_ok=True)
+        told.unlink(missing_ok=True)
         self._processes.spawn(
             "sandbox", ["sandbox.server", "--data", str(data), "--ports-file", str(told), "--volatile"], {}
         )

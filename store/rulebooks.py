@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
-from store.tables import rulebooks
+from store.tables import rulebook_activations, rulebooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class StoredRuleBook:
     sha256: str
     created_at: datetime
     active_from: datetime | None
+
+
+_WITH_ACTIVATION = select(rulebooks, rulebook_activations.c.active_from).join_from(
+    rulebooks, rulebook_activations, isouter=True
+)
 
 
 def add(connection: Connection, title: str, content: str) -> int:
@@ -39,24 +44,30 @@ def add(connection: Connection, title: str, content: str) -> int:
 
 
 def activate(connection: Connection, version: int, at: datetime) -> None:
-    """From `at` on this version decides; activating an older one again is the way back."""
-    connection.execute(update(rulebooks).where(rulebooks.c.version == version).values(active_from=at))
+    """From `at` on this version decides. Nothing is overwritten: activating an older version again is the way back."""
+    connection.execute(insert(rulebook_activations).values(version=version, active_from=at))
 
 
 def active(connection: Connection, now: datetime) -> StoredRuleBook | None:
     """The version whose activation is the latest that is not in the future."""
     return _one(
         connection.execute(
-            select(rulebooks)
-            .where(rulebooks.c.active_from <= now)
-            .order_by(rulebooks.c.active_from.desc(), rulebooks.c.version.desc())
+            _WITH_ACTIVATION.where(rulebook_activations.c.active_from <= now)
+            .order_by(rulebook_activations.c.active_from.desc(), rulebook_activations.c.id.desc())
             .limit(1)
         )
     )
 
 
 def by_version(connection: Connection, version: int) -> StoredRuleBook | None:
-    return _one(connection.execute(select(rulebooks).where(rulebooks.c.version == version)))
+    """A version with its latest activation, if any."""
+    return _one(
+        connection.execute(
+            _WITH_ACTIVATION.where(rulebooks.c.version == version)
+            .order_by(rulebook_activations.c.active_from.desc().nulls_last())
+            .limit(1)
+        )
+    )
 
 
 def _one(result: Any) -> StoredRuleBook | None:

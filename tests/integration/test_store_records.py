@@ -348,3 +348,14 @@ def test_a_copy_that_waits_too_long_means_that_the_database_is_away(database):
             keep_answer(database, lambda connection: connection.exec_driver_sql("SET LOCAL lock_timeout = 50"))
 
     assert database_is_away(refusal.value)
+
+
+def test_planning_the_version_in_force_for_later_leaves_it_in_force(database):
+    with database.begin() as connection:
+        version = rulebooks.add(connection, "t", "one")
+        rulebooks.activate(connection, version, MOMENT)
+        rulebooks.activate(connection, version, MOMENT + timedelta(days=1))
+        now = rulebooks.active(connection, MOMENT + timedelta(hours=1))
+
+    assert now is not None
+    assert now.version == version

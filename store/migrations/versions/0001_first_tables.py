@@ -76,7 +76,7 @@ def upgrade() -> None:
         sa.Column("direction", sa.Text(), nullable=False),
         sa.Column("operation", sa.Text(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
-        sa.Column("attempt", sa.SmallInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("status", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("outcome", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column(
@@ -141,7 +141,6 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=False, comment="the reviewed YAML as it was given"),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("active_from", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("version", name="rulebook_pk"),
     )
     op.create_table(
@@ -211,8 +210,8 @@ def upgrade() -> None:
         sa.Column("independent", sa.Boolean(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("undo_attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("undo_attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("left_fen", sa.BigInteger(), nullable=True),
         sa.Column("amount_fen", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("account_fen", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
@@ -241,6 +240,15 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("case_id", "leg_no", name="settlement_leg_pk"),
     )
+    op.create_table(
+        "rulebook_activation",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("active_from", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("activated_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["version"], ["rulebook.version"], name="activation_of_a_rulebook"),
+        sa.PrimaryKeyConstraint("id", name="rulebook_activation_pk"),
+    )
     # Rows of these tables are updated a few times within a second: room on the page keeps the updates off the indexes.
     op.execute("ALTER TABLE settlement_case SET (fillfactor = 70)")
     op.execute("ALTER TABLE settlement_leg SET (fillfactor = 60)")
@@ -250,6 +258,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("rulebook_activation")
     op.drop_table("settlement_leg")
     op.drop_index("case_to_watch", table_name="settlement_case", postgresql_where=sa.text("watch_at IS NOT NULL"))
     op.drop_index("case_by_arrival", table_name="settlement_case")
