@@ -97,20 +97,28 @@ def local_postgres(data_dir: Path) -> Iterator[str]:
 
 def _home(data_dir: Path) -> _Home:
     """The server's folder. PostgreSQL refuses to run as root, so as root it gets a user and a place it can reach."""
-    folder = data_dir / "postgres"
-    owner = _unprivileged_user() if os.geteuid() == 0 else None
     data_dir.mkdir(parents=True, exist_ok=True)
-    if owner is not None and not _reachable(data_dir):
-        if folder.exists():
-            raise PostgresUnavailable(f"{data_dir} is closed to the database's user {owner}: chmod o+x its folders")
-        digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
-        folder = _SYSTEM_HOME / digest
-        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        (data_dir / "postgres.place").write_text(f"{folder}\n", encoding="utf-8")
+    owner = _unprivileged_user() if os.geteuid() == 0 else None
+    folder = _place(data_dir, owner)
     folder.mkdir(mode=0o700, exist_ok=True)
     if owner is not None:
         shutil.chown(folder, owner, _group_of(owner))
     return _Home(folder, owner)
+
+
+def _place(data_dir: Path, owner: str | None) -> Path:
+    """Where the server's folder is, or is to be made: once chosen it stays."""
+    folder, elsewhere = data_dir / "postgres", data_dir / "postgres.place"
+    if elsewhere.exists():
+        return Path(elsewhere.read_text(encoding="utf-8").strip())
+    if owner is None or _reachable(data_dir):
+        return folder
+    if folder.exists():
+        raise PostgresUnavailable(f"{data_dir} is closed to the database's user {owner}: chmod o+x its folders")
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    _SYSTEM_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+    elsewhere.write_text(f"{_SYSTEM_HOME / digest}\n", encoding="utf-8")
+    return _SYSTEM_HOME / digest
 
 
 def _unprivileged_user() -> str:

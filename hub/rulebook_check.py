@@ -69,6 +69,16 @@ def _changes(what: str, before: Mapping[str, Value], after: Mapping[str, Value])
             yield Change("changed", what, name, tuple(differ))
 
 
+def needs_restart(old: RuleBook, new: RuleBook) -> bool:
+    """Whether running processes must be started again: they were built for the parties and queues of their start."""
+    return _built_for(old) != _built_for(new)
+
+
+def _built_for(book: RuleBook) -> tuple[object, ...]:
+    with_queues = frozenset(one.code for one in book.institutions if one.amqp)
+    return frozenset(party.settings() for party in book.parties), with_queues
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
     """A case of the past with what planning needs."""

@@ -97,12 +97,12 @@ def activate(
 ) -> None:
     """Store a rule book as a version and put it in force. Activating an older file again is the way back.
 
-    Running processes look for it every two seconds. Changed addresses and new parties need a restart of the adapters,
-    and with RabbitMQ `hub topology apply` first.
+    Running processes look for it every two seconds. With other parties, addresses or queues it waits for their restart,
+    and with RabbitMQ for `hub topology apply` before that.
 
     Example: hub rules activate rules.yaml --at 2026-10-01T00:00+08:00
     """
-    from hub.rulebook_check import changes, read_checked
+    from hub.rulebook_check import needs_restart, read_checked
     from routing.rulebook_file import read_rule_book
     from store import rulebooks
 
@@ -114,11 +114,10 @@ def activate(
         before = _active(engine)
         with engine.begin() as connection:
             version = rulebooks.add(connection, book.title, content)
-            in_force = before is not None and before.version == version
+            in_force = before is not None and before.version == version and not at
             if not in_force:
                 rulebooks.activate(connection, version, moment)
-    old = read_rule_book(before.content) if before else None
-    restart = any(one.what == "party" for one in changes(old, book)) and before is not None
+    restart = before is not None and needs_restart(read_rule_book(before.content), book)
     if as_json:
         show_json({"version": version, "title": book.title, "already_in_force": in_force,
                    "active_from": None if in_force else moment.isoformat(), "restart_needed": restart})  # fmt: skip
@@ -126,7 +125,10 @@ def activate(
     when = "in force already" if in_force else f"in force from {moment.isoformat(timespec='seconds')}"
     console().print(f"version {version}, {book.title}: {_in_words(book)}; {when}", markup=False)
     if restart:
-        console().print("parties changed: run `hub topology apply` (with RabbitMQ) and restart the hub's processes")
+        console().print(
+            "other parties or queues: run `hub topology apply` (with RabbitMQ), then restart the hub's processes; "
+            "until then they go on with the version they have"
+        )
 
 
 def show(

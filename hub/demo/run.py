@@ -55,17 +55,23 @@ def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
                 start_sandbox(stage)
                 screen.say("starting the database")
                 with _database(folder) as engine:
-                    return _live(stage, engine, options, screen)
+                    report = _live(stage, engine, options, screen)
+            if not report.proof.agree:
+                _tell_where_the_logs_are(folder, options, screen)
+            return report
         except Exception:
-            screen.say(f"it did not end well; the logs are in {folder if options.keep else _saved_logs(folder)}")
+            _tell_where_the_logs_are(folder, options, screen)
             raise
 
 
-def _saved_logs(folder: Path) -> Path:
-    saved = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}logs-"))
-    for log in (*folder.glob("*.log"), *folder.glob("postgres/*.log")):
-        shutil.copy(log, saved)
-    return saved
+def _tell_where_the_logs_are(folder: Path, options: DemoOptions, screen: Screen) -> None:
+    """They outlive a folder that does not."""
+    kept = folder
+    if options.keep is None:
+        kept = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}logs-"))
+        for log in (*folder.glob("*.log"), *folder.glob("postgres/*.log")):
+            shutil.copy(log, kept)
+    screen.say(f"it did not end well; the logs are in {kept}")
 
 
 def prove_again(folder: Path, screen: Screen) -> Proof:
