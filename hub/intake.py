@@ -31,6 +31,7 @@ from schemas.transactions import HOSPITAL_MESSAGES, Transaction
 from store import answers, cases, coverage, exchanges, inbox
 from store.coverage import person_key
 from store.exchanges import HOSPITAL_LEG, Exchange
+from store.inbox import Received
 from store.records import CaseRecord, LegRecord
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
@@ -96,10 +97,12 @@ class Intake:
         planned = [(draft, draft.case) for draft in drafts if draft.case is not None]
         if not planned:
             return
+        reused = inbox.take(connection, [_remembered(draft.inbound, case) for draft, case in planned])
+        for draft, case in planned:
+            if _remembered(draft.inbound, case) in reused:
+                results[draft.index] = Taken(error=message_id_reused(draft.inbound))
+        planned = [(draft, case) for draft, case in planned if results[draft.index].error is None]
         created = cases.insert_new(connection, [case for _, case in planned])
-        inbox.take(
-            connection, [(draft.inbound.party, draft.inbound.message_id, case.region) for draft, case in planned]
-        )
         new = [(draft, case) for draft, case in planned if case.case_id in created]
         exchanges.add(connection, [_received(draft.inbound, case) for draft, case in new])
         for draft, case in new:
@@ -196,6 +199,15 @@ def _new_case(draft: _Draft, plan: Plan, rulebook_version: int) -> CaseRecord:
             for leg in plan.legs
         ],
     )
+
+
+def _remembered(inbound: Inbound, case: CaseRecord) -> Received:
+    return Received(inbound.party, inbound.message_id, case.region, f"{inbound.transaction}:{case.request_hash}")
+
+
+def message_id_reused(inbound: Inbound) -> Conflict:
+    """The refusal of an id that this sender used before for another message."""
+    return Conflict("this message id was used for another message", code="message.id_reused", id=inbound.message_id)
 
 
 def _received(inbound: Inbound, case: CaseRecord) -> Exchange:

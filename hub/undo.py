@@ -7,17 +7,18 @@ from datetime import timedelta
 from hub.answers import combined_answer
 from hub.books import RuleBooks
 from hub.inbound import Inbound, Taken
-from hub.intake import check_sender, not_found
+from hub.intake import check_sender, content_hash, message_id_reused, not_found
 from hub.ports import Clock
 from hub.progress import FIRST_LOOK_S, advance_all
 from hub.work import Work, WorkUnits
 from routing.states import CaseEvent, CaseState
-from schemas.base import read_message
+from schemas.base import read_message, read_message_and_content
 from schemas.errors import HubError
 from schemas.settlement import CancelRequest, CaseQuery
 from store import answers, cases, exchanges, inbox
 from store.answers import StoredUndo
 from store.exchanges import HOSPITAL_LEG, Exchange
+from store.inbox import Received
 from store.records import CaseRecord
 
 
@@ -32,19 +33,22 @@ class Undo:
     def take(self, inbound: Inbound) -> Taken:
         """The case, with its answer if it is undone already. Errors come back, not out, except a missing database."""
         try:
-            request = read_message(CancelRequest, inbound.body)
+            request, content = read_message_and_content(CancelRequest, inbound.body)
             check_sender(self._books.active(), inbound.party, request.institution)
             with self._work_units.begin("undo") as work:
-                return self._undo(work, inbound, request)
+                return self._undo(work, inbound, request, content_hash(content))
         except HubError as error:
             return Taken(error=error)
 
-    def _undo(self, work: Work, inbound: Inbound, request: CancelRequest) -> Taken:
+    def _undo(self, work: Work, inbound: Inbound, request: CancelRequest, digest: str) -> Taken:
         key = (request.institution, request.settlement_no)
         known = cases.find_by_key(work.connection, [key])
         if key not in known:
             raise not_found(request.settlement_no)
         case = cases.lock(work.connection, [known[key][0]])[known[key][0]]
+        received = Received(inbound.party, inbound.message_id, case.region, f"{inbound.transaction}:{digest}")
+        if inbox.take(work.connection, [received]):
+            raise message_id_reused(inbound)
         undo = StoredUndo(
             case_id=case.case_id,
             cancel_no=request.cancel_no,
@@ -62,7 +66,6 @@ class Undo:
         return Taken(case_id=case.case_id, repeated=not new)
 
     def _begin(self, work: Work, case: CaseRecord, inbound: Inbound) -> None:
-        inbox.take(work.connection, [(inbound.party, inbound.message_id, case.region)])
         exchanges.add(
             work.connection,
             [

@@ -79,6 +79,10 @@ ERRORS: dict[str, Bilingual] = {
     "mailbox.use_queue": Bilingual(zh="请从消息队列收取，不使用信箱。", en="There is no mailbox beside a queue."),
     "mailbox.none": Bilingual(zh="该机构没有信箱。", en="This party has no mailbox."),
     "transaction.unknown": Bilingual(zh="没有此交易名称。", en="This party has no such transaction."),
+    "message.id_reused": Bilingual(
+        zh="该报文编号已用于其他报文，请换用新的编号。",
+        en="This message id was used for another message; use a new one.",
+    ),
     "routing.no_basic_payer": Bilingual(
         zh="未找到负责的基本医保系统。", en="No basic insurance system is responsible."
     ),

@@ -95,6 +95,8 @@ def _load(connection: Connection, statement: TextClause, case_ids: Iterable[str]
     ids = list(set(case_ids))
     if not ids:
         return {}
+    # Two statements on purpose: the second begins after the locks are held and sees what their last holders wrote. A
+    # join that locks only the cases would give the legs as they stood before the wait.
     found = {record.case_id: record for record in map(_case, connection.execute(statement, {"ids": ids}))}
     if found:
         for leg in map(_leg, connection.execute(_READ_LEGS, {"ids": list(found)})):

@@ -1,28 +1,56 @@
-"""Messages already taken: a second delivery of one has no second effect. Written in the effect's transaction."""
+"""Messages already taken, by sender and message id. Written in the effect's transaction.
+
+A message may come any number of times; its id may not come with anything else. What a repeat gets is decided by the
+case it names; what the inbox decides is that an id used for one message cannot smuggle in another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from store.rows import as_json, insert_rows
 from store.tables import inbox
 
+
+@dataclass(frozen=True, slots=True, order=True)
+class Received:
+    """A message as the inbox remembers it; `content` is the transaction with the hash of what it says."""
+
+    consumer: str
+    message_id: str
+    region: str
+    content: str
+
+
 _INSERT = insert_rows(
     inbox,
-    ("consumer", "message_id", "region"),
+    ("consumer", "message_id", "region", "content"),
     unless="one_effect_per_message",
     returning=("consumer", "message_id"),
 )
+_STORED = text(
+    "SELECT i.consumer, i.message_id, i.content FROM inbox i "
+    "JOIN json_to_recordset(CAST(:rows AS json)) AS r(consumer text, message_id text) "
+    "ON i.consumer = r.consumer AND i.message_id = r.message_id"
+)
 
 
-def take(connection: Connection, messages: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
-    """(consumer, message_id, region) each; returns the (consumer, message_id) that were not taken before."""
+def take(connection: Connection, messages: Sequence[Received]) -> set[Received]:
+    """Remember these messages; returns those whose id was used before for another message: they must be refused."""
     if not messages:
         return set()
-    rows = [
-        {"consumer": consumer, "message_id": message_id, "region": region}
-        for consumer, message_id, region in sorted(messages)
-    ]
-    return {(row.consumer, row.message_id) for row in connection.execute(_INSERT, {"rows": as_json(rows)})}
+    # One order for everybody, so that two batches with the same ids wait for each other and never deadlock.
+    rows = as_json(
+        [
+            {"consumer": one.consumer, "message_id": one.message_id, "region": one.region, "content": one.content}
+            for one in sorted(messages)
+        ]
+    )
+    fresh = connection.execute(_INSERT, {"rows": rows}).all()
+    if len(fresh) == len(messages):
+        return set()
+    stored = {(row.consumer, row.message_id): row.content for row in connection.execute(_STORED, {"rows": rows})}
+    return {one for one in messages if stored[one.consumer, one.message_id] != one.content}

@@ -163,6 +163,7 @@ inbox = Table(
     Column("consumer", Text, nullable=False, comment="the party that sent it"),
     Column("message_id", Text, nullable=False),
     Column("region", Text, nullable=False),
+    Column("content", Text, nullable=False, comment="transaction and SHA-256 of what it says"),
     Column("received_at", Moment, nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("consumer", "message_id", name="one_effect_per_message"),
 )

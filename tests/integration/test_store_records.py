@@ -19,6 +19,7 @@ from store.answers import StoredAnswer, StoredUndo
 from store.coverage import CoverageRow, person_key
 from store.database import alembic_config, database_is_away, open_engine, upgrade
 from store.exchanges import Exchange
+from store.inbox import Received
 from store.records import CaseRecord, basic_from_json, basic_to_json
 from tests.support.builders import HOSPITAL, MOMENT, REGION, a_basic_decision, a_case, a_leg
 
@@ -275,12 +276,14 @@ def test_an_undo_request_is_kept_once(database):
         assert answers.undos_of(connection, [undo.case_id]) == {undo.case_id: [undo]}
 
 
-def test_a_message_is_taken_once(database):
+def test_a_message_may_come_again_and_its_id_may_not_come_with_another(database):
+    one, other = Received("A", "1", REGION, "settle:x"), Received("A", "1", REGION, "settle:y")
+    of_another = Received("B", "1", REGION, "settle:y")
     with database.begin() as connection:
-        first = inbox.take(connection, [("A", "1", REGION), ("A", "1", REGION), ("B", "1", REGION)])
-        second = inbox.take(connection, [("A", "1", REGION), ("A", "2", REGION)])
+        together = inbox.take(connection, [one, one, of_another])
+        later = inbox.take(connection, [one, other, Received("A", "2", REGION, "settle:y")])
 
-    assert (first, second) == ({("A", "1"), ("B", "1")}, {("A", "2")})
+    assert (together, later) == (set(), {other})
     with database.connect() as connection:
         assert inbox.take(connection, []) == set()
 

@@ -97,6 +97,7 @@ def upgrade() -> None:
         sa.Column("consumer", sa.Text(), nullable=False, comment="the party that sent it"),
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("region", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False, comment="transaction and SHA-256 of what it says"),
         sa.Column("received_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("consumer", "message_id", name="one_effect_per_message"),
     )
