@@ -21,6 +21,8 @@ from schemas.transactions import Transaction
 
 log = structlog.get_logger()
 
+MESSAGE_ID_HEADER = "message-id"
+"""For clients that cannot set the message_id property, such as amqp-publish."""
 _IN_PREFIX = in_exchange("")
 
 
@@ -58,14 +60,15 @@ class Engine:
         if delivery.user_id and delivery.user_id != party:
             delivery.settle(dead("party.user_differs", f"exchange of {party}"))
             return None
-        if not delivery.message_id:
+        message_id = delivery.message_id or delivery.headers.get(MESSAGE_ID_HEADER, "").strip()
+        if not message_id:
             # Without its sender's id a message cannot be told from its repeats.
             delivery.settle(dead("message.no_message_id", "set the message_id property"))
             return None
         return Inbound(
             transaction=transaction,
             party=party,
-            message_id=delivery.message_id,
+            message_id=message_id,
             body=delivery.body,
             reply_to=f"{OUT_PREFIX}{party}",
             received_at=self._clock.now(),
