@@ -12,18 +12,20 @@ from sqlalchemy import Engine
 
 from adapters.registry import make_adapter
 from hub import failpoints
+from hub.applier import Applier
 from hub.books import RuleBooks
 from hub.broker.amqp import AmqpTransport
 from hub.broker.dead import COPIED_QUEUES, dead_copier
 from hub.broker.embedded import EmbeddedTransport
 from hub.broker.topology import ANSWERS, INTAKE, Party, Topology, payer_queue, topology
 from hub.broker.transport import Subscription
+from hub.calls import Payer
 from hub.claims import ClaimAnswers
 from hub.clock import SystemClock
 from hub.desk import Desk
 from hub.engine import Engine as MessageEngine
 from hub.intake import Intake
-from hub.legs import Applier, Legs, Payer
+from hub.legs import Legs
 from hub.ports import Clock, PayerAdapter
 from hub.settings import Settings
 from hub.sweeps import CaseSweep, Every, OutboxSweep

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from hub.applier import Applier
+from hub.calls import Payer, read_answer
 from hub.inbound import Inbound, Taken
-from hub.legs import Applier, Payer, read_answer
 from hub.outcomes import Finished
 from hub.tasks import Requests, cancel_task, claim_task, leg_of_request_id
 from hub.work import WorkUnits
@@ -68,7 +69,7 @@ class ClaimAnswers:
         if leg.payer != one.inbound.party or payer is None:
             raise NotFound("no claim of this insurer has this request_id", party=one.inbound.party)
         request = self._requests.of(connection, [case.case_id])[case.case_id]
-        task = cancel_task(case, leg, request) if one.undo else claim_task(case, leg, request, case.answer_by)
+        task = cancel_task(case, leg, request) if one.undo else claim_task(case, leg, request)
         attempt = leg.undo_attempts if one.undo else leg.attempts
         return read_answer(payer.adapter, task, RawAnswer(one.inbound.body), attempt)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Any, Literal
 
 import orjson
 import structlog
 
 Level = Literal["debug", "info", "warning", "error"]
+FRAMES_MAX = 12
 _LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -26,7 +28,7 @@ def configure_logs(level: Level, form: Literal["json", "text"], *, role: str = "
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _with_role(role),
-            structlog.processors.format_exc_info,
+            _with_frames,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -45,3 +47,13 @@ def _with_role(role: str) -> structlog.types.Processor:
         return event
 
     return add_role
+
+
+def _with_frames(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Where an unexpected error came from, without its text: libraries put the values they choked on into it."""
+    exc_info = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if exc_info is True else exc_info if isinstance(exc_info, BaseException) else None
+    if error is not None:
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+        event["where"] = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames]
+    return event

@@ -6,7 +6,6 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -47,7 +46,7 @@ class Requests:
         return found
 
 
-def claim_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest, answer_by: datetime) -> PayerTask:
+def claim_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) -> PayerTask:
     """The task to adjudicate (or to try, in a trial)."""
     earlier = tuple(
         EarlierShare(other.payer, other.layer, other.amount_fen)
@@ -68,7 +67,7 @@ def claim_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest, ans
         left_fen=leg.left_fen or 0,
         basic=basic_from_json(basic.basic) if basic.layer is Layer.BASIC and basic.basic else None,
         earlier=earlier,
-        answer_by=answer_by,
+        answer_by=case.answer_by,
     )
 
 

@@ -34,6 +34,9 @@ REASONS: dict[str, Bilingual] = {
     ),
     "time_up": Bilingual(zh="已到答复时限，未发送", en="the time for an instant answer was up before it was asked"),
     "not_reachable": Bilingual(zh="支付方系统无法连接，未发送", en="its system could not be reached; nothing was sent"),
+    "not_expressible": Bilingual(
+        zh="该支付方接口无法表达本案内容，未发送", en="its interface cannot express this case; nothing was sent"
+    ),
     "answer_lost": Bilingual(
         zh="已发送，未收到答复，正在核实", en="asked, but no answer came back; it is being checked"
     ),

@@ -6,10 +6,12 @@ import threading
 
 import pytest
 
-from hub.legs import Applier
+from hub.applier import Applier
 from hub.outcomes import Ending, Finished
 from hub.sweeps import CaseSweep
+from routing.states import LegState
 from schemas.codes import Outcome
+from schemas.errors import InvalidMessage
 from schemas.payer import Decision, Operation
 from tests.support.builders import (
     BASIC,
@@ -247,3 +249,43 @@ def test_a_call_that_waited_too_long_for_its_turn_is_not_begun(database_url):
         assert hub.answered(first, 2)["cash"] == "75.00"
         assert hub.answered(second, 2)["shares"][1]["state"] == "deferred"
         assert len(hub.payers[CRITICAL].calls) == 1
+
+
+class Speechless(StubPayer):
+    """A payer whose language has no words for what is asked."""
+
+    def prepare(self, task):
+        if task.operation in self.unspeakable:
+            raise InvalidMessage("no words for it")
+        return super().prepare(task)
+
+
+def speechless(*operations):
+    payer = Speechless()
+    payer.unspeakable = operations
+    return payer
+
+
+def test_a_claim_that_the_payers_language_cannot_say_is_deferred_and_nothing_is_sent(database_url):
+    with a_hub(database_url, payers={CRITICAL: speechless(Operation.SETTLE)}) as hub:
+        answer = hub.answered(hub.settle().case_id)
+
+        assert [(share["state"], share["reason_code"]) for share in answer["shares"]][1] == (
+            "deferred",
+            "not_expressible",
+        )
+        assert (answer["status"], answer["final"]) == ("partly_settled", True)
+        assert hub.payers[CRITICAL].calls == []
+
+
+def test_an_undo_that_the_payers_language_cannot_say_goes_to_people(database_url):
+    with a_hub(database_url, payers={CRITICAL: speechless(Operation.CANCEL)}) as hub:
+        settled = hub.settle()
+        hub.answered(settled.case_id)
+
+        hub.cancel()
+
+        answer = hub.answered(settled.case_id, revision=2)
+        assert (answer["status"], answer["final"]) == ("cancelling", False)
+        assert hub.case(settled.case_id).leg(2).state is LegState.CANCEL_HELD
+        assert hub.payers[BASIC].net_fen > 0

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from routing.states import CaseState
 from schemas.errors import Conflict, Forbidden, InvalidMessage, Malformed, NotFound
 from schemas.transactions import Transaction
 from tests.support.builders import (
@@ -78,6 +79,19 @@ def test_the_same_number_with_other_content_is_a_conflict(database_url):
         assert isinstance(second.error, Conflict)
         hub.answered(first.case_id)
         assert hub.count("settlement_case") == 1
+
+
+def test_a_message_id_that_was_used_for_another_message_is_refused(database_url):
+    with a_hub(database_url) as hub:
+        first = hub.settle("S-1")
+        hub.answered(first.case_id)
+
+        other = hub.send(Transaction.SETTLE, a_settle_request(settlement_no="S-2"), message_id="M-1")
+        undo = hub.cancel("S-1", message_id="M-1")
+
+        assert [one.error.code for one in (other, undo)] == ["message.id_reused"] * 2
+        assert hub.count("settlement_case") == 1
+        assert hub.case(first.case_id).state is CaseState.SETTLED
 
 
 def test_one_settlement_number_many_times_in_one_batch_is_one_case(database_url):
