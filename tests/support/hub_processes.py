@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -28,8 +26,8 @@ from store import coverage, rulebooks
 from store.coverage import CoverageRow, person_key
 from store.database import open_engine
 from tests.support.eventually import eventually
+from tests.support.role_process import start_role
 
-PROJECT = Path(__file__).resolve().parents[2]
 PERSON_SECRET = "a synthetic secret for synthetic people"
 ROLES = ("engine", "adapters", "relay")
 
@@ -41,34 +39,32 @@ class HubProcesses:
     database_url: str
     broker_url: str
     log: Path
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, BaseProcess] = field(default_factory=dict)
 
-    def start(self, role: str, *, failpoints: str = "") -> subprocess.Popen[bytes]:
+    def start(self, role: str, *, failpoints: str = "") -> BaseProcess:
         """Start one role, with points armed where it shall die."""
-        environment = {
-            **os.environ,
+        settings = {
             "HUB_DATABASE_URL": self.database_url,
             "HUB_BROKER_URL": self.broker_url,
             "HUB_PERSON_KEY_SECRET": PERSON_SECRET,
             "HUB_FAILPOINTS": failpoints,
         }
-        command = [sys.executable, "-m", "hub.cli", "run", "--no-apply-topology", "--role", role]
-        with self.log.open("ab") as log:
-            self.running[role] = subprocess.Popen(
-                command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self.running[role] = start_role(role, settings, self.log)
         return self.running[role]
 
     def stop(self, role: str) -> None:
         """End one role as an operator would."""
         process = self.running.pop(role)
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.terminate()
+        process.join(30)
+        # One that has only just been started may not listen to signals yet.
+        assert process.exitcode in (0, -signal.SIGTERM), f"{role} ended with {process.exitcode}"
 
     def stop_all(self) -> None:
+        """End them as a power cut would."""
         for process in self.running.values():
             process.kill()
-            process.wait(10)
+            process.join(10)
         self.running.clear()
 
 
