@@ -1,4 +1,4 @@
-"""`hub run --role …` in a process forked from one that has read the code already: killed and started many times a minute.
+"""`hub run --role …` in a process forked from one that has read the code already: killed and started again in no time.
 
 Reading the code takes longer than everything else a process does before it works, and tests nothing.
 """
