@@ -32,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="One-stop settlement: one bill, every payer, one answer.\n\n"
     "Settings are variables HUB_… of the environment or of a file .env here; docs/how-to/operations.md lists them. "
     "Exit codes: 0 done, 1 the answer is no or something is not reachable, 2 wrong usage or settings.",
