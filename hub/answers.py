@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from adapters.hospital.codec import write_answer
 from hub.routes import HINT_PREFIX, OUT_PREFIX, party_message
 from hub.work import Work
 from routing.life import totals
@@ -116,7 +117,7 @@ def give_answers(work: Work, due: Sequence[CaseRecord], now: datetime) -> None:
         case.revision += 1
         case.changed = True
         answer = combined_answer(case, now)
-        body = answer.model_dump_json(exclude_none=True).encode()
+        body = write_answer(answer)
         stored.append(StoredAnswer(case.case_id, case.revision, case.region, answer.final, body, now))
         asked = [(undo.reply_to, undo.correlation_id) for undo in undos.get(case.case_id, ())]
         # The first asker hears every revision; who asked for an undo hears how the undo went.

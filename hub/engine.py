@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from adapters.hospital.codec import write_refusal
 from hub.books import RuleBooks
 from hub.broker.topology import in_exchange
 from hub.broker.transport import ACK, Delivery, Verdict, dead
@@ -14,9 +15,7 @@ from hub.inbound import Inbound, Taken
 from hub.ports import Clock
 from hub.routes import OUT_PREFIX, party_message
 from hub.work import Work, WorkUnits
-from schemas.answer import ErrorAnswer
-from schemas.errors import HubError, InvalidMessage, Unavailable
-from schemas.texts import error_text
+from schemas.errors import HubError, Unavailable
 from schemas.transactions import Transaction
 
 log = structlog.get_logger()
@@ -96,22 +95,10 @@ class Engine:
         institution = self._books.active().book.institution_by_code.get(message.party)
         if institution is None or not institution.amqp:
             return dead(error.code, str(error))
-        self._send(work, message, error_answer(error, message.message_id, case_id), "error.answer")
+        refusal = write_refusal(error, case_id=case_id, message_id=message.message_id)
+        self._send(work, message, refusal, "error.answer")
         return ACK
 
     def _send(self, work: Work, message: Inbound, body: bytes, type_: str) -> None:
         correlation_id = message.correlation_id or message.message_id
         work.send(party_message(message.party, body, type_=type_, correlation_id=correlation_id, region=""))
-
-
-def error_answer(error: HubError, message_id: str, case_id: str = "") -> bytes:
-    """The refusal as a queue message."""
-    violations = error.violations if isinstance(error, InvalidMessage) else ()
-    answer = ErrorAnswer(
-        error=error.code,
-        message=error_text(error.code),
-        violations=ErrorAnswer.violations_from(violations),
-        case_id=case_id or None,
-        message_id=message_id,
-    )
-    return answer.model_dump_json(exclude_none=True).encode()

@@ -134,9 +134,7 @@ def check_sender(active: ActiveBook, party: str, institution_code: str) -> Insti
         raise Forbidden("the message names another institution than its sender", party=party)
     institution = active.book.institution_by_code.get(institution_code)
     if institution is None:
-        error = Forbidden("this institution is not registered", party=party)
-        error.code = "party.unknown"
-        raise error
+        raise Forbidden("this institution is not registered", code="party.unknown", party=party)
     return institution
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from adapters.hospital.codec import write_answer
 from hub.answers import combined_answer
 from hub.books import RuleBooks
 from hub.inbound import Inbound, Taken
@@ -129,4 +130,4 @@ class Queries:
         if case_id in given and case.state is not CaseState.CANCELLING:
             return Taken(case_id=case_id, answer=given[case_id].body, repeated=True)
         answer = combined_answer(case, self._clock.now())
-        return Taken(case_id=case_id, answer=answer.model_dump_json(exclude_none=True).encode(), repeated=True)
+        return Taken(case_id=case_id, answer=write_answer(answer), repeated=True)

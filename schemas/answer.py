@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, model_validator
 
 from schemas.base import Bilingual, Value
 from schemas.codes import CaseStatus, Layer, ShareState
-from schemas.errors import Violation
 from schemas.money import Money
 
 
@@ -83,7 +82,3 @@ class ErrorAnswer(Value):
     violations: tuple[dict[str, str], ...] = ()
     case_id: str | None = None
     message_id: str | None = None
-
-    @staticmethod
-    def violations_from(violations: tuple[Violation, ...]) -> tuple[dict[str, str], ...]:
-        return tuple(violation.as_dict() for violation in violations)

@@ -25,9 +25,12 @@ class HubError(Exception):
 
     code = "hub.error"
 
-    def __init__(self, message: str = "", /, **context: object) -> None:
+    def __init__(self, message: str = "", /, *, code: str = "", **context: object) -> None:
+        """`message` is ours, for the log; `code` says more than the class's own does."""
         self.message = message
         self.context = context
+        if code:
+            self.code = code
         facts = ", ".join(f"{key}={value}" for key, value in context.items())
         super().__init__(f"{message} ({facts})" if message and facts else message or facts)
 
@@ -38,10 +41,8 @@ class InvalidMessage(HubError):
     code = "message.invalid"
 
     def __init__(self, message: str = "", /, *violations: Violation, code: str = "", **context: object) -> None:
-        super().__init__(message, **context)
+        super().__init__(message, code=code, **context)
         self.violations = violations
-        if code:
-            self.code = code
 
 
 class Malformed(InvalidMessage):
@@ -54,11 +55,6 @@ class Conflict(HubError):
     """Contradicts what is stored: same key with other content, or a state that forbids it (HTTP 409)."""
 
     code = "case.conflict"
-
-    def __init__(self, message: str = "", /, *, code: str = "", **context: object) -> None:
-        super().__init__(message, **context)
-        if code:
-            self.code = code
 
 
 class NotFound(HubError):

@@ -105,15 +105,21 @@ ERRORS: dict[str, Bilingual] = {
     "service.unavailable": Bilingual(
         zh="服务暂不可用，请稍后以同一编号重试。", en="Try again shortly with the same number."
     ),
-    "hub.error": Bilingual(zh="系统内部错误，已记录。", en="An internal error; it has been recorded."),
+    "hub.error": Bilingual(
+        zh="系统内部错误，已记录；请用同一编号查询。",
+        en="An internal error was recorded; query under the same number.",
+    ),
+    "http.malformed": Bilingual(zh="HTTP 请求格式错误。", en="The HTTP request cannot be read."),
+    "http.no_such_path": Bilingual(
+        zh="没有此地址，请对照 /openapi.json。", en="There is no such address; see /openapi.json."
+    ),
+    "http.method_not_allowed": Bilingual(
+        zh="此地址不支持该方法。", en="This address does not take that method; see Allow."
+    ),
+    "http.too_slow": Bilingual(zh="报文传输过慢，请重新发送。", en="The body came too slowly; send it again."),
 }
 
 
 def reason_text(code: str) -> Bilingual | None:
     """The sentence for one of the hub's own reason codes; None for a payer's code."""
     return REASONS.get(code)
-
-
-def error_text(code: str) -> Bilingual:
-    """The sentence for an error code; a general one when the code has none of its own."""
-    return ERRORS.get(code) or ERRORS["message.invalid" if code.startswith("message.") else "hub.error"]

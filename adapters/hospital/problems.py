@@ -21,7 +21,6 @@ from schemas.errors import (
     NotFound,
     OutcomeUnknown,
     Unavailable,
-    Violation,
 )
 from schemas.texts import ERRORS
 
@@ -44,7 +43,8 @@ _BY_CLASS: dict[type[HubError], _Kind] = {
     NotFound: _Kind(404, "Not found"),
     Forbidden: _Kind(403, "Forbidden"),
     Unavailable: _Kind(503, "Temporarily unavailable"),
-    OutcomeUnknown: _Kind(504, "Outcome unknown"),
+    # To the sender the same as unavailable: come back with the same number.
+    OutcomeUnknown: _Kind(503, "Outcome unknown"),
     HubError: _Kind(500, "Internal error"),
 }
 _BY_CODE: dict[str, _Kind] = {
@@ -53,15 +53,14 @@ _BY_CODE: dict[str, _Kind] = {
     "transaction.unknown": _Kind(404, "Unknown transaction"),
     "party.unauthenticated": _Kind(401, "Not authenticated"),
     "rate.exceeded": _Kind(429, "Too many requests"),
+    "http.malformed": _Kind(400, "Bad request"),
+    "http.no_such_path": _Kind(404, "Not found"),
+    "http.method_not_allowed": _Kind(405, "Method not allowed"),
+    "http.too_slow": _Kind(408, "Request timeout"),
 }
 
 
-def status_of(error: HubError) -> int:
-    """The HTTP status of a refusal."""
-    return _kind_of(error).status
-
-
-def problem_of(error: HubError, *, instance: str | None = None) -> dict[str, Any]:
+def problem_of(error: HubError) -> dict[str, Any]:
     """RFC 9457 problem details: `detail` in English, `detail_zh` in Chinese, `errors` with field, code and remedies."""
     kind = _kind_of(error)
     text = _text_of(error, kind)
@@ -73,10 +72,8 @@ def problem_of(error: HubError, *, instance: str | None = None) -> dict[str, Any
         "detail_zh": text.zh,
         "code": error.code,
     }
-    if instance is not None:
-        problem["instance"] = instance
     if violations := _violations_of(error):
-        problem["errors"] = [violation.as_dict() | {"remedy_zh": remedy_zh(violation)} for violation in violations]
+        problem["errors"] = violations
     return problem
 
 
@@ -85,7 +82,7 @@ def error_answer(error: HubError, *, case_id: str | None = None, message_id: str
     return ErrorAnswer(
         error=error.code,
         message=_text_of(error, _kind_of(error)),
-        violations=ErrorAnswer.violations_from(_violations_of(error)),
+        violations=tuple(_violations_of(error)),
         case_id=case_id,
         message_id=message_id,
     )
@@ -107,5 +104,6 @@ def _classes(error: HubError) -> list[type[HubError]]:
     return [each for each in type(error).__mro__ if issubclass(each, HubError)]
 
 
-def _violations_of(error: HubError) -> tuple[Violation, ...]:
-    return error.violations if isinstance(error, InvalidMessage) else ()
+def _violations_of(error: HubError) -> list[dict[str, str]]:
+    violations = error.violations if isinstance(error, InvalidMessage) else ()
+    return [violation.as_dict() | {"remedy_zh": remedy_zh(violation)} for violation in violations]

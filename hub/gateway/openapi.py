@@ -17,7 +17,7 @@ from schemas.answer import CombinedAnswer
 from schemas.base import Value
 from schemas.payer import ClaimCancel, ClaimDecision, ClaimTask
 from schemas.settlement import CancelRequest, CaseQuery, SettleRequest, TrialRequest
-from schemas.transactions import HOSPITAL_MESSAGES, Transaction
+from schemas.transactions import HOSPITAL_MESSAGES, INSURER_MESSAGES, Transaction
 
 FILE = Path("docs/openapi.json")
 VERSION = "1"
@@ -110,7 +110,7 @@ def _schemas() -> Json:
 
 def _transaction(transaction: Transaction) -> Json:
     answers_at_once = transaction in (Transaction.QUERY, Transaction.CLAIM_ANSWER)
-    model = HOSPITAL_MESSAGES.get(transaction, ClaimDecision)
+    model = (HOSPITAL_MESSAGES | INSURER_MESSAGES)[transaction]
     responses: Json = {}
     parameters = [_idempotency_key(required=not answers_at_once)]
     if transaction is Transaction.CLAIM_ANSWER:

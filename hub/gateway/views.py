@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from adapters.hospital.codec import write_answer
 from hub.answers import combined_answer
 from hub.books import RuleBooks
 from hub.timeline import TimelineEvent, timeline
@@ -29,7 +30,7 @@ class CaseView:
         """The answer as it was given; how the case stands where none holds (not given yet, or being undone)."""
         if self.answer is not None and self.case.state is not CaseState.CANCELLING:
             return self.answer.body
-        return combined_answer(self.case, now).model_dump_json(exclude_none=True).encode()
+        return write_answer(combined_answer(self.case, now))
 
 
 class CaseViews:
@@ -69,7 +70,7 @@ class CaseViews:
             considered = cases.considered(connection, view.case.case_id)
         route = route_of(book, [Considered(rule, missed) for rule, missed in considered])
         answer = CombinedAnswer.model_validate_json(view.current(now)).model_copy(update={"route": route})
-        return answer.model_dump_json(exclude_none=True).encode()
+        return write_answer(answer)
 
     def history(self, case: CaseRecord) -> tuple[TimelineEvent, ...]:
         """What happened to the case."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.answer import CombinedAnswer, ErrorAnswer
+from schemas.answer import CombinedAnswer
 from schemas.codes import CaseStatus, ShareState
 from schemas.errors import Malformed
 from schemas.identity import check_character, id_card_problem
@@ -28,7 +28,7 @@ from schemas.money import (
     yuan_of,
 )
 from schemas.strict_json import check_text
-from schemas.texts import CASE_MESSAGES, ERRORS, NEXT_STEPS, REASONS, error_text
+from schemas.texts import CASE_MESSAGES, ERRORS, NEXT_STEPS, REASONS
 from tests.support.builders import MOMENT
 
 fens = st.integers(0, MONEY_MAX_FEN - 1)
@@ -231,6 +231,3 @@ def test_every_text_people_read_has_both_languages():
     assert {ShareState.DEFERRED, ShareState.IN_DOUBT, ShareState.PENDING, ShareState.HELD} == set(NEXT_STEPS)
     for texts in (CASE_MESSAGES, REASONS, NEXT_STEPS, ERRORS):
         assert all(text.zh and text.en for text in texts.values())
-    assert error_text("message.anything") is ERRORS["message.invalid"]
-    assert error_text("what.ever") is ERRORS["hub.error"]
-    assert ErrorAnswer(error="x", message=error_text("x")).violations == ()
