@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from adapters.basic.soap.client import BasicSoap
+from adapters.basic.soap.client import BasicSoap, BasicSoap12
 from adapters.insurer.queue.adapter import InsurerQueue
 from adapters.insurer.rest.client import InsurerRest
 from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
@@ -15,8 +13,9 @@ from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, Prep
 class Adapter(Protocol):
     """What every adapter can do; the hub says what it expects of each method."""
 
-    @property
-    def capabilities(self) -> Capabilities: ...
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, settings: PartySettings) -> None: ...
 
     def prepare(self, task: PayerTask) -> PreparedCall: ...
 
@@ -27,9 +26,9 @@ class Adapter(Protocol):
     def close(self) -> None: ...
 
 
-ADAPTERS: dict[str, Callable[[PartySettings], Adapter]] = {
-    "basic.soap": partial(BasicSoap, version="1.1"),
-    "basic.soap12": partial(BasicSoap, version="1.2"),
+ADAPTERS: dict[str, type[Adapter]] = {
+    "basic.soap": BasicSoap,
+    "basic.soap12": BasicSoap12,
     "insurer.rest": InsurerRest,
     "insurer.queue": InsurerQueue,
 }
@@ -42,3 +41,9 @@ def make_adapter(settings: PartySettings) -> Adapter:
         known = ", ".join(sorted(ADAPTERS))
         raise ValueError(f"party {settings.code}: no adapter named {settings.adapter}; there are {known}")
     return factory(settings)
+
+
+def consumes_from_queue(adapter: str) -> bool:
+    """Whether parties of this adapter take their tasks from a queue of their own; no for a name nobody knows."""
+    known = ADAPTERS.get(adapter)
+    return known is not None and known.capabilities.by_queue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Engine
 
-from adapters.registry import make_adapter
+from adapters.registry import consumes_from_queue, make_adapter
 from hub import failpoints
 from hub.applier import Applier
 from hub.books import RuleBooks
@@ -107,7 +107,7 @@ def broker_topology(book: RuleBook) -> Topology:
     hospitals = [Party(one.code, "hospital", reads_out=True) for one in book.institutions if one.amqp]
     payers = [
         Party(party.code, "queue_insurer", reads_out=True)
-        if party.adapter == "insurer.queue"
+        if consumes_from_queue(party.adapter)
         else Party(party.code, "payer")
         for party in book.parties
     ]

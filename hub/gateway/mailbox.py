@@ -16,6 +16,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.registry import consumes_from_queue
 from hub.books import RuleBooks
 from hub.gateway.batched import BatchedCalls
 from hub.gateway.identity import Doorkeeper
@@ -121,7 +122,7 @@ def _has_mailbox(book: RuleBook, party: str) -> bool:
     if (institution := book.institution_by_code.get(party)) is not None:
         return institution.amqp
     insurer = book.party_by_code.get(party)
-    return insurer is not None and insurer.adapter == "insurer.queue"
+    return insurer is not None and consumes_from_queue(insurer.adapter)
 
 
 def _shown(message: StoredMessage) -> dict[str, Any]:

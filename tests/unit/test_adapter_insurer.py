@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.insurer.canonical_codec import decode_decision, encode_task
 from adapters.insurer.rest.codec import REFUSED, decode_answer
-from adapters.registry import ADAPTERS, make_adapter
+from adapters.registry import ADAPTERS, consumes_from_queue, make_adapter
 from schemas.base import read_message
 from schemas.codes import Outcome
 from schemas.errors import HubError, IllegalTransition, InvalidMessage, Malformed, OutcomeUnknown
@@ -166,7 +166,7 @@ def test_a_queue_insurer_is_never_called():
     adapter = make_adapter(PartySettings(code="HENGAN", adapter="insurer.queue"))
     call = adapter.prepare(an_insurer_task())
 
-    assert adapter.capabilities.by_queue
+    assert consumes_from_queue("insurer.queue")
     assert call.path == "claim.settle"
     with pytest.raises(IllegalTransition):
         adapter.send(call, 1.0)
@@ -177,7 +177,7 @@ def test_a_queue_insurer_is_never_called():
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_adapter_repeats_the_same_bytes(name):
     """A repeat under the same request id must be the same message."""
-    endpoint = "" if name == "insurer.queue" else "http://127.0.0.1:9/"
+    endpoint = "" if consumes_from_queue(name) else "http://127.0.0.1:9/"
     first = make_adapter(PartySettings(code="P", adapter=name, endpoint=endpoint))
     second = make_adapter(PartySettings(code="P", adapter=name, endpoint=endpoint))
 

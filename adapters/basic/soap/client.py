@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from adapters.basic.soap.codec import Codec
 from adapters.basic.soap.contract import Version
 from adapters.http_pool import HttpPool
@@ -9,12 +11,14 @@ from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, Prep
 
 
 class BasicSoap:
-    """A basic medical-insurance system over SOAP. Safe to share between threads."""
+    """A basic medical-insurance system over SOAP 1.1. Safe to share between threads."""
 
-    capabilities = Capabilities(idempotent_submit=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True)
 
-    def __init__(self, settings: PartySettings, version: Version = "1.1") -> None:
-        self._codec = Codec(settings.code, version)
+    version: ClassVar[Version] = "1.1"
+
+    def __init__(self, settings: PartySettings) -> None:
+        self._codec = Codec(settings.code, self.version)
         self._http = HttpPool(settings)
 
     def prepare(self, task: PayerTask) -> PreparedCall:
@@ -33,3 +37,9 @@ class BasicSoap:
     def close(self) -> None:
         """Closes idle connections."""
         self._http.close()
+
+
+class BasicSoap12(BasicSoap):
+    """The same over SOAP 1.2."""
+
+    version = "1.2"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import orjson
 
 from adapters.http_pool import HttpPool
@@ -15,7 +17,7 @@ _PATHS = {Operation.SETTLE: "/claims", Operation.TRIAL: "/claims", Operation.CAN
 class InsurerRest:
     """A REST insurer. Safe to share between threads."""
 
-    capabilities = Capabilities(idempotent_submit=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True)
 
     def __init__(self, settings: PartySettings) -> None:
         self._http = HttpPool(settings)
