@@ -29,13 +29,14 @@ __all__ = ["timeline_table"]
 _LIST = text(
     """
     SELECT c.case_id, c.institution, c.settlement_no, c.purpose, c.state, c.revision, c.total_fen, c.received_at,
-           c.ended_at, c.overdue, sum(l.amount_fen) FILTER (WHERE l.state = 'approved') AS paid_fen, count(*) AS legs
+           c.ended_at, c.overdue, min(a.answered_at) AS answered_at, sum(l.amount_fen) FILTER (WHERE l.state = 'approved') AS paid_fen, count(*) AS legs
     FROM (
         SELECT * FROM settlement_case
         WHERE (:state = '' OR state = :state) AND (:institution = '' OR institution = :institution)
           AND received_at >= :since AND (:trials OR purpose = 'settle')
         ORDER BY received_at DESC LIMIT :limit
     ) c JOIN settlement_leg l USING (case_id)
+    LEFT JOIN case_answer a ON a.case_id = c.case_id AND a.revision = 1
     GROUP BY c.case_id, c.institution, c.settlement_no, c.purpose, c.state, c.revision, c.total_fen, c.received_at,
              c.ended_at, c.overdue
     ORDER BY c.received_at DESC
@@ -126,6 +127,7 @@ def listed_as_dict(row: Any) -> dict[str, Any]:
         "payers": row.legs,
         "overdue": row.overdue,
         "received_at": row.received_at.isoformat(),
+        "answered_at": row.answered_at and row.answered_at.isoformat(),
         "ended_at": row.ended_at and row.ended_at.isoformat(),
     }
 
@@ -135,10 +137,10 @@ def list_table(rows: Sequence[Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("received", "case", "state"):
         table.add_column(column, no_wrap=True)
-    for column in ("bill", "payers bear", "payers", "took ms"):
+    for column in ("bill", "payers bear", "payers", "answered ms"):
         table.add_column(column, justify="right")
     for row in rows:
-        took = "" if row.ended_at is None else f"{(row.ended_at - row.received_at).total_seconds() * 1000:.0f}"
+        took = "" if row.answered_at is None else f"{(row.answered_at - row.received_at).total_seconds() * 1000:.0f}"
         state = row.state if row.purpose == "settle" else f"{row.state} (trial)"
         table.add_row(
             _local(row.received_at), f"{row.institution}/{row.settlement_no}", state, yuan_of(row.total_fen),
