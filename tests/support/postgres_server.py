@@ -8,24 +8,20 @@ import re
 import secrets
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-import psutil
 import psycopg2
 
 from tests.support.processes import (
+    LocalServer,
     ServerHome,
     ServerUnavailable,
     bare_environment,
-    family,
     free_port,
     readable_by_all,
-    signal_all,
-    wait_gone,
     wait_ready,
 )
 
@@ -126,10 +122,10 @@ class GivenPostgres:
         raise ServerUnavailable("the PostgreSQL of HUB_TEST_DATABASE_URL is not ours to stop: use breakable_postgres")
 
 
-class LocalPostgres:
+class LocalPostgres(LocalServer):
     """A private server from the binaries of this machine, on a loopback port of its own, with fsync on."""
 
-    is_ours = True
+    name = "PostgreSQL"
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         """`settings` are lines of postgresql.conf that win over HONEST."""
@@ -140,31 +136,13 @@ class LocalPostgres:
             self._binaries = self._reachable(binaries)
             self._data = self._home.folder / "data"
             self._settings = {**HONEST, **(settings or {})}
-            self._process: subprocess.Popen[bytes] | None = None
             self._initialise()
             self._start_on_some_port()
         except BaseException:
             self._home.close()
             raise
 
-    @property
-    def pid(self) -> int:
-        """The postmaster's process id."""
-        if self._process is None:
-            raise ServerUnavailable("this PostgreSQL is stopped")
-        return self._process.pid
-
-    @property
-    def folder(self) -> Path:
-        """Where its data and logs are."""
-        return self._home.folder
-
-    def processes(self) -> list[psutil.Process]:
-        """The postmaster and all its children, for measuring."""
-        return family(self.pid)
-
     def start(self) -> None:
-        """See that it runs, awake, on the same port and data as before, and accepts connections."""
         if self._process is not None and self._process.poll() is None:
             return self.resume()
         command = [str(self._binaries / "postgres"), "-D", str(self._data)]
@@ -172,41 +150,18 @@ class LocalPostgres:
         return wait_ready(self._process, self._answers, READY_WITHIN_S, lambda: self._home.tail("log"))
 
     def stop(self) -> None:
-        """A fast, clean shutdown."""
-        self._end(signal.SIGINT)
+        self._end(signal.SIGINT, lambda member: member.pid == self.pid)
 
     def kill(self) -> None:
         """kill -9 of every process of the server at once."""
-        self._end(signal.SIGKILL, everybody=True)
-
-    def restart(self) -> None:
-        """A clean stop, then a start."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze the whole server (SIGSTOP): connections stay open and nothing answers."""
-        signal_all(self.processes(), signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        signal_all(self.processes(), signal.SIGCONT)
+        self._end(signal.SIGKILL)
 
     def close(self) -> None:
         """End the server and remove its data."""
         if self._process is not None and self._process.poll() is None:
             self.resume()
-            self._end(signal.SIGQUIT)
+            self._quit()
         self._home.close()
-
-    def _end(self, number: int, *, everybody: bool = False) -> None:
-        if self._process is None:
-            return
-        members = family(self._process.pid)
-        signal_all(members if everybody else members[:1], number)
-        wait_gone(self._process, members, "PostgreSQL")
-        self._home.ended(self._process)
-        self._process = None
 
     def _initialise(self) -> None:
         command = [str(self._binaries / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust"]
@@ -224,8 +179,11 @@ class LocalPostgres:
                 # Another process may have taken the port between our look and the server's bind.
                 if attempt == START_ATTEMPTS:
                     raise
-                self._end(signal.SIGQUIT)
+                self._quit()
         return None
+
+    def _quit(self) -> None:
+        self._end(signal.SIGQUIT, lambda member: member.pid == self.pid)
 
     def _configure(self, port: int) -> None:
         lines = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": "", **self._settings}

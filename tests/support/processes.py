@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -125,6 +127,62 @@ class ServerHome:
         assert self._keeper.stdin is not None
         self._keeper.stdin.write(f"{line}\n".encode())
         self._keeper.stdin.flush()
+
+
+class LocalServer(ABC):
+    """What every private server can do; a subclass starts it in `_home` as `_process` and says how it stops."""
+
+    is_ours = True
+    name: ClassVar[str]
+    _home: ServerHome
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id of its first process, which is alive as long as the server is."""
+        if self._process is None:
+            raise ServerUnavailable(f"this {self.name} is stopped")
+        return self._process.pid
+
+    @property
+    def folder(self) -> Path:
+        """Where its data and logs are."""
+        return self._home.folder
+
+    def processes(self) -> list[psutil.Process]:
+        """The first process and all its descendants, for measuring."""
+        return family(self.pid)
+
+    @abstractmethod
+    def start(self) -> None:
+        """See that it runs, awake, on the same ports and data as before, and greets clients."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """A clean shutdown."""
+
+    def restart(self) -> None:
+        """A clean stop, then a start."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze the whole server (SIGSTOP): connections stay open and nothing answers."""
+        signal_all(self.processes(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        signal_all(self.processes(), signal.SIGCONT)
+
+    def _end(self, number: int, members: Callable[[psutil.Process], bool] = lambda _: True) -> None:
+        """Send a signal to those processes that are meant and see all of them out; nothing when it is stopped."""
+        if self._process is None:
+            return
+        everybody = family(self._process.pid)
+        signal_all([member for member in everybody if members(member)], number)
+        wait_gone(self._process, everybody, self.name)
+        self._home.ended(self._process)
+        self._process = None
 
 
 def owner_group(owner: str) -> int:

@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-import psutil
 import urllib3
 
 from tests.support.processes import (
+    LocalServer,
     ServerHome,
     ServerUnavailable,
     bare_environment,
-    family,
     free_port,
-    signal_all,
-    wait_gone,
     wait_ready,
 )
 
@@ -148,10 +145,10 @@ class GivenRabbit(Management):
         """Nothing: it is not ours."""
 
 
-class LocalRabbit:
+class LocalRabbit(LocalServer):
     """A private broker from the binaries of this machine: own node, cookie, port mapper, ports and data."""
 
-    is_ours = True
+    name = "RabbitMQ"
 
     def __init__(self) -> None:
         self._program = find_program()
@@ -159,31 +156,13 @@ class LocalRabbit:
         self._cookie = secrets.token_hex(16)
         self._user, self._password = "hub", secrets.token_hex(8)
         self._mapper: subprocess.Popen[bytes] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         try:
             self._start_on_some_ports()
         except BaseException:
             self._home.close()
             raise
 
-    @property
-    def pid(self) -> int:
-        """The process id of the broker's session leader."""
-        if self._process is None:
-            raise ServerUnavailable("this RabbitMQ is stopped")
-        return self._process.pid
-
-    @property
-    def folder(self) -> Path:
-        """Where its data and logs are."""
-        return self._home.folder
-
-    def processes(self) -> list[psutil.Process]:
-        """All processes of the broker, for measuring."""
-        return family(self.pid)
-
     def start(self) -> None:
-        """See that it runs, awake, on the same ports and data as before, and greets clients."""
         if self._process is not None and self._process.poll() is None:
             return self.resume()
         self._process = self._home.spawn([str(self._program / "rabbitmq-server")], self._environment(), log="out")
@@ -191,33 +170,17 @@ class LocalRabbit:
 
     def stop(self) -> None:
         """A clean shutdown (a few seconds)."""
-        if self._process is not None:
-            beam = [member for member in self.processes() if member.name().startswith("beam")]
-            self._end(beam, signal.SIGTERM)
+        self._end(signal.SIGTERM, lambda member: member.name().startswith("beam"))
 
     def kill(self) -> None:
         """kill -9 of every process of the broker at once; messages and queues are as at that moment."""
         if self._process is not None:
             self._save_names()
-            self._end(self.processes(), signal.SIGKILL)
-
-    def restart(self) -> None:
-        """A clean stop, then a start."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze the broker (SIGSTOP): connections stay open and nothing answers."""
-        signal_all(self.processes(), signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        signal_all(self.processes(), signal.SIGCONT)
+            self._end(signal.SIGKILL)
 
     def close(self) -> None:
         """End the broker and remove its data."""
-        if self._process is not None:
-            self._end(self.processes(), signal.SIGKILL)
+        self._end(signal.SIGKILL)
         if self._mapper is not None:
             self._mapper.kill()
             self._mapper.wait()
@@ -284,7 +247,7 @@ class LocalRabbit:
                 # Another process may have taken a port between our look and the broker's bind.
                 if attempt == START_ATTEMPTS:
                     raise
-                self._end(family(self.pid), signal.SIGKILL)
+                self._end(signal.SIGKILL)
         return None
 
     def _configure(self) -> None:
@@ -339,14 +302,6 @@ class LocalRabbit:
     def _explain(self) -> str:
         log = self._home.folder / "log" / f"{self._node}.log"
         return self._home.tail("out") + "\n" + self._home.tail(str(log))
-
-    def _end(self, members: list[psutil.Process], number: int) -> None:
-        assert self._process is not None
-        everybody = family(self._process.pid)
-        signal_all(members, number)
-        wait_gone(self._process, everybody, "RabbitMQ")
-        self._home.ended(self._process)
-        self._process = None
 
 
 def find_program() -> Path:
