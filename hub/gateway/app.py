@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import cached_property
 
 import structlog
@@ -23,8 +22,6 @@ from schemas.errors import HubError, IllegalTransition, OutcomeUnknown, Unavaila
 from store.database import database_is_away
 
 log = structlog.get_logger()
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class GatewayApp:

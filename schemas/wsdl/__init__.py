@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 
 BASIC_NAMESPACE = "urn:settlement-hub:basic:v1"
-BASIC_SERVICE = f"{{{BASIC_NAMESPACE}}}BasicSettlementService"
 BASIC_BINDING_11 = f"{{{BASIC_NAMESPACE}}}BasicSettlement11"
 BASIC_BINDING_12 = f"{{{BASIC_NAMESPACE}}}BasicSettlement12"
 

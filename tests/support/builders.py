@@ -173,9 +173,14 @@ def a_case(*legs: LegRecord, state: CaseState = CaseState.OPEN, **changes: Any) 
 
 
 def a_basic_decision(total_fen: int, fund_fen: int, account_fen: int = 0, hospital_fen: int = 0) -> Decision:
+    """An approval of `wholly_in_scope`."""
+    basic = wholly_in_scope(total_fen, fund_fen, account_fen, hospital_fen)
+    return Decision(Outcome.APPROVED, fund_fen, "B-1", basic=basic)
+
+
+def wholly_in_scope(total_fen: int, fund_fen: int, account_fen: int = 0, hospital_fen: int = 0) -> BasicResult:
     """The basic system pays `fund_fen` of a bill that is wholly in scope; what nobody bears is cash."""
-    cash_fen = total_fen - fund_fen - account_fen - hospital_fen
-    basic = BasicResult(
+    return BasicResult(
         total_fen=total_fen,
         own_pay_fen=0,
         over_limit_fen=0,
@@ -184,11 +189,10 @@ def a_basic_decision(total_fen: int, fund_fen: int, account_fen: int = 0, hospit
         deductible_fen=0,
         fund_fen=fund_fen,
         account_fen=account_fen,
-        cash_fen=cash_fen,
+        cash_fen=total_fen - fund_fen - account_fen - hospital_fen,
         hospital_fen=hospital_fen,
         funds=(("310100", fund_fen),),
     )
-    return Decision(Outcome.APPROVED, fund_fen, "B-1", basic=basic)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from schemas.codes import FeeCategory, IdentityType, InsuranceType, ItemLevel, L
 from schemas.money import rounded_fen
 from schemas.payer import BasicResult, Operation, PayerTask
 from schemas.settlement import Diagnosis, FeeLine, Insurance, Patient, SettlementRequest, SettleRequest, Visit
+from tests.support.builders import wholly_in_scope
 
 
 def a_fee(number: int, price: str = "12.50", quantity: str = "2", **changes: Any) -> FeeLine:
@@ -108,17 +109,4 @@ def an_insurer_task(operation: Operation = Operation.SETTLE, **changes: Any) -> 
 
 def a_basic_result(request: SettlementRequest) -> BasicResult:
     """The basic system pays 70 % of a bill that is wholly in scope, the patient the rest in cash."""
-    fund = request.total * 7 // 10
-    return BasicResult(
-        total_fen=request.total,
-        own_pay_fen=0,
-        over_limit_fen=0,
-        first_self_pay_fen=0,
-        in_scope_fen=request.total,
-        deductible_fen=0,
-        fund_fen=fund,
-        account_fen=0,
-        cash_fen=request.total - fund,
-        hospital_fen=0,
-        funds=(("310100", fund),),
-    )
+    return wholly_in_scope(request.total, request.total * 7 // 10)
