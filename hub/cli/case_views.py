@@ -29,7 +29,8 @@ __all__ = ["timeline_table"]
 _LIST = text(
     """
     SELECT c.case_id, c.institution, c.settlement_no, c.purpose, c.state, c.revision, c.total_fen, c.received_at,
-           c.ended_at, c.overdue, min(a.answered_at) AS answered_at, sum(l.amount_fen) FILTER (WHERE l.state = 'approved') AS paid_fen, count(*) AS legs
+           c.ended_at, c.overdue, min(a.answered_at) AS answered_at,
+           sum(l.amount_fen) FILTER (WHERE l.state = 'approved') AS paid_fen, count(*) AS legs
     FROM (
         SELECT * FROM settlement_case
         WHERE (:state = '' OR state = :state) AND (:institution = '' OR institution = :institution)

@@ -52,7 +52,7 @@ def demo(
     from hub.demo.report import proof_as_dict, show, show_proof
     from hub.demo.run import DemoOptions, prove_again, run_demo
     from hub.demo.screen import Screen
-    from hub.demo.stage import DemoFailed
+    from hub.demo.stage import DemoFailed, DemoRefused
 
     try:
         if prove is not None:
@@ -63,7 +63,7 @@ def demo(
             proof = report.proof
             show_json(report.as_dict()) if as_json else show(report, console())
     except DemoFailed as error:
-        fail(str(error), USAGE if str(error).startswith("--") else NEGATIVE)
+        fail(str(error), USAGE if isinstance(error, DemoRefused) else NEGATIVE)
     except KeyboardInterrupt:
         fail("interrupted; everything is stopped", INTERRUPTED)
     if not proof.agree:

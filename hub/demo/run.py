@@ -22,7 +22,7 @@ from hub.demo.report import DemoReport, Proof, Slowest
 from hub.demo.rulebook import rule_book_text
 from hub.demo.samples import write_coverage, yesterday
 from hub.demo.screen import Screen
-from hub.demo.stage import DemoFailed, Stage, sandbox_addresses, staged, start_hub, start_sandbox
+from hub.demo.stage import DemoRefused, Stage, sandbox_addresses, staged, start_hub, start_sandbox
 from hub.local_postgres import local_postgres
 from hub.timeline import timeline
 from routing.rulebook_file import read_rule_book
@@ -59,6 +59,8 @@ def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
             if not report.proof.agree:
                 _tell_where_the_logs_are(folder, options, screen)
             return report
+        except DemoRefused:
+            raise
         except Exception:
             _tell_where_the_logs_are(folder, options, screen)
             raise
@@ -77,7 +79,7 @@ def _tell_where_the_logs_are(folder: Path, options: DemoOptions, screen: Screen)
 def prove_again(folder: Path, screen: Screen) -> Proof:
     """Compare the three records of a kept demo once more, as they lie in its folder."""
     if not (folder / "hospitals.sqlite3").exists():
-        raise DemoFailed(f"{folder} holds no demo: run `hub demo --keep {folder}` first")
+        raise DemoRefused(f"--prove: {folder} holds no demo: run `hub demo --keep {folder}` first")
     with staged(folder, "") as stage:
         screen.say("starting the payers with their books, and the database")
         start_sandbox(stage)
@@ -192,7 +194,7 @@ def _database(folder: Path) -> Iterator[Engine]:
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
         if (keep / "hospitals.sqlite3").exists():
-            raise DemoFailed(f"--keep: {keep} holds a demo already; name another folder or remove it")
+            raise DemoRefused(f"--keep: {keep} holds a demo already; name another folder or remove it")
         keep.mkdir(parents=True, exist_ok=True)
         yield keep.absolute()
         return

@@ -27,6 +27,10 @@ class DemoFailed(Exception):
     """Something did not start or died; the text names the log that says why."""
 
 
+class DemoRefused(DemoFailed):
+    """What was asked for cannot be done; the text names the option."""
+
+
 @dataclass(slots=True)
 class Stage:
     """The folder of a demo with everything that runs in it."""
