@@ -16,9 +16,9 @@ from adapters.registry import make_adapter
 from schemas.codes import Outcome
 from schemas.errors import Malformed, OutcomeUnknown, Unavailable
 from schemas.payer import Decision, PartySettings
+from tests.support.basic_soap import MEDIA, an_answer
 from tests.support.payer_tasks import a_task, an_insurer_task
 from tests.support.scripted_server import Peer, free_port, http, scripted_server
-from tests.unit.test_adapter_basic_soap import MEDIA, an_answer
 
 APPROVED = (
     b'{"schema_version":"1","request_id":"R-0001","outcome":"approved","amount":"1.00","payer_reference":"A-1",'
