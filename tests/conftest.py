@@ -7,8 +7,13 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.support import servers
+
+# A busy machine is no defect, and whoever sees a failure must be able to see it again.
+settings.register_profile("hub", deadline=None, print_blob=True)
+settings.load_profile("hub")
 
 Server = TypeVar("Server")
 

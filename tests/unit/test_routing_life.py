@@ -153,7 +153,7 @@ def plans(draw: st.DrawFn) -> CaseFacts:
 moments = st.none() | st.integers(1, 40)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(case=plans(), cancel_at=moments, overdue_at=moments, data=st.data())
 def test_every_case_comes_to_a_right_end(case, cancel_at, overdue_at, data):
     player = Player(case, data)
