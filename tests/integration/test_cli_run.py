@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -13,21 +12,16 @@ from typer.testing import CliRunner
 
 from hub.cli.app import app
 from hub.demo.rulebook import FEW_PLACES, fixed_endpoints, rule_book_text
-from store import rulebooks
-from store.database import open_engine
 from tests.support.command_line import hub, running
 from tests.support.eventually import eventually
+from tests.support.rule_books import put_in_force
 
 SECRET = "a secret of thirty-two characters"
 
 
 def a_database_in_use(url: str, *, amqp: int = 0) -> None:
     """Activate the sandbox's rule book."""
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        version = rulebooks.add(connection, "test", rule_book_text(fixed_endpoints(), amqp=amqp))
-        rulebooks.activate(connection, version, datetime.now(UTC) - timedelta(seconds=1))
-    engine.dispose()
+    put_in_force(url, rule_book_text(fixed_endpoints(), amqp=amqp))
 
 
 def settings_of(database_url: str, **more: str) -> dict[str, str]:

@@ -29,17 +29,6 @@ PROBLEM = "application/problem+json"
 SETTLE = "settlement.settle"
 
 
-@pytest.fixture
-def world(database_url: str) -> Iterator[TestHub]:
-    with a_hub(database_url) as running:
-        yield running
-
-
-@pytest.fixture
-def hospital(world: TestHub) -> Client:
-    return Client(world.hub.gateway.port)
-
-
 @contextmanager
 def a_silent_payer(database_url: str, code: str = BASIC) -> Iterator[tuple[TestHub, Client, threading.Event]]:
     """A hub whose payer answers only once the event is set."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -14,23 +13,18 @@ from hub.broker import declare
 from hub.gateway import waiters
 from hub.settings import Settings
 from routing.rulebook_file import read_rule_book
-from store import rulebooks
-from store.database import open_engine
 from tests.support.builders import StubPayer, a_rule_book_text
 from tests.support.eventually import eventually
 from tests.support.http_client import Client
 from tests.support.hub_in_process import PERSON_SECRET, TOKEN_SECRET
+from tests.support.rule_books import put_in_force
 
 
 @pytest.fixture
 def hubs(database_url: str, rabbitmq_url: str) -> Iterator[tuple[Hub, Hub]]:
     """(gateway, everything else), as two processes would be."""
     book = a_rule_book_text()
-    database = open_engine(database_url)
-    with database.begin() as connection:
-        version = rulebooks.add(connection, "test", book)
-        rulebooks.activate(connection, version, datetime.now(UTC) - timedelta(seconds=1))
-    database.dispose()
+    put_in_force(database_url, book)
     assert declare.apply(broker_topology(read_rule_book(book)), rabbitmq_url).ok
     settings = Settings(
         database_url=SecretStr(database_url),

@@ -32,11 +32,6 @@ def world(database_url: str) -> Iterator[TestHub]:
 
 
 @pytest.fixture
-def hospital(world: TestHub) -> Client:
-    return Client(world.hub.gateway.port)
-
-
-@pytest.fixture
 def insurer(world: TestHub) -> Client:
     return Client(world.hub.gateway.port, QUEUE_INSURER)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,23 +12,11 @@ from hub.inbound import Taken
 from tests.support.builders import CRITICAL, HOSPITAL, OTHER_HOSPITAL, a_settle_request, as_bytes
 from tests.support.eventually import eventually
 from tests.support.http_client import Client, Reply
-from tests.support.hub_in_process import TestHub, a_hub
 
 SETTLE = "settlement.settle"
 PATH = f"/api/v1/transactions/{SETTLE}"
 MEBIBYTE = 1024 * 1024
 GOOD = as_bytes(a_settle_request())
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[TestHub]:
-    with a_hub(database_url) as running:
-        yield running
-
-
-@pytest.fixture
-def hospital(world: TestHub) -> Client:
-    return Client(world.hub.gateway.port)
 
 
 def refused(reply: Reply, status: int, code: str) -> bool:

@@ -22,7 +22,7 @@ from hub.settings import Settings
 from hub.sweeps import CaseSweep
 from schemas.payer import PartySettings
 from schemas.transactions import Transaction
-from store import answers, cases, coverage, rulebooks
+from store import answers, cases, coverage
 from store.coverage import CoverageRow
 from store.database import open_engine
 from store.records import CaseRecord
@@ -37,6 +37,7 @@ from tests.support.builders import (
     as_bytes,
 )
 from tests.support.eventually import eventually
+from tests.support.rule_books import put_in_force
 
 PERSON_SECRET = "a secret of thirty-two characters"
 TOKEN_SECRET = "another secret of thirty-two characters"
@@ -207,9 +208,7 @@ def a_hub(
     """A hub with the rule book of these rules; with `running` its dispatcher and sweeps work by themselves."""
     database = open_engine(database_url, application="test")
     clock = MovableClock()
-    with database.begin() as connection:
-        version = rulebooks.add(connection, "test", a_rule_book_text(*rules, parties=parties))
-        rulebooks.activate(connection, version, clock.now() - timedelta(seconds=1))
+    put_in_force(database_url, a_rule_book_text(*rules, parties=parties))
     known = dict(payers or {})
 
     def make(settings: PartySettings) -> PayerAdapter:

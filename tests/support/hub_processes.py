@@ -22,11 +22,12 @@ from sandbox.parties import REGION
 from sandbox.people import CoverageRow as PolicyOfDay
 from sandbox.proof import borne_by_books, differences
 from sandbox.server import CastSettings, Sandbox
-from store import coverage, rulebooks
+from store import coverage
 from store.coverage import CoverageRow, person_key
 from store.database import open_engine
 from tests.support.eventually import eventually
 from tests.support.role_process import start_role
+from tests.support.rule_books import put_in_force
 
 PERSON_SECRET = "a synthetic secret for synthetic people"
 ROLES = ("engine", "adapters", "relay")
@@ -112,10 +113,9 @@ def world(database_url: str, broker_url: str, folder: Path, cases: int, *, seed:
     with Sandbox(settings) as sandbox:
         content = rule_book_text(sandbox.endpoints(), day.institutions, amqp=len(day.institutions))
         apply(broker_topology(read_rule_book(content)), broker_url)
-        engine = open_engine(database_url)
+        put_in_force(database_url, content)
+        engine = open_engine(database_url, by_key=False)
         with engine.begin() as connection:
-            version = rulebooks.add(connection, "faults", content)
-            rulebooks.activate(connection, version, datetime.now(UTC) - timedelta(seconds=1))
             coverage.add(connection, [_covered(row) for row in day.coverage()])
         hub = HubProcesses(database_url, broker_url, folder / "hub.log")
         try:
