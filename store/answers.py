@@ -78,7 +78,7 @@ def _answer(row: Any) -> StoredAnswer:
 def add_undos(connection: Connection, new: Sequence[StoredUndo]) -> set[tuple[str, str]]:
     """Keep these undo requests; the (case_id, cancel_no) that are new."""
     rows = [{name: getattr(undo, name) for name in _UNDO_COLUMNS} for undo in new]
-    return {(str(row.case_id), row.cancel_no) for row in connection.execute(_INSERT_UNDOS, {"rows": as_json(rows)})}
+    return {(str(case_id), cancel_no) for case_id, cancel_no in _INSERT_UNDOS.rows(connection, as_json(rows))}
 
 
 def undos_of(connection: Connection, case_ids: Iterable[str]) -> dict[str, list[StoredUndo]]:

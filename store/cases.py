@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, TextClause, text
+from sqlalchemy import Connection, text
 
 from routing.states import CaseState, LegState
 from schemas.codes import Layer
 from schemas.errors import Conflict
 from schemas.payer import Operation
 from store.copying import copy_objects
+from store.driver import Prepared, as_array
 from store.records import CaseRecord, LegRecord
 from store.rows import as_json, insert_rows, update_rows
 from store.tables import cases, legs
@@ -52,17 +53,19 @@ def _selected(columns: tuple[str, ...]) -> str:
 
 
 _SELECT_CASES = f"SELECT {_selected(_CASE_COLUMNS)} FROM settlement_case"
-_WHERE_IDS = "WHERE case_id = ANY(CAST(:ids AS uuid[]))"
-_LOCK_CASES = text(f"{_SELECT_CASES} {_WHERE_IDS} ORDER BY settlement_case.case_id FOR UPDATE")
-_READ_CASES = text(f"{_SELECT_CASES} {_WHERE_IDS}")
-_READ_LEGS = text(
-    f"SELECT {_selected(_LEG_COLUMNS)} FROM settlement_leg {_WHERE_IDS} ORDER BY settlement_leg.case_id, leg_no"
+_WHERE_IDS = "WHERE case_id = ANY($1)"
+_LOCK_CASES = Prepared(f"{_SELECT_CASES} {_WHERE_IDS} ORDER BY settlement_case.case_id FOR UPDATE", "uuid[]")
+_READ_CASES = Prepared(f"{_SELECT_CASES} {_WHERE_IDS}", "uuid[]")
+_READ_LEGS = Prepared(
+    f"SELECT {_selected(_LEG_COLUMNS)} FROM settlement_leg {_WHERE_IDS} ORDER BY settlement_leg.case_id, leg_no",
+    "uuid[]",
 )
 _CONSIDERED = text("SELECT considered FROM settlement_case WHERE case_id = CAST(:id AS uuid)")
-_FIND_BY_KEY = text(
-    "SELECT c.case_id, c.institution, c.case_key, c.request_hash FROM settlement_case c "
-    "JOIN json_to_recordset(CAST(:rows AS json)) AS r(institution text, case_key text) "
-    "ON c.institution = r.institution AND c.case_key = r.case_key"
+_FIND_BY_KEY = Prepared(
+    "SELECT c.institution, c.case_key, CAST(c.case_id AS text), c.request_hash FROM settlement_case c "
+    "JOIN json_to_recordset($1) AS r(institution text, case_key text) "
+    "ON c.institution = r.institution AND c.case_key = r.case_key",
+    "json",
 )
 _TO_WATCH = text(
     "SELECT case_id FROM settlement_case WHERE watch_at <= :now ORDER BY watch_at LIMIT :limit FOR UPDATE SKIP LOCKED"
@@ -74,7 +77,7 @@ def insert_new(connection: Connection, new: Sequence[CaseRecord]) -> set[str]:
     # One order for everybody: two batches that hold the same numbers wait for each other and never deadlock.
     new = sorted(new, key=lambda case: (case.institution, case.case_key))
     rows = [{name: getattr(case, name) for name in _NEW_CASE_COLUMNS} for case in new]
-    created = {str(row.case_id) for row in connection.execute(_INSERT_CASES, {"rows": as_json(rows)})}
+    created = {str(case_id) for (case_id,) in _INSERT_CASES.rows(connection, as_json(rows))}
     copy_objects(
         connection, legs, _NEW_LEG_COLUMNS, [leg for case in new if case.case_id in created for leg in case.legs]
     )
@@ -91,28 +94,28 @@ def read(connection: Connection, case_ids: Iterable[str]) -> dict[str, CaseRecor
     return _load(connection, _READ_CASES, case_ids)
 
 
-def _load(connection: Connection, statement: TextClause, case_ids: Iterable[str]) -> dict[str, CaseRecord]:
+def _load(connection: Connection, statement: Prepared, case_ids: Iterable[str]) -> dict[str, CaseRecord]:
     ids = list(set(case_ids))
     if not ids:
         return {}
     # Two statements on purpose: the second begins after the locks are held and sees what their last holders wrote. A
     # join that locks only the cases would give the legs as they stood before the wait.
-    found = {record.case_id: record for record in map(_case, connection.execute(statement, {"ids": ids}))}
+    found = {record.case_id: record for record in map(_case, statement.rows(connection, as_array(ids)))}
     if found:
-        for leg in map(_leg, connection.execute(_READ_LEGS, {"ids": list(found)})):
+        for leg in map(_leg, _READ_LEGS.rows(connection, as_array(found))):
             found[leg.case_id].legs.append(leg)
     return found
 
 
-def _case(row: Row[Any]) -> CaseRecord:
-    record: CaseRecord = CaseRecord(*tuple(row))
+def _case(row: tuple[Any, ...]) -> CaseRecord:
+    record: CaseRecord = CaseRecord(*row)
     record.purpose = Operation(record.purpose)
     record.state = CaseState(record.state)
     return record
 
 
-def _leg(row: Row[Any]) -> LegRecord:
-    record: LegRecord = LegRecord(*tuple(row))
+def _leg(row: tuple[Any, ...]) -> LegRecord:
+    record: LegRecord = LegRecord(*row)
     record.layer = Layer(record.layer)
     record.state = LegState(record.state)
     return record
@@ -148,15 +151,15 @@ def save(connection: Connection, touched: Iterable[CaseRecord]) -> None:
         (_UPDATE_ANSWERED_LEGS, answered),
         (_UPDATE_CASES, changed_cases),
     ):
-        if rows and len(connection.execute(statement, {"rows": as_json(rows)}).all()) != len(rows):
+        if rows and len(statement.rows(connection, as_json(rows))) != len(rows):
             raise Conflict("a row changed under our lock", code="store.version_conflict")
 
 
 def find_by_key(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
     """(institution, case_key) -> (case_id, request_hash) for those that exist."""
     rows = as_json([{"institution": institution, "case_key": key} for institution, key in keys])
-    found = connection.execute(_FIND_BY_KEY, {"rows": rows})
-    return {(row.institution, row.case_key): (str(row.case_id), row.request_hash) for row in found}
+    found = _FIND_BY_KEY.rows(connection, rows)
+    return {(institution, key): (case_id, request_hash) for institution, key, case_id, request_hash in found}
 
 
 def lock_watched(connection: Connection, now: Any, limit: int) -> dict[str, CaseRecord]:

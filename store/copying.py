@@ -14,10 +14,10 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
-import psycopg2
 from sqlalchemy import BigInteger, Boolean, Connection, Date, Integer, LargeBinary, SmallInteger, Table, Text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import OperationalError
+
+from store.driver import driver_cursor
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TRAILER = b"\xff\xff"
@@ -87,11 +87,5 @@ def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows
         pieces.append(head)
         pieces += [_NULL if value is None else pack(value) for pack, value in zip(packers, row, strict=True)]
     pieces.append(_TRAILER)
-    cursor = connection.connection.cursor()
-    try:
+    with driver_cursor(connection, statement) as cursor:
         cursor.copy_expert(statement, BytesIO(b"".join(pieces)))
-    except psycopg2.OperationalError as error:
-        # The cursor is the driver's own: whoever asks whether the database is away knows SQLAlchemy's errors.
-        raise OperationalError(statement, None, error) from error
-    finally:
-        cursor.close()

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from routing.plan import Coverage
+from store.driver import Prepared, as_array
 from store.rows import as_json, insert_rows
 from store.tables import coverages
 
@@ -29,9 +30,10 @@ class CoverageRow:
 
 _COLUMNS = tuple(CoverageRow.__dataclass_fields__)
 _INSERT = insert_rows(coverages, _COLUMNS, unless="coverage_pk", returning=("person_key",))
-_FIND = text(
+_FIND = Prepared(
     "SELECT person_key, product, policy_no, valid_from, valid_until FROM coverage "
-    "WHERE person_key = ANY(:keys) ORDER BY person_key, product, policy_no"
+    "WHERE person_key = ANY($1) ORDER BY person_key, product, policy_no",
+    "text[]",
 )
 
 
@@ -43,13 +45,12 @@ def person_key(secret: bytes, id_type: str, id_no: str) -> str:
 def add(connection: Connection, new: Sequence[CoverageRow]) -> int:
     """Store policies; the number that were not there yet."""
     rows = [{name: getattr(row, name) for name in _COLUMNS} for row in new]
-    return len(connection.execute(_INSERT, {"rows": as_json(rows)}).all())
+    return len(_INSERT.rows(connection, as_json(rows)))
 
 
 def find(connection: Connection, keys: Iterable[str]) -> dict[str, list[Coverage]]:
     """The policies of each person that has any."""
     found: dict[str, list[Coverage]] = {}
-    for row in connection.execute(_FIND, {"keys": list(set(keys))}):
-        coverage = Coverage(row.product, row.policy_no, row.valid_from, row.valid_until)
-        found.setdefault(row.person_key, []).append(coverage)
+    for key, product, policy_no, valid_from, valid_until in _FIND.rows(connection, as_array(set(keys))):
+        found.setdefault(key, []).append(Coverage(product, policy_no, valid_from, valid_until))
     return found

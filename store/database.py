@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+if TYPE_CHECKING:  # alembic takes a second to import and is needed for migrations only
+    from alembic.config import Config
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
@@ -18,15 +20,23 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 
 # Our statements look rows up by key, a bounded set at a time. The planner must not turn to scans of whole tables when
 # its statistics lag behind the growth of a table: the cost of a case may not depend on how many are stored.
-_LOOK_UP_BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+_LOOK_UP_BY_KEY = (
+    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off "
+    "-c plan_cache_mode=force_generic_plan"
+)
 
 
-def open_engine(url: str, *, pool_size: int = 8, application: str = "hub") -> Engine:
-    """An engine with our deadlines on every connection; opens nothing until it is used."""
+def open_engine(url: str, *, pool_size: int = 8, application: str = "hub", by_key: bool = True) -> Engine:
+    """An engine with our deadlines on every connection; opens nothing until it is used.
+
+    `by_key` False is for reports, which read whole days and want the planner's free choice.
+    """
     options = (
         f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC {_LOOK_UP_BY_KEY}"
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
     )
+    if by_key:
+        options += f" {_LOOK_UP_BY_KEY}"
     return create_engine(
         _driver_url(url),
         pool_size=pool_size,
@@ -62,6 +72,8 @@ def database_is_away(error: BaseException) -> bool:
 
 def alembic_config(url: str) -> Config:
     """Alembic's settings for our migrations, without a file."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(files("store") / "migrations"))
     config.attributes["url"] = _driver_url(url)
@@ -70,4 +82,6 @@ def alembic_config(url: str) -> Config:
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database at `url` to `revision`."""
+    from alembic import command
+
     command.upgrade(alembic_config(url), revision)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, text
 
 from store.copying import copy_objects
+from store.driver import Prepared, as_array
 from store.tables import exchanges
 
 HOSPITAL_LEG = 0
@@ -37,9 +38,10 @@ class Exchange:
 
 
 _COLUMNS = tuple(Exchange.__dataclass_fields__)
-_REQUESTS = text(
-    "SELECT case_id, body FROM exchange WHERE case_id = ANY(CAST(:ids AS uuid[])) "
-    "AND leg_no = 0 AND direction = 'in' AND operation IN ('settle', 'trial')"
+_REQUESTS = Prepared(
+    "SELECT CAST(case_id AS text), body FROM exchange WHERE case_id = ANY($1) "
+    "AND leg_no = 0 AND direction = 'in' AND operation IN ('settle', 'trial')",
+    "uuid[]",
 )
 _OF_CASE = text(
     f"SELECT {', '.join(_COLUMNS)} FROM exchange WHERE case_id = CAST(:id AS uuid) ORDER BY at, exchange_id"
@@ -54,8 +56,7 @@ def add(connection: Connection, new: Sequence[Exchange]) -> None:
 
 def requests_of(connection: Connection, case_ids: Iterable[str]) -> dict[str, bytes]:
     """The hospital's settle or trial message of each case, as it was received."""
-    found = connection.execute(_REQUESTS, {"ids": list(case_ids)})
-    return {str(row.case_id): bytes(row.body) for row in found}
+    return {case_id: bytes(body) for case_id, body in _REQUESTS.rows(connection, as_array(case_ids))}
 
 
 def of_case(connection: Connection, case_id: str) -> list[Exchange]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from store.driver import Prepared
 from store.rows import as_json, insert_rows
 from store.tables import inbox
 
@@ -31,10 +32,11 @@ _INSERT = insert_rows(
     unless="one_effect_per_message",
     returning=("consumer", "message_id"),
 )
-_STORED = text(
+_STORED = Prepared(
     "SELECT i.consumer, i.message_id, i.content FROM inbox i "
-    "JOIN json_to_recordset(CAST(:rows AS json)) AS r(consumer text, message_id text) "
-    "ON i.consumer = r.consumer AND i.message_id = r.message_id"
+    "JOIN json_to_recordset($1) AS r(consumer text, message_id text) "
+    "ON i.consumer = r.consumer AND i.message_id = r.message_id",
+    "json",
 )
 
 
@@ -49,8 +51,8 @@ def take(connection: Connection, messages: Sequence[Received]) -> set[Received]:
             for one in sorted(messages)
         ]
     )
-    fresh = connection.execute(_INSERT, {"rows": rows}).all()
+    fresh = _INSERT.rows(connection, rows)
     if len(fresh) == len(messages):
         return set()
-    stored = {(row.consumer, row.message_id): row.content for row in connection.execute(_STORED, {"rows": rows})}
+    stored = {(consumer, id_): content for consumer, id_, content in _STORED.rows(connection, rows)}
     return {one for one in messages if stored[one.consumer, one.message_id] != one.content}

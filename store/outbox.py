@@ -17,6 +17,7 @@ import orjson
 from sqlalchemy import Connection, Engine, text
 
 from store.copying import copy_rows
+from store.driver import Prepared, as_array
 from store.tables import OUTBOX_ID_BLOCK, outbox
 
 
@@ -109,7 +110,7 @@ _ADDED = (
     "body",
 )
 _NEXT_BLOCKS = text("SELECT nextval(pg_get_serial_sequence('outbox', 'id')) FROM generate_series(1, :count)")
-_DELETE = text("DELETE FROM outbox WHERE id = ANY(:ids)")
+_DELETE = Prepared("DELETE FROM outbox WHERE id = ANY($1)", "bigint[]")
 _DELETE_FROM = text("DELETE FROM outbox WHERE id = ANY(:ids) AND queue = :queue")
 _EXTEND = text("""
     UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s) WHERE id = ANY(:ids)""")
@@ -225,7 +226,7 @@ def _blocks_of(engine: Engine) -> _IdBlocks:
 def delete(connection: Connection, ids: Iterable[int]) -> int:
     """Remove rows that are confirmed or handled; returns how many were still there."""
     ids = list(ids)
-    return connection.execute(_DELETE, {"ids": ids}).rowcount if ids else 0
+    return _DELETE.count(connection, as_array(ids)) if ids else 0
 
 
 def delete_from(connection: Connection, queue: str, ids: Iterable[int]) -> int:

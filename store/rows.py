@@ -12,15 +12,17 @@ from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Column, LargeBinary, Table, TextClause, text
+from sqlalchemy import Column, LargeBinary, Table
 from sqlalchemy.dialects import postgresql
+
+from store.driver import Prepared
 
 Row = Mapping[str, Any]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """The `:rows` parameter for the statements of this module."""
+    """The parameter for the statements of this module."""
     return orjson.dumps(rows, default=_plain).decode()
 
 
@@ -33,20 +35,20 @@ def _plain(value: object) -> str:
 @cache
 def insert_rows(
     table: Table, columns: tuple[str, ...], *, unless: str = "", returning: tuple[str, ...] = ()
-) -> TextClause:
-    """INSERT of `:rows`; `unless` names a constraint whose violation silently skips a row."""
+) -> Prepared:
+    """INSERT of the given rows; `unless` names a constraint whose violation silently skips a row."""
     names = ", ".join(columns)
     statement = f"INSERT INTO {table.name} ({names}) SELECT {_select(table, columns)} FROM {_recordset(table, columns)}"
     if unless:
         statement += f" ON CONFLICT ON CONSTRAINT {unless} DO NOTHING"
     if returning:
         statement += f" RETURNING {', '.join(returning)}"
-    return text(statement)
+    return Prepared(statement, "json")
 
 
 @cache
-def update_rows(table: Table, keys: tuple[str, ...], columns: tuple[str, ...], *, fenced: bool = False) -> TextClause:
-    """UPDATE of `columns` from `:rows` by `keys`, returning the keys of the rows that changed.
+def update_rows(table: Table, keys: tuple[str, ...], columns: tuple[str, ...], *, fenced: bool = False) -> Prepared:
+    """UPDATE of `columns` from the given rows by `keys`, returning the keys of the rows that changed.
 
     `fenced`: only rows whose stored `version` is the given `version`; it is raised by one. A row that somebody else
     changed in between stays untouched and is missing from the result.
@@ -57,9 +59,10 @@ def update_rows(table: Table, keys: tuple[str, ...], columns: tuple[str, ...], *
     if fenced:
         changes.append("version = t.version + 1")
         where.append("t.version = r.version")
-    return text(
+    return Prepared(
         f"UPDATE {table.name} t SET {', '.join(changes)} FROM {_recordset(table, given)} "
-        f"WHERE {' AND '.join(where)} RETURNING {', '.join('t.' + key for key in keys)}"
+        f"WHERE {' AND '.join(where)} RETURNING {', '.join('t.' + key for key in keys)}",
+        "json",
     )
 
 
@@ -73,7 +76,7 @@ def _value(column: Column[Any]) -> str:
 
 def _recordset(table: Table, columns: tuple[str, ...]) -> str:
     typed = ", ".join(f"{name} {_type(table.c[name])}" for name in columns)
-    return f"json_to_recordset(CAST(:rows AS json)) AS r({typed})"
+    return f"json_to_recordset($1) AS r({typed})"
 
 
 def _type(column: Column[Any]) -> str:

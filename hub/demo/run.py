@@ -183,7 +183,7 @@ def _slowest(engine: Engine, times: list[CaseTime]) -> Slowest | None:
 def _database(folder: Path) -> Iterator[Engine]:
     with local_postgres(folder) as url:
         upgrade(url)
-        engine = open_engine(url, pool_size=2, application="hub-demo")
+        engine = open_engine(url, pool_size=2, application="hub-demo", by_key=False)
         try:
             yield engine
         finally:
