@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -70,7 +71,7 @@ class Applier:
         except Exception as error:
             if database_is_away(error):
                 log.warning("database_away", what="apply answers", waiting=len(batch))
-                threading.Event().wait(AWAY_PAUSE_S)
+                time.sleep(AWAY_PAUSE_S)
                 self._waiting.extendleft(reversed(batch))
                 self._arrived.set()
             elif len(batch) > 1:

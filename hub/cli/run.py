@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,21 +104,21 @@ def _roles(names: list[str]) -> frozenset[Role]:
 
 
 def _apply_topology(given: Settings, url: str) -> None:
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
     from hub.cli.topology import declare_topology
     from schemas.errors import Unavailable
 
-    deadline = time.monotonic() + BROKER_WAIT_S
-    while True:
-        try:
-            report = declare_topology(given, url)
-        except Unavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1.0)
-            continue
-        if not report.ok:
-            fail("the broker refuses the topology, `hub topology check` says more:\n  " + "\n  ".join(report.refused))
-        return
+    # Containers that start together find the broker not ready yet.
+    patiently = Retrying(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_delay(BROKER_WAIT_S),
+        wait=wait_random_exponential(multiplier=0.5, max=5),
+        reraise=True,
+    )
+    report = patiently(declare_topology, given, url)
+    if not report.ok:
+        fail("the broker refuses the topology, `hub topology check` says more:\n  " + "\n  ".join(report.refused))
 
 
 def _run_children(given: Settings, url: str, supervised: bool) -> None:
