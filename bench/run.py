@@ -52,6 +52,7 @@ class Scale:
 
 
 FULL = Scale(3, 1.0, 30.0, STORED, 100_000, CHUNK_FLOWS)
+HALF = Scale(2, 0.5, 20.0, STORED, 100_000, CHUNK_FLOWS)
 QUICK = Scale(1, 0.15, 5.0, (0, 10_000), 4_000, 1_000)
 
 
@@ -167,6 +168,7 @@ def main(
     parts: Annotated[str, typer.Option(help="Also of the hub: growth, memory, profile.")] = "growth,memory,profile",
     rounds: Annotated[int | None, typer.Option(min=1, help="How often each series runs.")] = None,
     quick: Annotated[bool, typer.Option(help="Small numbers, one round: a proof that it works.")] = False,
+    half: Annotated[bool, typer.Option(help="Half the requests, two rounds: a quarter of an hour.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for results.json and RESULTS.md.")] = HERE,
     report_only: Annotated[bool, typer.Option(help="Write RESULTS.md again from results.json.")] = False,
 ) -> None:
@@ -175,10 +177,11 @@ def main(
     if report_only:
         write_report(json.loads((out / "results.json").read_text(encoding="utf-8")), out)
         return
-    scale = QUICK if quick else FULL
+    scale = QUICK if quick else HALF if half else FULL
     if rounds:
         scale = replace(scale, rounds=rounds)
-    command = f"python -m bench.run --series {series} --parts {parts} --rounds {scale.rounds}{' --quick' * quick}"
+    size = " --quick" if quick else " --half" if half else ""
+    command = f"python -m bench.run --series {series} --parts {parts} --rounds {scale.rounds}{size}"
     measure(split(series), split(parts), scale, out, command)
     console.print(f"written: {out / 'results.json'}, {out / 'RESULTS.md'}", highlight=False)
 
