@@ -13,6 +13,8 @@ from hub.gateway.problems import http_problem_body
 HEADERS_MAX = 64
 HEADER_BYTES_MAX = 32 * 1024
 HEADERS_S_MAX = 10.0
+LINGER_S_MAX = 2.0
+LINGER_BYTES_MAX = 1024 * 1024
 
 
 class TooManyHeaders(Exception):
@@ -24,6 +26,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     _header_bytes = 0
     _impatience: asyncio.TimerHandle | None = None
+    _discarded: int | None = None
+    """Bytes thrown away since the refusal; None while nothing was refused."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -82,4 +86,20 @@ class BoundedHttp(HttpToolsProtocol):
         ]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[400] + lines + b"\r\n" + body)
-        self.transport.close()
+        self._linger()
+
+    def data_received(self, data: bytes) -> None:
+        if self._discarded is None:
+            super().data_received(data)
+            return
+        self._discarded += len(data)
+        if self._discarded > LINGER_BYTES_MAX:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Hang up only when the sender has: closing on bytes not yet read resets the connection, and the refusal on its
+        way is lost with it. Bounded in time and bytes."""
+        self._discarded = 0
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_S_MAX, self._give_up)

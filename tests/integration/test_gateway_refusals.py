@@ -180,6 +180,17 @@ def test_what_is_no_http_is_refused_in_the_same_form(world, sent):
     assert json.loads(body)["code"] == "http.malformed"
 
 
+def test_a_refusal_reaches_a_sender_that_is_still_sending(world):
+    with socket.create_connection(("127.0.0.1", world.hub.gateway.port), timeout=10) as connection:
+        connection.sendall(b"GET /" + b"a" * 100_000)
+        # The refusal is on its way by now; what follows must not make the connection reset and take it back.
+        assert connection.recv(12) == b"HTTP/1.1 400"
+        connection.sendall(b"b" * 200_000)
+        rest = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert b"http.malformed" in rest
+
+
 def test_who_sends_no_request_is_hung_up_on(world, monkeypatch):
     monkeypatch.setattr(protocol, "HEADERS_S_MAX", 0.05)
 
