@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -48,18 +48,20 @@ def demo(
     """
     import signal
 
-    signal.signal(signal.SIGTERM, _interrupt)
     from hub.demo.report import proof_as_dict, show, show_proof
     from hub.demo.run import DemoOptions, prove_again, run_demo
     from hub.demo.screen import Screen
     from hub.demo.stage import DemoFailed, DemoRefused
 
+    screen = Screen()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: screen.interrupt())
     try:
         if prove is not None:
-            proof = prove_again(prove.absolute(), Screen())
+            proof = prove_again(prove.absolute(), screen)
             show_json({"proof": proof_as_dict(proof)}) if as_json else show_proof(proof, console())
         else:
-            report = run_demo(DemoOptions(cases, seed, broker, rate, keep), Screen())
+            report = run_demo(DemoOptions(cases, seed, broker, rate, keep), screen)
             proof = report.proof
             show_json(report.as_dict()) if as_json else show(report, console())
     except DemoFailed as error:
@@ -68,7 +70,3 @@ def demo(
         fail("interrupted; everything is stopped", INTERRUPTED)
     if not proof.agree:
         raise typer.Exit(NEGATIVE)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
