@@ -16,7 +16,6 @@ from schemas.base import Bilingual
 from schemas.codes import CaseStatus, Layer, ShareState
 from schemas.payer import Operation
 from schemas.texts import CASE_MESSAGES, NEXT_STEPS, reason_text
-from store import answers
 from store.answers import StoredAnswer
 from store.records import CaseRecord, LegRecord
 
@@ -111,7 +110,7 @@ def give_answers(work: Work, due: Sequence[CaseRecord], now: datetime) -> None:
     if not due:
         return
     undone = [case.case_id for case in due if case.state in (CaseState.CANCELLING, CaseState.CANCELLED)]
-    undos = answers.undos_of(work.connection, undone) if undone else {}
+    undos = work.store.answers.undos_of(work.connection, undone) if undone else {}
     stored = []
     for case in due:
         case.revision += 1
@@ -122,7 +121,7 @@ def give_answers(work: Work, due: Sequence[CaseRecord], now: datetime) -> None:
         asked = [(undo.reply_to, undo.correlation_id) for undo in undos.get(case.case_id, ())]
         # The first asker hears every revision; who asked for an undo hears how the undo went.
         deliver(work, case, body, [(case.reply_to, case.correlation_id), *asked])
-    answers.add(work.connection, stored)
+    work.store.answers.add(work.connection, stored)
 
 
 def deliver(work: Work, case: CaseRecord, body: bytes, listeners: Iterable[tuple[str, str]]) -> None:

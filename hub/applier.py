@@ -17,7 +17,6 @@ from hub.ports import Clock
 from hub.progress import advance_all
 from hub.work import WorkUnits
 from routing.states import LegState
-from store import cases, exchanges
 from store.database import database_is_away
 from store.exchanges import Exchange
 from store.records import CaseRecord, LegRecord
@@ -90,7 +89,7 @@ class Applier:
         now = self._clock.now()
         verdicts: list[Verdict] = []
         with self._work_units.begin("apply") as work:
-            locked = cases.lock(work.connection, [finished.case_id for finished in batch])
+            locked = work.store.cases.lock(work.connection, [finished.case_id for finished in batch])
             incoming = []
             for finished in batch:
                 case = locked.get(finished.case_id)
@@ -101,7 +100,7 @@ class Applier:
                 can = self._payers[leg.payer].adapter.capabilities
                 verdicts.append(apply_outcome(case, leg, finished, can, now))
                 incoming.append(_received(case, leg, finished, now))
-            exchanges.add(work.connection, incoming)
+            work.store.exchanges.add(work.connection, incoming)
             # A case whose command comes again by itself must not be asked once more by us.
             resting = {
                 finished.case_id
@@ -110,7 +109,7 @@ class Applier:
                 and locked[finished.case_id].leg(finished.leg_no).state is LegState.PLANNED
             }
             advance_all(work, [case for case in locked.values() if case.case_id not in resting], now)
-            cases.save(work.connection, locked.values())
+            work.store.cases.save(work.connection, locked.values())
         return verdicts
 
 

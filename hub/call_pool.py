@@ -9,12 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Protocol
 
 import structlog
 
 log = structlog.get_logger()
 
 Call = Callable[[], None]
+
+
+class Pool(Protocol):
+    """Where the calls to one payer run."""
+
+    def submit(self, call: Call) -> None: ...
+
+    def shutdown(self) -> None: ...
 
 
 class CallPool:

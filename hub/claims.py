@@ -16,7 +16,6 @@ from hub.work import WorkUnits
 from schemas.base import read_message
 from schemas.errors import HubError, InvalidMessage, NotFound, Violation
 from schemas.payer import ClaimDecision, RawAnswer
-from store import cases
 from store.records import CaseRecord
 
 
@@ -36,7 +35,7 @@ class ClaimAnswers:
         self._work_units = work_units
         self._payers = payers
         self._applier = applier
-        self._requests = Requests()
+        self._requests = Requests(work_units.store.exchanges)
 
     def take(self, batch: Sequence[Inbound]) -> list[Taken]:
         """One result per message, in order; a repeated answer is taken and changes nothing."""
@@ -49,7 +48,7 @@ class ClaimAnswers:
                 results[index] = Taken(error=error)
         finished: list[Finished] = []
         with self._work_units.read() as connection:
-            found = cases.read(connection, [one.case_id for one in claimed])
+            found = self._work_units.store.cases.read(connection, [one.case_id for one in claimed])
             for one in claimed:
                 try:
                     finished.append(self._decode(connection, one, found))

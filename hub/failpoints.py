@@ -1,6 +1,7 @@
 """Named points at the boundaries where a process may die, armed only by the fault tests.
 
-`HUB_FAILPOINTS=claim.after_commit=kill@3` kills this process with SIGKILL when it passes the point for the third time.
+`HUB_FAILPOINTS=claim.after_commit=kill@3` kills this process with SIGKILL when it passes the point for the third time;
+`raise` raises there instead, `hang` sleeps for HANG_S.
 Nothing is armed unless `arm` is called, so a point costs one look at an empty dictionary.
 """
 
@@ -9,9 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-ACTIONS = ("kill", "raise")
+ACTIONS = ("kill", "raise", "hang")
+HANG_S = 30.0
 
 
 class FailpointReached(RuntimeError):
@@ -25,6 +29,7 @@ class _Armed:
 
 
 _armed: dict[str, _Armed] = {}
+_listener: Callable[[str], None] | None = None
 _lock = threading.Lock()
 
 
@@ -35,14 +40,22 @@ def arm(specification: str) -> None:
         name, _, what = part.partition("=")
         action, _, count = what.partition("@")
         if action not in ACTIONS or not (count or "1").isdigit():
-            raise ValueError(f"{part}: write name=kill@3 or name=raise@1")
+            raise ValueError(f"{part}: write name=kill@3, name=raise@1 or name=hang@1")
         armed[name] = _Armed(action, int(count or 1))
     _armed.clear()
     _armed.update(armed)
 
 
+def watch(listener: Callable[[str], None] | None) -> None:
+    """Call `listener` with the name of every point that is passed; it may raise. None ends it. For the simulator."""
+    global _listener
+    _listener = listener
+
+
 def failpoint(name: str) -> None:
-    """Die or raise here if this point is armed and its turn has come."""
+    """Die, raise or hang here if this point is armed and its turn has come."""
+    if _listener is not None:
+        _listener(name)
     if _armed and name in _armed:
         _reached(name)
 
@@ -55,4 +68,7 @@ def _reached(name: str) -> None:
             return
     if point.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if point.action == "hang":
+        time.sleep(HANG_S)
+        return
     raise FailpointReached(name)

@@ -28,7 +28,6 @@ from schemas.errors import Conflict, Forbidden, HubError, InvalidMessage, NotFou
 from schemas.payer import Operation
 from schemas.settlement import SettlementRequest
 from schemas.transactions import HOSPITAL_MESSAGES, Transaction
-from store import answers, cases, coverage, exchanges, inbox
 from store.coverage import person_key
 from store.exchanges import HOSPITAL_LEG, Exchange
 from store.inbox import Received
@@ -86,7 +85,7 @@ class Intake:
 
     def _store(self, work: Work, drafts: list[_Draft], active: ActiveBook, results: list[Taken]) -> None:
         connection = work.connection
-        policies = coverage.find(connection, (draft.person for draft in drafts))
+        policies = work.store.coverage.find(connection, (draft.person for draft in drafts))
         for draft in drafts:
             try:
                 plan = plan_case(active.book, draft.request, policies.get(draft.person, ()))
@@ -97,14 +96,14 @@ class Intake:
         planned = [(draft, draft.case) for draft in drafts if draft.case is not None]
         if not planned:
             return
-        reused = inbox.take(connection, [_remembered(draft.inbound, case) for draft, case in planned])
+        reused = work.store.inbox.take(connection, [_remembered(draft.inbound, case) for draft, case in planned])
         for draft, case in planned:
             if _remembered(draft.inbound, case) in reused:
                 results[draft.index] = Taken(error=message_id_reused(draft.inbound))
         planned = [(draft, case) for draft, case in planned if results[draft.index].error is None]
-        created = cases.insert_new(connection, [case for _, case in planned])
+        created = work.store.cases.insert_new(connection, [case for _, case in planned])
         new = [(draft, case) for draft, case in planned if case.case_id in created]
-        exchanges.add(connection, [_received(draft.inbound, case) for draft, case in new])
+        work.store.exchanges.add(connection, [_received(draft.inbound, case) for draft, case in new])
         for draft, case in new:
             advance(work, case, draft.inbound.received_at)
             results[draft.index] = Taken(case_id=case.case_id)
@@ -114,8 +113,8 @@ class Intake:
 
     def _answer_repeats(self, work: Work, repeats: list[tuple[_Draft, CaseRecord]], results: list[Taken]) -> None:
         keys = [(case.institution, case.case_key) for _, case in repeats]
-        known = cases.find_by_key(work.connection, keys)
-        given = answers.latest(work.connection, [case_id for case_id, _ in known.values()])
+        known = work.store.cases.find_by_key(work.connection, keys)
+        given = work.store.answers.latest(work.connection, [case_id for case_id, _ in known.values()])
         for draft, case in repeats:
             case_id, request_hash = known[case.institution, case.case_key]
             if request_hash != case.request_hash:

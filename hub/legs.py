@@ -7,7 +7,7 @@ stored; when the process dies in between, the command comes again and finds the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -17,7 +17,7 @@ import orjson
 from hub.applier import Applier
 from hub.attempts import Attempt, Call
 from hub.broker.transport import ACK, BatchHandler, Delivery, Verdict, dead
-from hub.call_pool import CallPool
+from hub.call_pool import CallPool, Pool
 from hub.calls import Payer, ask, ended
 from hub.failpoints import failpoint
 from hub.outcomes import Ending, Finished
@@ -26,7 +26,6 @@ from hub.progress import advance_all
 from hub.tasks import Requests
 from hub.work import WorkUnits
 from routing.states import LegState
-from store import cases, exchanges
 from store.exchanges import Exchange
 from store.records import CaseRecord
 
@@ -34,14 +33,22 @@ from store.records import CaseRecord
 class Legs:
     """Handles the commands of every payer queue of this process."""
 
-    def __init__(self, work_units: WorkUnits, clock: Clock, payers: Mapping[str, Payer]) -> None:
+    def __init__(
+        self,
+        work_units: WorkUnits,
+        clock: Clock,
+        payers: Mapping[str, Payer],
+        *,
+        make_pool: Callable[[int, str], Pool] = CallPool,
+        applier: Applier | None = None,
+    ) -> None:
         self._work_units = work_units
         self._clock = clock
         self._payers = dict(payers)
-        self._pools = {code: CallPool(payer.party.concurrency, f"call-{code}") for code, payer in self._payers.items()}
-        self._requests = Requests()
+        self._pools = {code: make_pool(payer.party.concurrency, f"call-{code}") for code, payer in self._payers.items()}
+        self._requests = Requests(work_units.store.exchanges)
         self._under_way: set[tuple[str, int]] = set()
-        self._applier = Applier(work_units, clock, self._payers)
+        self._applier = applier or Applier(work_units, clock, self._payers)
 
     def start(self) -> None:
         self._applier.start()
@@ -66,7 +73,7 @@ class Legs:
         now = self._clock.now()
         calls: list[Call] = []
         with self._work_units.begin("claim") as work:
-            locked = cases.lock(work.connection, [case_id for case_id, _ in commands])
+            locked = work.store.cases.lock(work.connection, [case_id for case_id, _ in commands])
             requests = self._requests.of(work.connection, list(locked))
             outgoing: list[Exchange] = []
             for (case_id, leg_no), delivery in commands.items():
@@ -77,10 +84,10 @@ class Legs:
                 attempt = Attempt(work, case, case.leg(leg_no), requests[case_id], payer, now, under_way=under_way)
                 if call := attempt.begin(outgoing, delivery):
                     calls.append(call)
-            exchanges.add(work.connection, outgoing)
+            work.store.exchanges.add(work.connection, outgoing)
             # Legs set aside because their time was up let the case move on; the others are where they were.
             advance_all(work, [case for case in locked.values() if _may_move_on(case)], now)
-            cases.save(work.connection, locked.values())
+            work.store.cases.save(work.connection, locked.values())
         called = {(call.task.case_id, call.task.leg_no) for call in calls}
         for key, delivery in commands.items():
             if key not in called:

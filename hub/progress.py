@@ -11,7 +11,6 @@ from hub.work import Work
 from routing.life import Ask, Finish, SetAside, Undo, Wait, next_step
 from routing.states import AWAITING_PAYER, CaseEvent, CaseState, LegEvent, LegState
 from schemas.payer import Operation
-from store import cases
 from store.records import CaseRecord
 
 FIRST_LOOK_S = 5.0
@@ -68,7 +67,7 @@ def advance_all(work: Work, touched: Iterable[CaseRecord], now: datetime) -> Non
     """Move the cases on, give the answers that are due, and write everything back."""
     touched = list(touched)
     give_answers(work, [case for case in touched if advance(work, case, now)], now)
-    cases.save(work.connection, touched)
+    work.store.cases.save(work.connection, touched)
 
 
 def first_look(received_at: datetime, answer_by: datetime) -> datetime:

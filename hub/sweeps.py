@@ -18,7 +18,7 @@ from hub.progress import FIRST_LOOK_S, advance
 from hub.routes import leg_command
 from hub.work import Work, WorkUnits
 from routing.states import AWAITING_PAYER, CaseState
-from store import cases, outbox
+from store import outbox
 from store.database import database_is_away
 from store.outbox import StoredMessage
 from store.records import CaseRecord
@@ -52,10 +52,10 @@ class CaseSweep:
     def _pass(self, limit: int) -> int:
         now = self._clock.now()
         with self._work_units.begin("sweep") as work:
-            watched = cases.lock_watched(work.connection, now, limit)
+            watched = work.store.cases.lock_watched(work.connection, now, limit)
             due = [case for case in watched.values() if self._look(work, case, now)]
             give_answers(work, due, now)
-            cases.save(work.connection, watched.values())
+            work.store.cases.save(work.connection, watched.values())
         return len(watched)
 
     def _one_by_one(self) -> int:
@@ -75,10 +75,10 @@ class CaseSweep:
         """Look at the first case again only after a while; which one it was."""
         now = self._clock.now()
         with self._work_units.begin("sweep") as work:
-            watched = cases.lock_watched(work.connection, now, 1)
+            watched = work.store.cases.lock_watched(work.connection, now, 1)
             for case in watched.values():
                 case.watch(now + timedelta(seconds=LOOK_AGAIN_S))
-            cases.save(work.connection, watched.values())
+            work.store.cases.save(work.connection, watched.values())
         return ", ".join(watched)
 
     def _look(self, work: Work, case: CaseRecord, now: datetime) -> bool:

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from hub.stores import ExchangeStore
 from routing.states import LegState
 from schemas.codes import Layer
 from schemas.payer import EarlierShare, Operation, PayerTask
 from schemas.settlement import SettlementRequest, SettleRequest
-from store import exchanges
 from store.records import CaseRecord, LegRecord, basic_from_json
 
 _REQUEST_ID = re.compile(r"(?P<case>[0-9a-f]{32})-(?P<leg>[1-9][0-9]{0,4})(?P<undo>-c)?", re.ASCII)
@@ -23,7 +23,8 @@ _REQUEST_ID = re.compile(r"(?P<case>[0-9a-f]{32})-(?P<leg>[1-9][0-9]{0,4})(?P<un
 class Requests:
     """The hospitals' requests by case, parsed once: the legs of a case follow each other within moments."""
 
-    def __init__(self, size_max: int = 2048) -> None:
+    def __init__(self, exchanges: ExchangeStore, size_max: int = 2048) -> None:
+        self._exchanges = exchanges
         self._size_max = size_max
         self._lock = threading.Lock()
         self._known: OrderedDict[str, SettlementRequest] = OrderedDict()
@@ -34,7 +35,7 @@ class Requests:
             found = {case_id: self._known[case_id] for case_id in case_ids if case_id in self._known}
         missing = [case_id for case_id in case_ids if case_id not in found]
         if missing:
-            for case_id, body in exchanges.requests_of(connection, missing).items():
+            for case_id, body in self._exchanges.requests_of(connection, missing).items():
                 # A trial message has the same fields as a settle message; both were validated when they came in.
                 found[case_id] = SettleRequest.model_validate_json(body)
             with self._lock:

@@ -16,7 +16,6 @@ from routing.states import CaseEvent, CaseState
 from schemas.base import read_message, read_message_and_content
 from schemas.errors import HubError
 from schemas.settlement import CancelRequest, CaseQuery
-from store import answers, cases, exchanges, inbox
 from store.answers import StoredUndo
 from store.exchanges import HOSPITAL_LEG, Exchange
 from store.inbox import Received
@@ -43,12 +42,12 @@ class Undo:
 
     def _undo(self, work: Work, inbound: Inbound, request: CancelRequest, digest: str) -> Taken:
         key = (request.institution, request.settlement_no)
-        known = cases.find_by_key(work.connection, [key])
+        known = work.store.cases.find_by_key(work.connection, [key])
         if key not in known:
             raise not_found(request.settlement_no)
-        case = cases.lock(work.connection, [known[key][0]])[known[key][0]]
+        case = work.store.cases.lock(work.connection, [known[key][0]])[known[key][0]]
         received = Received(inbound.party, inbound.message_id, case.region, f"{inbound.transaction}:{digest}")
-        if inbox.take(work.connection, [received]):
+        if work.store.inbox.take(work.connection, [received]):
             raise message_id_reused(inbound)
         undo = StoredUndo(
             case_id=case.case_id,
@@ -59,7 +58,7 @@ class Undo:
             correlation_id=inbound.correlation_id or inbound.message_id,
             asked_at=inbound.received_at,
         )
-        new = bool(answers.add_undos(work.connection, [undo]))
+        new = bool(work.store.answers.add_undos(work.connection, [undo]))
         if case.state is CaseState.CANCELLED:
             return self._already_undone(work, case)
         if new:
@@ -67,7 +66,7 @@ class Undo:
         return Taken(case_id=case.case_id, repeated=not new)
 
     def _begin(self, work: Work, case: CaseRecord, inbound: Inbound) -> None:
-        exchanges.add(
+        work.store.exchanges.add(
             work.connection,
             [
                 Exchange(
@@ -92,11 +91,11 @@ class Undo:
         if not already_undoing:
             advance_all(work, [case], now)
         else:
-            cases.save(work.connection, [case])
+            work.store.cases.save(work.connection, [case])
 
     @staticmethod
     def _already_undone(work: Work, case: CaseRecord) -> Taken:
-        given = answers.latest(work.connection, [case.case_id])
+        given = work.store.answers.latest(work.connection, [case.case_id])
         return Taken(case_id=case.case_id, answer=given[case.case_id].body, repeated=True)
 
 
@@ -119,13 +118,14 @@ class Queries:
 
     def _find(self, query: CaseQuery) -> Taken:
         key = (query.institution, query.settlement_no)
+        store = self._work_units.store
         with self._work_units.read() as connection:
-            known = cases.find_by_key(connection, [key])
+            known = store.cases.find_by_key(connection, [key])
             if key not in known:
                 raise not_found(query.settlement_no)
             case_id = known[key][0]
-            given = answers.latest(connection, [case_id])
-            case = cases.read(connection, [case_id])[case_id]
+            given = store.answers.latest(connection, [case_id])
+            case = store.cases.read(connection, [case_id])[case_id]
         # While an undo is under way the stored answer may still say "settled".
         if case_id in given and case.state is not CaseState.CANCELLING:
             return Taken(case_id=case_id, answer=given[case_id].body, repeated=True)

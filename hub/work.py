@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from hub.broker.transport import OutboundMessage, Transport
 from hub.failpoints import failpoint
-from store import outbox
+from hub.stores import SQL, Stores
 
 QueueOf = Callable[[str, str], str]
 
@@ -20,6 +20,7 @@ class Work:
     """An open transaction. `send` and `hint` take effect only if it commits."""
 
     connection: Connection
+    store: Stores
     outgoing: list[OutboundMessage] = field(default_factory=list)
     hints: list[tuple[str, str]] = field(default_factory=list)
 
@@ -35,8 +36,11 @@ class Work:
 class WorkUnits:
     """Opens units of work on one engine and one transport."""
 
-    def __init__(self, engine: Engine, transport: Transport, queue_of: QueueOf | None = None) -> None:
+    def __init__(
+        self, engine: Engine, transport: Transport, queue_of: QueueOf | None = None, *, store: Stores = SQL
+    ) -> None:
         self.engine = engine
+        self.store = store
         self._transport = transport
         self._queue_of = queue_of
 
@@ -48,11 +52,11 @@ class WorkUnits:
         """
         confirmed: list[int] = []
         with self.engine.connect() as connection, connection.begin():
-            work = Work(connection)
+            work = Work(connection, self.store)
             yield work
-            stored = outbox.add(connection, work.outgoing, self._queue_of)
+            stored = self.store.outbox.add(connection, work.outgoing, self._queue_of)
             confirmed = self._transport.take_confirmed()
-            outbox.delete(connection, confirmed)
+            self.store.outbox.delete(connection, confirmed)
             failpoint(f"{name}.before_commit")
         failpoint(f"{name}.after_commit")
         if stored:
@@ -72,5 +76,5 @@ class WorkUnits:
         confirmed = self._transport.take_confirmed()
         if confirmed:
             with self.engine.begin() as connection:
-                outbox.delete(connection, confirmed)
+                self.store.outbox.delete(connection, confirmed)
         return len(confirmed)

@@ -40,9 +40,21 @@ class Party(Value):
     region: RegionCode | None = None
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     concurrency: Annotated[int, Field(ge=1, le=256)] = 16
+    late_approval: Literal["keep", "reverse"] = "keep"
+    """An approval after the cashier's deadline stands (the patient is paid back), or is undone at the payer."""
+    settle_window_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """How long a request may be under way inside the payer: only after it does "not found" mean anything. Twice the
+    timeout, 10 s at least, when left out."""
+    breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Calls that fail one after the other until the payer counts as down; 0 for never."""
     ca_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
+
+    @property
+    def window_s(self) -> float:
+        """The settle window in seconds."""
+        return self.settle_window_s if self.settle_window_s is not None else max(10.0, 2 * self.timeout_s)
 
     def settings(self) -> PartySettings:
         """What its adapter is built from."""

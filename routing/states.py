@@ -24,6 +24,8 @@ class LegState(StrEnum):
     CANCELLING = "cancelling"
     CANCEL_HELD = "cancel_held"
     CANCELLED = "cancelled"
+    REVERSING = "reversing"
+    REVERSED = "reversed"
 
 
 class LegEvent(StrEnum):
@@ -40,6 +42,8 @@ class LegEvent(StrEnum):
     CANCEL = "cancel"
     CANCEL_CONFIRMED = "cancel_confirmed"
     CANCEL_REFUSED = "cancel_refused"
+    NOT_HEARD = "not_heard"
+    REVERSE = "reverse"
 
 
 class CaseState(StrEnum):
@@ -59,6 +63,7 @@ class CaseEvent(StrEnum):
     REFUSE = "refuse"
     CANCEL = "cancel"
     UNDONE = "undone"
+    REOPEN = "reopen"
 
 
 _ANSWERS = {
@@ -83,10 +88,16 @@ LEG_TRANSITIONS: dict[LegState, dict[LegEvent, LegState]] = {
     LegState.IN_DOUBT: {
         LegEvent.NOT_SENT: LegState.IN_DOUBT,
         LegEvent.ANSWER_LOST: LegState.IN_DOUBT,
+        LegEvent.NOT_HEARD: LegState.DEFERRED,
+        LegEvent.REVERSE: LegState.REVERSING,
         **_ANSWERS,
     },
-    # People have looked at the evidence and give the payer's true word.
-    LegState.HELD: {LegEvent.APPROVE: LegState.APPROVED, LegEvent.DECLINE: LegState.DECLINED},
+    # People have looked at the evidence and give the payer's true word, or have it undone.
+    LegState.HELD: {
+        LegEvent.APPROVE: LegState.APPROVED,
+        LegEvent.DECLINE: LegState.DECLINED,
+        LegEvent.REVERSE: LegState.REVERSING,
+    },
     LegState.APPROVED: {LegEvent.CANCEL: LegState.CANCELLING},
     # The undo goes out under one request id until the payer confirms it, so a lost answer changes nothing.
     LegState.CANCELLING: {
@@ -95,11 +106,33 @@ LEG_TRANSITIONS: dict[LegState, dict[LegEvent, LegState]] = {
         LegEvent.CANCEL_CONFIRMED: LegState.CANCELLED,
         LegEvent.CANCEL_REFUSED: LegState.CANCEL_HELD,
     },
-    LegState.CANCEL_HELD: {LegEvent.CANCEL: LegState.CANCELLING, LegEvent.CANCEL_CONFIRMED: LegState.CANCELLED},
+    LegState.CANCEL_HELD: {
+        LegEvent.CANCEL: LegState.CANCELLING,
+        LegEvent.REVERSE: LegState.REVERSING,
+        LegEvent.CANCEL_CONFIRMED: LegState.CANCELLED,
+    },
+    # Undo of a request whose outcome nobody knows. Where the payer cannot do that it is asked what became of the
+    # request: APPROVE and DECLINE are its word, NOT_HEARD that it surely never came.
+    LegState.REVERSING: {
+        LegEvent.NOT_SENT: LegState.REVERSING,
+        LegEvent.ANSWER_LOST: LegState.REVERSING,
+        LegEvent.APPROVE: LegState.CANCELLING,
+        LegEvent.DECLINE: LegState.REVERSED,
+        LegEvent.NOT_HEARD: LegState.REVERSED,
+        LegEvent.CANCEL_CONFIRMED: LegState.REVERSED,
+        LegEvent.CANCEL_REFUSED: LegState.CANCEL_HELD,
+    },
+    # A payer that deferred may decide later; then its late word counts, or the deferral is withdrawn with the case.
+    LegState.DEFERRED: {
+        LegEvent.APPROVE: LegState.APPROVED,
+        LegEvent.DECLINE: LegState.DECLINED,
+        LegEvent.HOLD: LegState.HELD,
+        LegEvent.REVERSE: LegState.REVERSING,
+    },
     LegState.DECLINED: {},
-    LegState.DEFERRED: {},
     LegState.NOT_NEEDED: {},
     LegState.CANCELLED: {},
+    LegState.REVERSED: {},
 }
 
 CASE_TRANSITIONS: dict[CaseState, dict[CaseEvent, CaseState]] = {
@@ -108,13 +141,14 @@ CASE_TRANSITIONS: dict[CaseState, dict[CaseEvent, CaseState]] = {
         CaseEvent.REFUSE: CaseState.DECLINED,
         CaseEvent.CANCEL: CaseState.CANCELLING,
     },
-    CaseState.SETTLED: {CaseEvent.CANCEL: CaseState.CANCELLING},
-    CaseState.DECLINED: {CaseEvent.CANCEL: CaseState.CANCELLING},
+    # A payer's late word opens an ended case once more: its answer gets another revision.
+    CaseState.SETTLED: {CaseEvent.CANCEL: CaseState.CANCELLING, CaseEvent.REOPEN: CaseState.OPEN},
+    CaseState.DECLINED: {CaseEvent.CANCEL: CaseState.CANCELLING, CaseEvent.REOPEN: CaseState.OPEN},
     CaseState.CANCELLING: {CaseEvent.CANCEL: CaseState.CANCELLING, CaseEvent.UNDONE: CaseState.CANCELLED},
     CaseState.CANCELLED: {CaseEvent.CANCEL: CaseState.CANCELLED},
 }
 
-AWAITING_PAYER = frozenset({LegState.CLAIMED, LegState.IN_DOUBT, LegState.CANCELLING})
+AWAITING_PAYER = frozenset({LegState.CLAIMED, LegState.IN_DOUBT, LegState.CANCELLING, LegState.REVERSING})
 """The payer has been, or may have been, asked and has not answered."""
 AWAITING_PEOPLE = frozenset({LegState.HELD, LegState.CANCEL_HELD})
 UNDECIDED = frozenset({LegState.PLANNED, LegState.CLAIMED, LegState.IN_DOUBT, LegState.HELD})

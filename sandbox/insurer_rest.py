@@ -64,8 +64,6 @@ class RestInsurer(InsurerApp):
             task = ClaimTask.model_validate_json(call.body)
         except ValidationError as error:
             return _refusal(error)
-        if task.operation is Operation.CANCEL:
-            return as_json({"errors": [{"loc": ["operation"], "type": "use /claims/cancel"}]}, 422)
 
         async def work(trouble: Fault | None) -> Answer:
             entry = self.desk.judged(task)

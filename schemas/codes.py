@@ -141,6 +141,8 @@ class Outcome(StrEnum):
     DECLINED = "declined"
     DEFERRED = "deferred"
     CANCELLED = "cancelled"
+    NOT_FOUND = "not_found"
+    """Of an inquiry: the payer does not know the request. Said once it proves nothing: it may still be on its way."""
     UNKNOWN = "unknown"
 
 

@@ -27,6 +27,11 @@ class Operation(StrEnum):
     SETTLE = "settle"
     TRIAL = "trial"
     CANCEL = "cancel"
+    """Undo what the payer is known to have settled (撤销): its reference and amount are named."""
+    REVERSE = "reverse"
+    """Undo a request whose outcome is not known (冲正), named by its request id; one never heard of is blocked."""
+    INQUIRE = "inquire"
+    """What became of a request; has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class PayerTask:
     earlier: tuple[EarlierShare, ...] = ()
     answer_by: datetime | None = None
     original_request_id: str | None = None
-    """Of a cancel: the request that is to be undone."""
+    """Of a cancel, reversal or inquiry: the request that it is about."""
     original_reference: str | None = None
     """Of a cancel: the payer's own number for what it settled."""
     original_amount_fen: int = 0
@@ -102,6 +107,7 @@ class PreparedCall:
     body: bytes
     content_type: str
     path: str = ""
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,12 @@ class Capabilities:
 
     idempotent_submit: bool = False
     """Repeating a submit under the same request id gives the first answer and no second effect."""
+    inquiry: bool = False
+    """It can be asked what became of a request (`Operation.INQUIRE`)."""
+    reversal: bool = False
+    """It undoes a request by our request id alone, and refuses that request if it comes later."""
+    cancel: bool = True
+    """It undoes what it settled."""
     trial: bool = True
     by_queue: bool = False
     """Tasks go to the party's queue and the answer comes back as a message."""
@@ -164,7 +176,7 @@ class ClaimTask(Value):
     """Wire: what an insurer is asked. `left` is the most it may pay; `request_id` makes repeats harmless."""
 
     schema_version: Literal["1"] = "1"
-    operation: Operation
+    operation: Literal[Operation.SETTLE, Operation.TRIAL]
     request_id: Identifier
     case_id: Identifier
     insurer: str
@@ -187,10 +199,15 @@ class ClaimTask(Value):
 
 
 class ClaimCancel(Value):
-    """Wire: undo what `original_request_id` settled; the amount is the one that was approved."""
+    """Wire: undo what `original_request_id` settled.
+
+    A cancel names the insurer's own reference and the amount that was approved. A reversal names neither, since our
+    side does not know what became of the original: whatever stands is undone and its amount told; an original that
+    never came is answered `cancelled` with 0.00, and refused should it come later.
+    """
 
     schema_version: Literal["1"] = "1"
-    operation: Literal[Operation.CANCEL] = Operation.CANCEL
+    operation: Literal[Operation.CANCEL, Operation.REVERSE] = Operation.CANCEL
     request_id: Identifier
     case_id: Identifier
     insurer: str

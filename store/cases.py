@@ -30,7 +30,18 @@ _NEW_CASE_COLUMNS = (*_CASE_COLUMNS[: _CASE_COLUMNS.index("revision")], "conside
 _CASE_CHANGES = ("state", "revision", "overdue", "watch_at", "ended_at", "business_day")
 _LEG_COLUMNS = _fields(LegRecord, "decided_at")
 _NEW_LEG_COLUMNS = _LEG_COLUMNS[: _LEG_COLUMNS.index("attempts")]
-_LEG_CLAIM = ("state", "attempts", "undo_attempts", "left_fen", "reason_code", "claimed_at")
+_LEG_CLAIM = (
+    "state",
+    "attempts",
+    "undo_attempts",
+    "left_fen",
+    "reason_code",
+    "doubt_since",
+    "next_at",
+    "inquiries",
+    "not_found_since",
+    "claimed_at",
+)
 _LEG_ANSWER = (
     *_LEG_CLAIM[:-1],
     "amount_fen",

@@ -43,6 +43,13 @@ class LegRecord:
     reason_zh: str = ""
     reason_en: str = ""
     claimed_at: datetime | None = None
+    doubt_since: datetime | None = None
+    """When the payer's word was first missed; kept when the doubt is resolved, as the measure of how long it took."""
+    next_at: datetime | None = None
+    """No attempt before this moment: the payer may still be answering, or a repeat is not due."""
+    inquiries: int = 0
+    not_found_since: datetime | None = None
+    """When an inquiry first found nothing."""
     decided_at: datetime | None = None
     changed: bool = False
     decided: bool = False

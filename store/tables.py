@@ -67,7 +67,8 @@ cases = Table(
     UniqueConstraint("institution", "case_key", name="one_case_per_settlement_number"),
     CheckConstraint(_one_of("state", CaseState), name="case_state_is_known"),
     CheckConstraint("purpose IN ('settle', 'trial')", name="case_purpose_is_known"),
-    CheckConstraint("total_fen > 0", name="case_total_is_positive"),
+    # A tombstone (the reversal of a settlement that never came) is a cancelled case of nothing.
+    CheckConstraint("total_fen > 0 OR (total_fen = 0 AND state = 'cancelled')", name="case_total_is_positive"),
     Index("case_to_watch", "watch_at", postgresql_where=text("watch_at IS NOT NULL")),
     Index("case_by_arrival", "received_at"),
 )
@@ -100,6 +101,10 @@ legs = Table(
     Column("reason_zh", Text, nullable=False, server_default=text("''")),
     Column("reason_en", Text, nullable=False, server_default=text("''")),
     Column("claimed_at", Moment, nullable=True),
+    Column("doubt_since", Moment, nullable=True, comment="when the payer's word was first missed"),
+    Column("next_at", Moment, nullable=True, comment="no attempt before this moment"),
+    Column("inquiries", Integer, nullable=False, server_default=text("0")),
+    Column("not_found_since", Moment, nullable=True, comment="when an inquiry first found nothing"),
     Column("decided_at", Moment, nullable=True),
     PrimaryKeyConstraint("case_id", "leg_no", name="settlement_leg_pk"),
     CheckConstraint(_one_of("state", LegState), name="leg_state_is_known"),
@@ -212,6 +217,13 @@ dead_letters = Table(
     Column("attempt", Integer, nullable=False),
     Column("died_at", Moment, nullable=False, server_default=func.now()),
     Column("state", Text, nullable=False, server_default=text("'open'")),
+    Column("owner", Text, nullable=False, server_default=text("''"), comment="the operator who looks after it"),
+    Column("resolved_at", Moment, nullable=True),
+    Column("resolved_by", Text, nullable=False, server_default=text("''")),
+    Column("resolution", Text, nullable=False, server_default=text("''"), comment="the reason that was given"),
+    Column("edited_body", LargeBinary, nullable=True, comment="what was replayed instead of the body"),
+    Column("replay_message_id", Text, nullable=False, server_default=text("''")),
+    CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="dead_letter_state_is_known"),
     PrimaryKeyConstraint("id", name="dead_letter_pk"),
     UniqueConstraint("source_queue", "message_id", "attempt", name="one_dead_letter_per_delivery"),
 )
@@ -247,4 +259,72 @@ rulebook_activations = Table(
     Column("active_from", Moment, nullable=False),
     Column("activated_at", Moment, nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("id", name="rulebook_activation_pk"),
+)
+
+operator_actions = Table(
+    "operator_action",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("kind", Text, nullable=False, comment="dlq.replay, dlq.discard, doubt.approve, ..."),
+    Column("subject", Text, nullable=False, comment="dead_letter/<id>, leg/<case id>/<leg no>, payer/<code>, ..."),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", Moment, nullable=False, server_default=func.now()),
+    Column("state", Text, nullable=False),
+    Column("decided_by", Text, nullable=False, server_default=text("''"), comment="the second person"),
+    Column("decided_at", Moment, nullable=True),
+    Column("outcome", Text, nullable=False, server_default=text("''")),
+    PrimaryKeyConstraint("id", name="operator_action_pk"),
+    CheckConstraint("state IN ('requested', 'rejected', 'executed', 'failed')", name="operator_action_state_is_known"),
+    CheckConstraint("decided_by <> requested_by OR decided_by = ''", name="nobody_approves_their_own_action"),
+    Index("operator_action_by_subject", "subject"),
+)
+
+incidents = Table(
+    "incident",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("kind", Text, nullable=False, comment="case.overdue, leg.in_doubt, payer.down, dead_letter.open, ..."),
+    Column("subject", Text, nullable=False),
+    Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("opened_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("recovered_at", Moment, nullable=True),
+    Column("open_notice_at", Moment, nullable=True),
+    Column("recovery_notice_at", Moment, nullable=True),
+    PrimaryKeyConstraint("id", name="incident_pk"),
+    Index(
+        "one_open_incident_per_subject",
+        "kind",
+        "subject",
+        unique=True,
+        postgresql_where=text("recovered_at IS NULL"),
+    ),
+)
+
+payer_switches = Table(
+    "payer_switch",
+    metadata,
+    Column("party", Text, nullable=False, comment="a payer's code, or * for all"),
+    Column("stopped", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", Moment, nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("party", name="payer_switch_pk"),
+)
+
+payer_health = Table(
+    "payer_health",
+    metadata,
+    Column("party", Text, nullable=False),
+    Column("process", Text, nullable=False, comment="each process that calls has a breaker of its own"),
+    Column("breaker", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("last_error", Text, nullable=False, server_default=text("''")),
+    Column("retries_held", BigInteger, nullable=False, server_default=text("0"), comment="put off for want of budget"),
+    Column("updated_at", Moment, nullable=False),
+    PrimaryKeyConstraint("party", "process", name="payer_health_pk"),
+    CheckConstraint("breaker IN ('closed', 'open', 'half_open')", name="breaker_state_is_known"),
 )
