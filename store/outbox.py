@@ -85,6 +85,7 @@ class DeadLetter:
     headers: Mapping[str, str]
     body: bytes
     attempt: int
+    content_type: str = ""
 
 
 LAPSES = "x-hub-lapses"
@@ -152,14 +153,15 @@ _RESOLVE = text("""
     WHERE outbox.queue = '' AND outbox.exchange = r.exchange AND outbox.routing_key = r.routing_key""")
 
 _DEAD_ROW = """region text, source_queue text, exchange text, routing_key text, message_id text, type text,
-    correlation_id text, cause text, detail text, headers jsonb, body text, body64 text, attempt int"""
+    correlation_id text, content_type text, cause text, detail text, headers jsonb, body text, body64 text,
+    attempt int"""
 _BURY = text(f"""
-    INSERT INTO dead_letter (region, source_queue, exchange, routing_key, message_id, type, correlation_id, cause,
-                             detail, headers, body, attempt)
-    SELECT r.region, r.source_queue, r.exchange, r.routing_key, r.message_id, r.type, r.correlation_id, r.cause,
-           r.detail, r.headers, {_BODY}, r.attempt
+    INSERT INTO dead_letter (region, source_queue, exchange, routing_key, message_id, type, correlation_id,
+                             content_type, cause, detail, headers, body, attempt)
+    SELECT r.region, r.source_queue, r.exchange, r.routing_key, r.message_id, r.type, r.correlation_id,
+           r.content_type, r.cause, r.detail, r.headers, {_BODY}, r.attempt
     FROM json_to_recordset(CAST(:rows AS json)) AS r({_DEAD_ROW})
-    ON CONFLICT ON CONSTRAINT one_dead_letter_per_delivery DO NOTHING""")
+    ON CONFLICT (source_queue, exchange, message_id, attempt, sha256(body)) WHERE state = 'open' DO NOTHING""")
 
 
 def add(connection: Connection, messages: Sequence[M], queue_of: QueueOf | None = None) -> list[M]:
@@ -277,7 +279,7 @@ def resolve_queues(connection: Connection, queue_of: QueueOf) -> int:
 
 
 def bury(connection: Connection, letters: Sequence[DeadLetter]) -> int:
-    """Store dead letters; one that is there already (same message, queue and attempt) is left as it is."""
+    """Store dead letters; one that is open already (same message, sender, queue and attempt) is left as it is."""
     if not letters:
         return 0
     rows = [
@@ -289,6 +291,7 @@ def bury(connection: Connection, letters: Sequence[DeadLetter]) -> int:
             "message_id": one.message_id,
             "type": one.type,
             "correlation_id": one.correlation_id,
+            "content_type": one.content_type,
             "cause": one.cause,
             "detail": one.detail,
             "headers": dict(one.headers),

@@ -212,6 +212,7 @@ dead_letters = Table(
     Column("correlation_id", Text, nullable=False, server_default=text("''")),
     Column("cause", Text, nullable=False),
     Column("detail", Text, nullable=False, server_default=text("''")),
+    Column("content_type", Text, nullable=False, server_default=text("''")),
     Column("headers", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("body", LargeBinary, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -225,7 +226,19 @@ dead_letters = Table(
     Column("replay_message_id", Text, nullable=False, server_default=text("''")),
     CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="dead_letter_state_is_known"),
     PrimaryKeyConstraint("id", name="dead_letter_pk"),
-    UniqueConstraint("source_queue", "message_id", "attempt", name="one_dead_letter_per_delivery"),
+    # Message ids are the senders' own: two of them may use the same one, and one of them may use it for two contents.
+    # A message that dies again after people have dealt with it is a new letter.
+    Index(
+        "one_open_dead_letter_per_delivery",
+        "source_queue",
+        "exchange",
+        "message_id",
+        "attempt",
+        text("sha256(body)"),
+        unique=True,
+        postgresql_where=text("state = 'open'"),
+    ),
+    Index("dead_letter_by_message", "message_id"),
 )
 
 coverages = Table(

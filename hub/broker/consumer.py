@@ -17,7 +17,7 @@ from hub.broker.batches import HandlerThreads
 from hub.broker.io_thread import IoThread
 from hub.broker.returns import HEADER_PREFIX, dead_message, restored, retry_message
 from hub.broker.topology import BACK, Topology
-from hub.broker.transport import OutboundMessage, Subscription, Verdict, VerdictKind
+from hub.broker.transport import DELIVERY_LIMIT, OutboundMessage, Subscription, Verdict, VerdictKind, dead
 from hub.broker.wire import FramedConnection, decode_deliver, decode_properties, encode_ack
 
 log = structlog.get_logger(__name__)
@@ -128,6 +128,13 @@ class AmqpDelivery:
         first = int(before) if before.isdecimal() else 1
         return first + (again if isinstance(again, int) else 0)
 
+    def is_last(self, deliveries_max: int) -> bool:
+        """Whether the broker would set it aside rather than deliver it once more."""
+        if not self.redelivered or not deliveries_max:
+            return False
+        again = self.raw_headers.get("x-delivery-count", 0)
+        return isinstance(again, int) and again >= deliveries_max
+
     @property
     def settled(self) -> bool:
         return not self._session.awaits(self.tag)
@@ -165,7 +172,16 @@ class _Session:
     def on_read_end(self) -> None:
         if self._arrived:
             arrived, self._arrived = self._arrived, []
-            self._consumer.arrived(arrived)
+            self._consumer.arrived([one for one in arrived if not self._condemned(one)])
+
+    def _condemned(self, delivery: AmqpDelivery) -> bool:
+        """Every delivery before took its process with it. We set it aside ourselves while we still know who sent it;
+        of what the broker sets aside only a word remains that the sender may have written."""
+        if not delivery.is_last(self._consumer.deliveries_max):
+            return False
+        log.error("delivery_limit_reached", queue=self.queue, message_id=delivery.message_id)
+        self.settle(delivery, dead(DELIVERY_LIMIT))
+        return True
 
     def end(self) -> None:
         self._alive = False
@@ -233,6 +249,7 @@ class QueueConsumer:
     def __init__(self, subscription: Subscription, topology: Topology, io: IoThread, send: Send) -> None:
         self.subscription = subscription
         self.io = io
+        self.deliveries_max = topology.deliveries_max(subscription.queue)
         self._topology = topology
         self._send = send
         self._session: _Session | None = None

@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import Engine
 
 from hub.broker.returns import HEADER_PREFIX, restored
-from hub.broker.topology import DEAD, UNROUTED
+from hub.broker.topology import ANSWERS, BACK, DEAD, INTAKE, UNROUTED, in_exchange
 from hub.broker.transport import ACK, BatchHandler, Delivery, VerdictKind
 from store import outbox
 from store.outbox import DeadLetter
 
+SENDER_UNPROVEN = "the sender is not proven, by its own word"
+"""Begins the detail of a letter whose exchange is left empty, since a sender could have made it up."""
 _TEXT_MAX = 500
 
 
@@ -35,44 +37,54 @@ COPIED_QUEUES = (DEAD, UNROUTED)
 
 def _letter(delivery: Delivery) -> DeadLetter:
     raw: Mapping[str, Any] = getattr(delivery, "raw_headers", delivery.headers)
+    deaths = raw.get("x-death")
     ours = raw.get(HEADER_PREFIX + "source-queue") == delivery.routing_key
-    if ours and raw.get(HEADER_PREFIX + "verdict") == VerdictKind.DEAD.value:
+    # What we set aside ourselves carries no `x-death`; whatever the broker sets aside carries one.
+    if ours and deaths is None and raw.get(HEADER_PREFIX + "verdict") == VerdictKind.DEAD.value:
         return _sent_by_us(delivery, raw)
-    return _sent_by_the_broker(delivery, raw)
+    last = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping) else {}
+    return _sent_by_the_broker(delivery, raw, last)
 
 
 def _sent_by_us(delivery: Delivery, raw: Mapping[str, Any]) -> DeadLetter:
-    """Set aside by a verdict. Queue names are no transaction names, so a party's message never looks like this."""
-
-    def ours(name: str) -> str:
-        return _plain(raw.get(HEADER_PREFIX + name))
-
-    attempt = ours("attempt")
+    """Set aside by a verdict; the headers are ours, since a consumer strips what a sender puts there."""
     return _filled(
         delivery,
-        source_queue=ours("source-queue"),
-        exchange=ours("exchange"),
-        routing_key=ours("routing_key"),
-        cause=ours("cause") or "dead",
-        detail=ours("detail"),
-        attempt=int(attempt) if attempt.isdecimal() else 1,
+        source_queue=_plain(raw.get(HEADER_PREFIX + "source-queue")),
+        **_origin(raw),
+        cause=_plain(raw.get(HEADER_PREFIX + "cause")) or "dead",
+        detail=_plain(raw.get(HEADER_PREFIX + "detail")),
+        attempt=_attempt(raw),
     )
 
 
-def _sent_by_the_broker(delivery: Delivery, raw: Mapping[str, Any]) -> DeadLetter:
-    """Delivered too often, say; the broker's own record of it comes first in `x-death`."""
-    deaths = raw.get("x-death")
-    last = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping) else {}
+def _sent_by_the_broker(delivery: Delivery, raw: Mapping[str, Any], last: Mapping[str, Any]) -> DeadLetter:
+    """Delivered too often or expired. `last` is the broker's own record; of it only queue and reason are surely its.
+
+    The routing key is the one the message was published with. A queue's own name means that the message had come back
+    through a retry queue (nobody else can publish to `back`), and then our headers say where it came from at first.
+    """
+    queue = _plain(last.get("queue")) or delivery.queue
     count = raw.get("x-delivery-count", last.get("count", 1))
-    return _filled(
-        delivery,
-        source_queue=_plain(last.get("queue")) or delivery.queue,
-        exchange=_plain(last.get("exchange")),
-        routing_key=delivery.routing_key,
-        cause="broker." + (_plain(last.get("reason")) or "dead"),
-        detail="",
-        attempt=count if isinstance(count, int) else 1,
-    )
+    facts: dict[str, Any] = {"attempt": count if isinstance(count, int) else 1, "detail": ""}
+    if queue == delivery.routing_key and queue != UNROUTED and last.get("exchange") == BACK:
+        facts |= _origin(raw) | {"attempt": _attempt(raw) + int(facts["attempt"])}
+    else:
+        facts |= {"exchange": _plain(last.get("exchange")), "routing_key": delivery.routing_key}
+        if queue in (INTAKE, ANSWERS, UNROUTED) and facts["exchange"] != in_exchange(delivery.user_id):
+            # RabbitMQ before 4 believes an `x-death` that the sender wrote himself; only `user_id` is checked by it.
+            facts |= {"exchange": "", "detail": f"{SENDER_UNPROVEN}: {facts['exchange']}"}
+    return _filled(delivery, source_queue=queue, cause="broker." + (_plain(last.get("reason")) or "dead"), **facts)
+
+
+def _origin(raw: Mapping[str, Any]) -> dict[str, str]:
+    names = ("exchange", "routing_key")
+    return {name: _plain(raw.get(HEADER_PREFIX + name)) for name in names}
+
+
+def _attempt(raw: Mapping[str, Any]) -> int:
+    attempt = _plain(raw.get(HEADER_PREFIX + "attempt"))
+    return int(attempt) if attempt.isdecimal() else 1
 
 
 def _unroutable(delivery: Delivery) -> DeadLetter:
@@ -95,6 +107,7 @@ def _filled(delivery: Delivery, **facts: Any) -> DeadLetter:
         message_id=message_id,
         type=delivery.type,
         correlation_id=delivery.correlation_id,
+        content_type=delivery.content_type,
         headers=restored(delivery.headers),
         body=delivery.body,
         **facts,

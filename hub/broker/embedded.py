@@ -20,14 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub.broker.batches import HandlerThreads
 from hub.broker.returns import restored
 from hub.broker.topology import Topology, out_queue
-from hub.broker.transport import OutboundMessage, Subscription, Verdict, VerdictKind
+from hub.broker.transport import DELIVERY_LIMIT, OutboundMessage, Subscription, Verdict, VerdictKind
 from store import outbox
 from store.outbox import DeadLetter, StoredMessage
 
 log = structlog.get_logger(__name__)
-
-DELIVERY_LIMIT = "delivery.limit"
-"""Cause of death of a message whose every delivery took its process with it."""
 
 _LEASE_S = 30.0
 _POLL_S = 0.1
@@ -366,6 +363,7 @@ def _letter(row: StoredMessage, verdict: Verdict) -> DeadLetter:
         message_id=row.message_id,
         type=row.type,
         correlation_id=row.correlation_id,
+        content_type=row.content_type,
         cause=verdict.cause,
         detail=verdict.detail,
         headers=restored(row.headers),

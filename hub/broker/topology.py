@@ -108,6 +108,11 @@ class Topology:
         return min(self.tiers, key=lambda tier: max(tier.delay_ms / wanted_ms, wanted_ms / tier.delay_ms))
 
     @cached_property
+    def deliveries_max(self, queue: str) -> int:
+        """How often the broker delivers a message of this queue again before it sets it aside; 0 when nothing says."""
+        limits = [one.arguments.get("x-delivery-limit", 0) for one in self.queues if one.name == queue]
+        return int(limits[0]) if limits else 0
+
     def _routes(self) -> dict[tuple[str, str], str]:
         return {(one.exchange, one.routing_key): one.queue for one in self.bindings if not one.arguments}
 

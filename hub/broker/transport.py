@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+DELIVERY_LIMIT = "delivery.limit"
+"""Cause of death of a message whose every delivery took its process with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:

@@ -164,19 +164,22 @@ def test_nobody_can_pretend_to_come_from_the_retry_queues(world: AmqpWorld) -> N
 
 def test_a_message_that_kills_its_consumers_ends_among_the_dead(world: AmqpWorld) -> None:
     send(world, world.process(), a_message(message_id="m-killer"))
-    for deaths in range(1, 7):
+    for deaths in range(1, 6):
         victim, held = world.process(), Received(then=lambda batch: None)
         subscribed(victim, held)
         [delivery] = eventually(lambda held=held: held.deliveries)
         assert delivery.attempt == deaths
         world.crash(victim)
-    survivor = world.process()
-
+    survivor, spared = world.process(), Received()
     world.watch_the_dead(survivor)
 
+    subscribed(survivor, spared)
+
     [letter] = eventually(lambda: dead_letters(world))
-    assert letter["cause"] == "broker.delivery_limit"
-    assert (letter["message_id"], letter["source_queue"]) == ("m-killer", WORK)
+    assert letter["cause"] == "delivery.limit"
+    assert (letter["message_id"], letter["source_queue"], letter["attempt"]) == ("m-killer", WORK, 6)
+    assert (letter["exchange"], letter["routing_key"]) == ("cmd", WORK)
+    assert spared.deliveries == []
 
 
 def test_an_exchange_that_is_gone_costs_only_its_own_messages(world: AmqpWorld) -> None:

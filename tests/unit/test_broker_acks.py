@@ -40,6 +40,7 @@ class Consumer:
     def __init__(self) -> None:
         self.subscription = Subscription("q", lambda batch: None)
         self.io = self
+        self.deliveries_max = 5
         self.calls: list[Callable[[], None]] = []
         self.resent: list[tuple[AmqpDelivery, Verdict]] = []
         self.arrived_batches: list[list[AmqpDelivery]] = []

@@ -110,6 +110,16 @@ def upgrade() -> None:
     op.add_column(
         "dead_letter", sa.Column("replay_message_id", sa.Text(), server_default=sa.text("''"), nullable=False)
     )
+    op.add_column("dead_letter", sa.Column("content_type", sa.Text(), server_default=sa.text("''"), nullable=False))
+    op.drop_constraint("one_dead_letter_per_delivery", "dead_letter", type_="unique")
+    op.create_index(
+        "one_open_dead_letter_per_delivery",
+        "dead_letter",
+        ["source_queue", "exchange", "message_id", "attempt", sa.text("sha256(body)")],
+        unique=True,
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index("dead_letter_by_message", "dead_letter", ["message_id"], unique=False)
     op.add_column(
         "settlement_leg",
         sa.Column(
@@ -173,6 +183,12 @@ def downgrade() -> None:
     op.drop_table("payer_switch")
     op.drop_table("payer_health")
     op.drop_index("operator_action_by_subject", table_name="operator_action")
+    op.drop_index("dead_letter_by_message", table_name="dead_letter")
+    op.drop_index("one_open_dead_letter_per_delivery", table_name="dead_letter")
+    op.create_unique_constraint(
+        "one_dead_letter_per_delivery", "dead_letter", ["source_queue", "message_id", "attempt"]
+    )
+    op.drop_column("dead_letter", "content_type")
     op.drop_table("operator_action")
     op.drop_index(
         "one_open_incident_per_subject", table_name="incident", postgresql_where=sa.text("recovered_at IS NULL")
