@@ -31,7 +31,11 @@ _SHARE_STATES: dict[LegState, ShareState] = {
     LegState.CANCELLING: ShareState.APPROVED,
     LegState.CANCEL_HELD: ShareState.APPROVED,
     LegState.CANCELLED: ShareState.CANCELLED,
+    LegState.REVERSING: ShareState.IN_DOUBT,
+    LegState.REVERSED: ShareState.CANCELLED,
 }
+# In a case that is not cancelled these are on their way back: the patient was never promised that share.
+_TAKEN_BACK = {LegState.CANCELLING: ShareState.IN_DOUBT, LegState.CANCEL_HELD: ShareState.HELD}
 _OPEN_SHARES = frozenset({ShareState.PENDING, ShareState.IN_DOUBT, ShareState.DEFERRED, ShareState.HELD})
 _DEFAULT_REASONS = {ShareState.PENDING: "awaiting_answer", ShareState.IN_DOUBT: "answer_lost"}
 
@@ -48,7 +52,7 @@ def combined_answer(case: CaseRecord, now: datetime) -> CombinedAnswer:
         revision=case.revision,
         final=is_final(case),
         total=sums.total_fen,
-        shares=tuple(_share(leg) for leg in case.legs),
+        shares=tuple(_share(case, leg) for leg in case.legs),
         account=sums.account_fen,
         hospital_borne=sums.hospital_fen,
         cash=sums.cash_fen,
@@ -77,12 +81,17 @@ def status_of(case: CaseRecord) -> CaseStatus:
         return CaseStatus.PROCESSING
     if case.purpose is Operation.TRIAL:
         return CaseStatus.TRIAL
-    whole = all(_SHARE_STATES[leg.state] not in _OPEN_SHARES for leg in case.legs)
+    whole = all(_share_state(case, leg) not in _OPEN_SHARES for leg in case.legs)
     return CaseStatus.SETTLED if whole else CaseStatus.PARTLY_SETTLED
 
 
-def _share(leg: LegRecord) -> PayerShare:
+def _share_state(case: CaseRecord, leg: LegRecord) -> ShareState:
     state = _SHARE_STATES[leg.state]
+    return _TAKEN_BACK.get(leg.state, state) if case.state is CaseState.OPEN else state
+
+
+def _share(case: CaseRecord, leg: LegRecord) -> PayerShare:
+    state = _share_state(case, leg)
     reason_code = leg.reason_code or _DEFAULT_REASONS.get(state, "")
     return PayerShare(
         sequence=leg.leg_no,
@@ -95,7 +104,7 @@ def _share(leg: LegRecord) -> PayerShare:
         reason_code=reason_code,
         reason=_reason(leg, reason_code),
         payer_reference=leg.payer_reference,
-        next_step=NEXT_STEPS.get(state),
+        next_step=NEXT_STEPS.get(state) if case.state is not CaseState.CANCELLED else None,
     )
 
 

@@ -12,11 +12,12 @@ import structlog
 
 from hub.broker.transport import Verdict, VerdictKind, dead
 from hub.calls import Payer
-from hub.outcomes import Finished, apply_outcome
+from hub.outcomes import Asked, Finished, apply_outcome
 from hub.ports import Clock
 from hub.progress import advance_all
+from hub.routes import leg_command
 from hub.work import WorkUnits
-from routing.states import LegState
+from routing.states import UNDOING, LegState
 from store.database import database_is_away
 from store.exchanges import Exchange
 from store.records import CaseRecord, LegRecord
@@ -97,9 +98,12 @@ class Applier:
                     verdicts.append(dead("leg.unknown"))
                     continue
                 leg = case.leg(finished.leg_no)
-                can = self._payers[leg.payer].adapter.capabilities
-                verdicts.append(apply_outcome(case, leg, finished, can, now))
+                payer = self._payers[leg.payer]
+                before = leg.state
+                verdicts.append(apply_outcome(case, leg, finished, Asked(payer.party, payer.can), now))
                 incoming.append(_received(case, leg, finished, now))
+                if leg.state is not before and leg.state in UNDOING:
+                    work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
             work.store.exchanges.add(work.connection, incoming)
             # A case whose command comes again by itself must not be asked once more by us.
             resting = {

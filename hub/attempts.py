@@ -1,4 +1,4 @@
-"""Beginning one attempt to ask a payer, inside the claiming transaction."""
+"""Beginning one attempt on a leg, inside the claiming transaction: what is to be said to the payer now, if anything."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from hub.broker.transport import Delivery
+from hub.broker.transport import ACK, Delivery, Verdict, retry
 from hub.calls import Payer
+from hub.gate import Closed
 from hub.routes import party_message
-from hub.tasks import cancel_task, claim_task
+from hub.tasks import claim_task, inquiry_task, undo_task
 from hub.work import Work
 from routing.deadline import call_timeout_s
+from routing.doubt import Move, Situation, move_cancelling, move_in_doubt, move_reversing
 from routing.life import left_for
+from routing.retry import POLICIES, Failure
 from routing.states import CaseState, LegEvent, LegState
 from schemas.errors import InvalidMessage
-from schemas.payer import PayerTask, PreparedCall
+from schemas.payer import Operation, PayerTask, PreparedCall
 from schemas.settlement import SettlementRequest
 from store.exchanges import Exchange
 from store.records import CaseRecord, LegRecord
 
 log = structlog.get_logger()
+
+ANSWER_GRACE_S = 1.0
+"""After its timeout a call's answer is still being stored: until then nobody else doubts it."""
+QUEUE_REST_S = 30.0
+"""A task in a payer's queue is not lost: it is said again no sooner than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class Call:
 
 
 class Attempt:
-    """Begins one attempt inside the claiming transaction: decides from the leg's state what is to be asked."""
+    """One command's look at its leg."""
 
     def __init__(
         self,
@@ -59,67 +67,170 @@ class Attempt:
         self._now = now
         self._under_way = under_way
 
-    def begin(self, outgoing: list[Exchange], delivery: Delivery) -> Call | None:
-        """The call to make after the commit; None when the leg needs none (any more)."""
-        timeout_s = self._claim()
-        if timeout_s is None:
-            return None
-        undo = self._leg.state is LegState.CANCELLING
-        attempt = self._leg.undo_attempts if undo else self._leg.attempts
-        if undo:
-            task = cancel_task(self._case, self._leg, self._request)
+    def begin(self, outgoing: list[Exchange], delivery: Delivery) -> Call | Verdict:
+        """The call to make after the commit, or what becomes of the command when there is none to make (now)."""
+        match self._leg.state:
+            case LegState.PLANNED if self._case.state is CaseState.OPEN:
+                decided = self._first()
+            case LegState.CLAIMED:
+                decided = self._claimed()
+            case LegState.IN_DOUBT:
+                decided = self._in_doubt()
+            case LegState.CANCELLING | LegState.REVERSING:
+                decided = self._undoing()
+            case _:
+                return ACK
+        return decided if isinstance(decided, Verdict) else self._say(decided, outgoing, delivery)
+
+    def _first(self) -> Operation | Verdict:
+        """Nobody has been asked, or provably nothing left."""
+        leg = self._leg
+        gate = self._payer.gate
+        closed = gate.first() if leg.attempts == 0 else gate.again()
+        if closed is not None and closed.reason == "retry_budget":
+            return self._rest(closed)
+        timeout_s = call_timeout_s(self._now, self._case.answer_by, self._payer.party.timeout_s)
+        if timeout_s is None or closed is not None:
+            leg.apply(LegEvent.DEFER, reason_code=closed.reason if closed else "time_up")
+            return ACK
+        leg.apply(LegEvent.CLAIM)
+        leg.left_fen = left_for(self._case, leg)
+        leg.attempts += 1
+        leg.claimed_at = self._now
+        leg.rest_until(self._now + timedelta(seconds=timeout_s + ANSWER_GRACE_S))
+        return self._case.purpose
+
+    def _claimed(self) -> Operation | Verdict:
+        """Somebody asked, and no answer is stored: it may be on its way, or the process died after it was heard."""
+        leg = self._leg
+        if self._under_way:
+            return ACK  # this process is waiting for the payer's answer: there is nothing to doubt yet
+        if self._payer.can.by_queue:
+            if not self._case.overdue and self._case.state is CaseState.OPEN:
+                return ACK
+        elif early_s := self._early_s():
+            return retry(max(early_s, 1.0), "leg")
+        leg.apply(LegEvent.ANSWER_LOST, reason_code="answer_lost")
+        leg.doubt(self._now)
+        leg.rest_until(None)
+        return self._in_doubt()
+
+    def _in_doubt(self) -> Operation | Verdict:
+        leg, case = self._leg, self._case
+        if self._under_way or self._early_s():
+            return ACK  # the sweep brings it when it is due
+        if case.state is not CaseState.OPEN:
+            return ACK  # the case is being undone: it moves this leg on by itself
+        situation = Situation(
+            trial=case.purpose is Operation.TRIAL,
+            cashier_waits=not case.overdue and self._now < case.answer_by,
+            late_approval_stands=self._payer.party.late_approval == "keep",
+        )
+        move = move_in_doubt(situation, self._payer.can)
+        if move is Move.GIVE_UP:
+            leg.apply(LegEvent.NOT_HEARD, reason_code="time_up")
+            return ACK
+        if move is Move.REVERSE:
+            leg.apply(LegEvent.REVERSE)
+            leg.undo_attempts = leg.inquiries = 0
+            return self._undoing()
+        return self._resolve(move, Failure.IN_DOUBT, leg.inquiries)
+
+    def _undoing(self) -> Operation | Verdict:
+        leg = self._leg
+        if self._under_way or self._early_s():
+            return ACK
+        cancelling = leg.state is LegState.CANCELLING
+        move = move_cancelling(self._payer.can) if cancelling else move_reversing(self._payer.can)
+        if move is Move.PEOPLE:
+            leg.apply(LegEvent.CANCEL_REFUSED, reason_code="cannot_be_undone")
+            return ACK
+        return self._resolve(move, Failure.UNDO, max(leg.undo_attempts, leg.inquiries))
+
+    def _resolve(self, move: Move, failure: Failure, tried: int) -> Operation | Verdict:
+        """Say what may end the doubt, as long as there is a try left and the gate is open."""
+        leg = self._leg
+        since_s = (self._now - leg.doubt_since).total_seconds() if leg.doubt_since and tried else 0.0
+        delay_s = POLICIES[failure].delay_s(max(tried, 1), since_s)
+        if move is Move.PEOPLE or delay_s is None:
+            leg.rest_until(None)
+            return ACK
+        first_undo = move in (Move.CANCEL, Move.REVERSE) and tried == 0
+        closed = self._payer.gate.first() if first_undo else self._payer.gate.again()
+        if closed is not None:
+            return self._rest(closed)
+        if move in (Move.CANCEL, Move.REVERSE):
+            leg.undo_attempts += 1
         else:
-            task = claim_task(self._case, self._leg, self._request)
+            leg.inquiries += 1
+        if self._payer.can.by_queue:
+            rest_s = max(delay_s, QUEUE_REST_S)
+            self._case.watch(self._now + timedelta(seconds=rest_s))
+        else:
+            rest_s = self._payer.party.timeout_s + ANSWER_GRACE_S
+        leg.rest_until(self._now + timedelta(seconds=rest_s))
+        if move is not Move.REPEAT:
+            return _OPERATIONS[move]
+        leg.attempts += 1
+        leg.claimed_at = self._now
+        return self._case.purpose
+
+    def _early_s(self) -> float:
+        """Seconds until an attempt may be made."""
+        next_at = self._leg.next_at
+        return 0.0 if next_at is None else max(0.0, (next_at - self._now).total_seconds())
+
+    def _rest(self, closed: Closed) -> Verdict:
+        """The gate is shut: this command comes back by itself, others for this leg need not."""
+        self._leg.rest_until(self._now + timedelta(seconds=0.7 * closed.again_s))
+        return retry(closed.again_s, closed.reason)
+
+    def _say(self, operation: Operation, outgoing: list[Exchange], delivery: Delivery) -> Call | Verdict:
+        task = self._task(operation)
         try:
             prepared = self._payer.adapter.prepare(task)
         except InvalidMessage as error:
-            self._cannot_be_said(error)
-            return None
+            self._cannot_be_said(error, operation)
+            return ACK
+        attempt = self._attempt_no(operation)
         outgoing.append(self._sent(task, prepared, attempt))
-        if self._payer.adapter.capabilities.by_queue:
+        if self._payer.can.by_queue:
             self._send_to_queue(task, prepared)
-            return None
-        due = self._now + timedelta(seconds=timeout_s) if self._leg.state is LegState.CLAIMED else None
+            return ACK
+        leg = self._leg
+        timeout_s = self._payer.party.timeout_s
+        due = None
+        if leg.state is LegState.CLAIMED:
+            left_s = call_timeout_s(self._now, self._case.answer_by, timeout_s)
+            timeout_s = left_s if left_s is not None else timeout_s
+            due = self._now + timedelta(seconds=timeout_s)
         return Call(task, prepared, attempt, timeout_s, delivery, due)
 
-    def _cannot_be_said(self, error: InvalidMessage) -> None:
-        """The payer's language has no words for this case: provably nothing was sent, and no repeat would differ."""
+    def _task(self, operation: Operation) -> PayerTask:
+        if operation in (Operation.CANCEL, Operation.REVERSE):
+            return undo_task(self._case, self._leg, self._request, operation)
+        if operation is Operation.INQUIRE:
+            return inquiry_task(self._case, self._leg, self._request)
+        return claim_task(self._case, self._leg, self._request)
+
+    def _attempt_no(self, operation: Operation) -> int:
         leg = self._leg
-        log.error("claim_not_expressible", payer=leg.payer, case_id=leg.case_id, code=error.code)
-        if leg.state is LegState.CANCELLING:
+        if operation in (Operation.CANCEL, Operation.REVERSE):
+            return leg.undo_attempts
+        return leg.inquiries if operation is Operation.INQUIRE else leg.attempts
+
+    def _cannot_be_said(self, error: InvalidMessage, operation: Operation) -> None:
+        """The payer's language has no words for this: provably nothing was sent, and no repeat would differ."""
+        leg = self._leg
+        log.error("task_not_expressible", payer=leg.payer, case_id=leg.case_id, operation=operation, code=error.code)
+        if leg.state in (LegState.CANCELLING, LegState.REVERSING):
             leg.apply(LegEvent.CANCEL_REFUSED, reason_code="not_expressible")
             return
         leg.apply(LegEvent.NOT_SENT)
         if leg.state is LegState.PLANNED:
             leg.apply(LegEvent.DEFER, reason_code="not_expressible")
-
-    def _claim(self) -> float | None:
-        leg, party = self._leg, self._payer.party
-        can = self._payer.adapter.capabilities
-        if leg.state is LegState.PLANNED and self._case.state is CaseState.OPEN:
-            timeout_s = call_timeout_s(self._now, self._case.answer_by, party.timeout_s)
-            if timeout_s is None:
-                leg.apply(LegEvent.DEFER, reason_code="time_up")
-                return None
-            leg.apply(LegEvent.CLAIM)
-            leg.left_fen = left_for(self._case, leg)
-        elif leg.state in (LegState.CLAIMED, LegState.IN_DOUBT) and self._under_way:
-            return None  # this process is waiting for the payer's answer: there is nothing to doubt yet
-        elif leg.state in (LegState.CLAIMED, LegState.IN_DOUBT) and not can.by_queue:
-            # Somebody claimed it and no answer is stored: that process may have died after the payer heard it.
-            leg.apply(LegEvent.ANSWER_LOST, reason_code="answer_lost")
-            if not can.idempotent_submit:
-                return None
-            timeout_s = party.timeout_s
-        elif leg.state is LegState.CANCELLING:
-            leg.undo_attempts += 1
-            leg.changed = True
-            return party.timeout_s
         else:
-            return None
-        leg.attempts += 1
-        leg.claimed_at = self._now
-        return timeout_s
+            leg.rest_until(None)
 
     def _sent(self, task: PayerTask, prepared: PreparedCall, attempt: int) -> Exchange:
         return Exchange(
@@ -145,3 +256,6 @@ class Attempt:
             region=self._case.region,
         )
         self._work.send(message)
+
+
+_OPERATIONS = {Move.INQUIRE: Operation.INQUIRE, Move.REVERSE: Operation.REVERSE, Move.CANCEL: Operation.CANCEL}

@@ -24,6 +24,7 @@ from hub.claims import ClaimAnswers
 from hub.clock import SystemClock
 from hub.desk import Desk
 from hub.engine import Engine as MessageEngine
+from hub.gate import Gate
 from hub.intake import Intake
 from hub.legs import Legs
 from hub.ports import Clock, PayerAdapter
@@ -31,6 +32,7 @@ from hub.settings import Settings
 from hub.sweeps import CaseSweep, Every, OutboxSweep
 from hub.undo import Queries, Undo
 from hub.work import WorkUnits
+from routing.rulebook import Party as PayerParty
 from routing.rulebook import RuleBook
 from schemas.payer import PartySettings
 from store.database import open_engine
@@ -138,7 +140,7 @@ def bootstrap(
     layout = broker_topology(book)
     transport = _transport(settings, layout, engine, name)
     work_units = WorkUnits(engine, transport, layout.resolve if settings.embedded_broker else None)
-    payers = {party.code: Payer(party, make(party.settings())) for party in book.parties}
+    payers = {party.code: _payer(party, make) for party in book.parties}
     applier = Applier(work_units, clock, payers)
     desk = Desk(
         Intake(work_units, books, clock, person_secret(settings)),
@@ -161,6 +163,11 @@ def bootstrap(
     if Role.GATEWAY in roles:
         _add_gateway(hub)
     return hub
+
+
+def _payer(party: PayerParty, make: AdapterMaker) -> Payer:
+    adapter = make(party.settings())
+    return Payer(party, adapter, Gate(party, by_queue=adapter.capabilities.by_queue))
 
 
 def _transport(settings: Settings, layout: Topology, engine: Engine, name: str) -> AnyTransport:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from hub.gate import Gate
 from hub.outcomes import Ending, Finished
 from hub.ports import PayerAdapter
 from routing.rulebook import Party
 from schemas.errors import InvalidMessage, Malformed, OutcomeUnknown, Unavailable
-from schemas.payer import PayerTask, PreparedCall, RawAnswer
+from schemas.payer import Capabilities, PayerTask, PreparedCall, RawAnswer
 
 log = structlog.get_logger()
 
@@ -23,6 +24,13 @@ class Payer:
 
     party: Party
     adapter: PayerAdapter
+    gate: Gate
+
+    @property
+    def can(self) -> Capabilities:
+        """What its interface can be trusted with: what the adapter knows, less what the rule book denies it."""
+        declared = self.adapter.capabilities
+        return replace(declared, **dict.fromkeys(self.party.lacks, False)) if self.party.lacks else declared
 
 
 def ask(adapter: PayerAdapter, task: PayerTask, call: PreparedCall, attempt: int, timeout_s: float) -> Finished:

@@ -11,12 +11,14 @@ from hub.applier import Applier
 from hub.calls import Payer, read_answer
 from hub.inbound import Inbound, Taken
 from hub.outcomes import Finished
-from hub.tasks import Requests, cancel_task, claim_task, leg_of_request_id
+from hub.tasks import Requests, claim_task, leg_of_request_id, undo_task
 from hub.work import WorkUnits
+from routing.states import LegState
 from schemas.base import read_message
 from schemas.errors import HubError, InvalidMessage, NotFound, Violation
-from schemas.payer import ClaimDecision, RawAnswer
-from store.records import CaseRecord
+from schemas.payer import ClaimDecision, Operation, PayerTask, RawAnswer
+from schemas.settlement import SettlementRequest
+from store.records import CaseRecord, LegRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,15 @@ class ClaimAnswers:
         if leg.payer != one.inbound.party or payer is None:
             raise NotFound("no claim of this insurer has this request_id", party=one.inbound.party)
         request = self._requests.of(connection, [case.case_id])[case.case_id]
-        task = cancel_task(case, leg, request) if one.undo else claim_task(case, leg, request)
+        task = _undo_task(case, leg, request) if one.undo else claim_task(case, leg, request)
         attempt = leg.undo_attempts if one.undo else leg.attempts
         return read_answer(payer.adapter, task, RawAnswer(one.inbound.body), attempt)
+
+
+def _undo_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) -> PayerTask:
+    """What this payer was asked to undo under the id of the undo: something known, or something in doubt."""
+    reversing = leg.state in (LegState.REVERSING, LegState.REVERSED)
+    return undo_task(case, leg, request, Operation.REVERSE if reversing else Operation.CANCEL)
 
 
 def _read(index: int, inbound: Inbound) -> _Claimed:

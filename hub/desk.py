@@ -23,6 +23,7 @@ class Desk:
             Transaction.TRIAL: intake.take,
             Transaction.CLAIM_ANSWER: claims.take,
             Transaction.CANCEL: _each(undo.take),
+            Transaction.REVERSE: _each(undo.take),
             Transaction.QUERY: _each(queries.take),
         }
 

@@ -34,6 +34,8 @@ from store.inbox import Received
 from store.records import CaseRecord, LegRecord
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
+TOMBSTONE = "reversed before it came"
+"""In the place of the hash of a settlement whose reversal came first: no settlement has it."""
 
 
 @dataclass(slots=True)
@@ -117,7 +119,14 @@ class Intake:
         given = work.store.answers.latest(work.connection, [case_id for case_id, _ in known.values()])
         for draft, case in repeats:
             case_id, request_hash = known[case.institution, case.case_key]
-            if request_hash != case.request_hash:
+            if request_hash == TOMBSTONE:
+                blocked = Conflict(
+                    "this settlement was reversed before it came; settle under a new number",
+                    code="settlement.reversed_before",
+                    settlement_no=case.settlement_no,
+                )
+                results[draft.index] = Taken(case_id=case_id, error=blocked)
+            elif request_hash != case.request_hash:
                 error = Conflict(
                     "the settlement number is already used with other content", settlement_no=case.settlement_no
                 )

@@ -25,7 +25,7 @@ from hub.ports import Clock
 from hub.progress import advance_all
 from hub.tasks import Requests
 from hub.work import WorkUnits
-from routing.states import LegState
+from routing.states import CaseState, LegState
 from store.exchanges import Exchange
 from store.records import CaseRecord
 
@@ -72,6 +72,7 @@ class Legs:
             return
         now = self._clock.now()
         calls: list[Call] = []
+        verdicts: dict[tuple[str, int], Verdict] = {}
         with self._work_units.begin("claim") as work:
             locked = work.store.cases.lock(work.connection, [case_id for case_id, _ in commands])
             requests = self._requests.of(work.connection, list(locked))
@@ -82,8 +83,11 @@ class Legs:
                     continue
                 under_way = (case_id, leg_no) in self._under_way
                 attempt = Attempt(work, case, case.leg(leg_no), requests[case_id], payer, now, under_way=under_way)
-                if call := attempt.begin(outgoing, delivery):
-                    calls.append(call)
+                begun = attempt.begin(outgoing, delivery)
+                if isinstance(begun, Call):
+                    calls.append(begun)
+                else:
+                    verdicts[case_id, leg_no] = begun
             work.store.exchanges.add(work.connection, outgoing)
             # Legs set aside because their time was up let the case move on; the others are where they were.
             advance_all(work, [case for case in locked.values() if _may_move_on(case)], now)
@@ -91,7 +95,7 @@ class Legs:
         called = {(call.task.case_id, call.task.leg_no) for call in calls}
         for key, delivery in commands.items():
             if key not in called:
-                delivery.settle(ACK)
+                delivery.settle(verdicts.get(key, ACK))
         pool = self._pools[payer.party.code]
         self._under_way |= called
         for call in calls:
@@ -110,6 +114,7 @@ class Legs:
         begun = perf_counter()
         failpoint("call.before_send")
         finished = ask(payer.adapter, call.task, call.call, call.attempt, call.timeout_s)
+        payer.gate.ended("" if finished.heard else finished.detail or finished.ending.value)
         failpoint("call.after_answer")
         return replace(finished, took_us=round((perf_counter() - begun) * 1_000_000))
 
@@ -119,8 +124,10 @@ class Legs:
 
 
 def _may_move_on(case: CaseRecord) -> bool:
-    """A leg was set aside instead of asked: time was up, or the payer's language has no words for it."""
-    set_aside = (LegState.DEFERRED, LegState.CANCEL_HELD)
+    """A leg was set aside instead of asked, or is in doubt while its case is being undone."""
+    set_aside = {LegState.DEFERRED, LegState.CANCEL_HELD}
+    if case.state is CaseState.CANCELLING:
+        set_aside.add(LegState.IN_DOUBT)
     return any(leg.changed and leg.state in set_aside for leg in case.legs)
 
 

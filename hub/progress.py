@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from hub.answers import business_day_of, give_answers
 from hub.routes import leg_command
 from hub.work import Work
-from routing.life import Ask, Finish, SetAside, Undo, Wait, next_step
+from routing.life import Ask, Finish, Reverse, SetAside, Undo, Wait, next_step
 from routing.states import AWAITING_PAYER, CaseEvent, CaseState, LegEvent, LegState
 from schemas.payer import Operation
-from store.records import CaseRecord
+from store.records import CaseRecord, LegRecord
 
 FIRST_LOOK_S = 5.0
 """A healthy case is long done by then; one that is not gets a second look by the sweep."""
@@ -36,15 +36,24 @@ def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
                 return False
             case Undo():
                 leg = case.leg(step.leg_no)
-                leg.apply(LegEvent.CANCEL)
-                leg.undo_attempts = 0
-                work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
+                _begin_undo(work, case, leg, LegEvent.CANCEL)
+                return False
+            case Reverse():
+                leg = case.leg(step.leg_no)
+                _begin_undo(work, case, leg, LegEvent.REVERSE)
                 return False
             case Finish():
                 _finish(case, step.state, now)
                 return True
             case Wait():
                 return _waits_for_people(case)
+
+
+def _begin_undo(work: Work, case: CaseRecord, leg: LegRecord, event: LegEvent) -> None:
+    leg.apply(event)
+    leg.undo_attempts = leg.inquiries = 0
+    leg.rest_until(None)
+    work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
 
 
 def _finish(case: CaseRecord, state: CaseState, now: datetime) -> None:

@@ -94,8 +94,7 @@ class CaseSweep:
         moved = advance(work, case, now)
         if case.state not in (CaseState.OPEN, CaseState.CANCELLING):
             return moved
-        if not deadline_passed:
-            self._ask_again(work, case)
+        self._ask_again(work, case)
         before_deadline = case.state is CaseState.OPEN and not case.overdue
         case.watch(
             min(case.answer_by, now + timedelta(seconds=FIRST_LOOK_S))
@@ -106,7 +105,7 @@ class CaseSweep:
 
     @staticmethod
     def _ask_again(work: Work, case: CaseRecord) -> None:
-        """Send the command of a leg that a payer may have heard; its handler knows whether a repeat is harmless."""
+        """Send the command of a leg that a payer may have heard; its handler knows what may be said, and when."""
         for leg in case.legs:
             if leg.state in AWAITING_PAYER:
                 work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))

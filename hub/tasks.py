@@ -6,6 +6,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -72,10 +73,14 @@ def claim_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) -> 
     )
 
 
-def cancel_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) -> PayerTask:
-    """The task to undo what this leg's payer approved."""
+def undo_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest, operation: Operation) -> PayerTask:
+    """The task to cancel what this leg's payer is known to have settled, or to reverse what it may have made of it.
+
+    A reversal names neither the payer's number nor an amount: under one request id always the same is said.
+    """
+    known = operation is Operation.CANCEL
     return PayerTask(
-        operation=Operation.CANCEL,
+        operation=operation,
         request_id=leg.cancel_id,
         case_id=case.case_id,
         leg_no=leg.leg_no,
@@ -86,9 +91,15 @@ def cancel_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) ->
         request=request,
         left_fen=leg.left_fen or 0,
         original_request_id=leg.request_id,
-        original_reference=leg.payer_reference,
-        original_amount_fen=leg.amount_fen,
+        original_reference=leg.payer_reference if known else None,
+        original_amount_fen=leg.amount_fen if known else 0,
     )
+
+
+def inquiry_task(case: CaseRecord, leg: LegRecord, request: SettlementRequest) -> PayerTask:
+    """The task to ask what became of this leg's claim: the claim itself, under the inquiry's own id."""
+    claim = claim_task(case, leg, request)
+    return replace(claim, operation=Operation.INQUIRE, request_id=leg.inquiry_id, original_request_id=claim.request_id)
 
 
 def leg_of_request_id(request_id: str) -> tuple[str, int, bool] | None:

@@ -32,12 +32,15 @@ _OPERATIONS = {
     "settle": Bilingual(zh="结算", en="settlement"),
     "trial": Bilingual(zh="试算", en="trial"),
     "cancel": Bilingual(zh="撤销", en="cancellation"),
+    "reverse": Bilingual(zh="冲正", en="reversal"),
+    "inquire": Bilingual(zh="查询结果", en="inquiry"),
 }
 _OUTCOMES = {
     "approved": Bilingual(zh="同意", en="approved"),
     "declined": Bilingual(zh="拒绝", en="declined"),
     "deferred": Bilingual(zh="转非即时", en="deferred"),
     "cancelled": Bilingual(zh="已撤销", en="cancelled"),
+    "not_found": Bilingual(zh="未查到该请求", en="it does not know the request"),
     "unknown": Bilingual(zh="结果不明", en="no clear word"),
     "not_sent": Bilingual(zh="未能发出", en="nothing could be sent"),
     "answer_lost": Bilingual(zh="答复丢失", en="the answer was lost"),

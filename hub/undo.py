@@ -5,17 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapters.hospital.codec import write_answer
-from hub.answers import combined_answer
+from hub.answers import combined_answer, give_answers
 from hub.books import RuleBooks
 from hub.inbound import Inbound, Taken
-from hub.intake import check_sender, content_hash, message_id_reused, not_found
+from hub.intake import TOMBSTONE, check_sender, content_hash, message_id_reused, not_found
 from hub.ports import Clock
 from hub.progress import FIRST_LOOK_S, advance_all
+from hub.routes import leg_command, new_id
 from hub.work import Work, WorkUnits
-from routing.states import CaseEvent, CaseState
+from routing.rulebook import Institution
+from routing.states import CaseEvent, CaseState, LegState
 from schemas.base import read_message, read_message_and_content
 from schemas.errors import HubError
-from schemas.settlement import CancelRequest, CaseQuery
+from schemas.payer import Operation
+from schemas.settlement import CancelRequest, CaseQuery, ReverseRequest
+from schemas.transactions import Transaction
 from store.answers import StoredUndo
 from store.exchanges import HOSPITAL_LEG, Exchange
 from store.inbox import Received
@@ -23,7 +27,8 @@ from store.records import CaseRecord
 
 
 class Undo:
-    """Takes `settlement.cancel`: approved legs are undone in the opposite order; doing it twice is harmless."""
+    """Takes `settlement.cancel` and `settlement.reverse`: what payers settled, or may have settled, is undone in the
+    opposite order; doing it twice is harmless. A reversal that comes before its settlement leaves a tombstone."""
 
     def __init__(self, work_units: WorkUnits, books: RuleBooks, clock: Clock) -> None:
         self._work_units = work_units
@@ -33,14 +38,46 @@ class Undo:
     def take(self, inbound: Inbound) -> Taken:
         """The case, with its answer if it is undone already. Errors come back, not out, except a missing database."""
         try:
-            request, content = read_message_and_content(CancelRequest, inbound.body)
-            check_sender(self._books.active(), inbound.party, request.institution)
+            model: type[CancelRequest] | type[ReverseRequest] = CancelRequest
+            if inbound.transaction is Transaction.REVERSE:
+                model = ReverseRequest
+            request, content = read_message_and_content(model, inbound.body)
+            institution = check_sender(self._books.active(), inbound.party, request.institution)
             with self._work_units.begin("undo") as work:
-                return self._undo(work, inbound, request, content_hash(content))
+                buried = model is ReverseRequest and self._bury_unborn(
+                    work, inbound, request.settlement_no, institution
+                )
+                return self._undo(work, inbound, request, content_hash(content), buried=buried)
         except HubError as error:
             return Taken(error=error)
 
-    def _undo(self, work: Work, inbound: Inbound, request: CancelRequest, digest: str) -> Taken:
+    def _bury_unborn(self, work: Work, inbound: Inbound, settlement_no: str, institution: Institution) -> bool:
+        """Take the settlement's number, unless it is taken: one unique key decides between it and the reversal."""
+        key = (institution.code, settlement_no)
+        if key in work.store.cases.find_by_key(work.connection, [key]):
+            return False
+        tombstone = CaseRecord(
+            case_id=new_id(),
+            region=institution.region,
+            institution=institution.code,
+            settlement_no=settlement_no,
+            case_key=settlement_no,
+            purpose=Operation.SETTLE,
+            request_hash=TOMBSTONE,
+            total_fen=0,
+            rulebook_version=self._books.active().version,
+            received_at=inbound.received_at,
+            answer_by=inbound.received_at,
+            reply_to=inbound.reply_to,
+            correlation_id=inbound.correlation_id or inbound.message_id,
+            watch_at=None,
+            state=CaseState.CANCELLED,
+        )
+        return bool(work.store.cases.insert_new(work.connection, [tombstone]))
+
+    def _undo(
+        self, work: Work, inbound: Inbound, request: CancelRequest | ReverseRequest, digest: str, *, buried: bool
+    ) -> Taken:
         key = (request.institution, request.settlement_no)
         known = work.store.cases.find_by_key(work.connection, [key])
         if key not in known:
@@ -59,6 +96,12 @@ class Undo:
             asked_at=inbound.received_at,
         )
         new = bool(work.store.answers.add_undos(work.connection, [undo]))
+        if buried:
+            _keep(work, case, inbound)
+            case.ended_at = self._clock.now()
+            give_answers(work, [case], case.ended_at)
+            work.store.cases.save(work.connection, [case])
+            return Taken(case_id=case.case_id)
         if case.state is CaseState.CANCELLED:
             return self._already_undone(work, case)
         if new:
@@ -66,29 +109,17 @@ class Undo:
         return Taken(case_id=case.case_id, repeated=not new)
 
     def _begin(self, work: Work, case: CaseRecord, inbound: Inbound) -> None:
-        work.store.exchanges.add(
-            work.connection,
-            [
-                Exchange(
-                    region=case.region,
-                    case_id=case.case_id,
-                    leg_no=HOSPITAL_LEG,
-                    party=inbound.party,
-                    direction="in",
-                    operation="cancel",
-                    request_id=inbound.message_id,
-                    attempt=1,
-                    body=inbound.body,
-                    at=inbound.received_at,
-                )
-            ],
-        )
+        _keep(work, case, inbound)
         already_undoing = case.state is CaseState.CANCELLING
         case.apply(CaseEvent.CANCEL)
         case.ended_at = None
         now = self._clock.now()
         case.watch(now + timedelta(seconds=FIRST_LOOK_S))
         if not already_undoing:
+            # A payer that takes its tasks from a queue has perhaps not looked at it yet: it need not be waited for.
+            for leg in case.legs:
+                if leg.state is LegState.CLAIMED:
+                    work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
             advance_all(work, [case], now)
         else:
             work.store.cases.save(work.connection, [case])
@@ -97,6 +128,23 @@ class Undo:
     def _already_undone(work: Work, case: CaseRecord) -> Taken:
         given = work.store.answers.latest(work.connection, [case.case_id])
         return Taken(case_id=case.case_id, answer=given[case.case_id].body, repeated=True)
+
+
+def _keep(work: Work, case: CaseRecord, inbound: Inbound) -> None:
+    """The hospital's message as evidence."""
+    received = Exchange(
+        region=case.region,
+        case_id=case.case_id,
+        leg_no=HOSPITAL_LEG,
+        party=inbound.party,
+        direction="in",
+        operation="reverse" if inbound.transaction is Transaction.REVERSE else "cancel",
+        request_id=inbound.message_id,
+        attempt=1,
+        body=inbound.body,
+        at=inbound.received_at,
+    )
+    work.store.exchanges.add(work.connection, [received])
 
 
 class Queries:

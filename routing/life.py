@@ -36,6 +36,10 @@ class Leg(Protocol):
     def weight(self) -> int: ...
     @property
     def independent(self) -> bool: ...
+    @property
+    def open_at_payer(self) -> bool:
+        """The payer deferred: it may still decide by itself."""
+        ...
 
 
 class Case(Protocol):
@@ -66,6 +70,12 @@ class LegFacts:
     weight: int = 100
     independent: bool = False
     """Asked even when a payer before it has not decided."""
+    decided: bool = False
+    """The payer itself gave a word."""
+
+    @property
+    def open_at_payer(self) -> bool:
+        return self.state is LegState.DEFERRED and self.decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,13 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
+class Reverse:
+    """Have whatever stands of this leg undone: nobody knows what the payer made of it."""
+
+    leg_no: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetAside:
     """Do not ask this leg's payer: nothing is left, or a payer before it is undecided, or the time is up."""
 
@@ -115,7 +132,7 @@ class Finish:
     state: CaseState
 
 
-Step = Ask | Undo | SetAside | Wait | Finish
+Step = Ask | Undo | Reverse | SetAside | Wait | Finish
 
 
 def next_step(case: Case) -> Step:
@@ -127,11 +144,16 @@ def next_step(case: Case) -> Step:
     return _next_forward(case)
 
 
+_BASIC_WITHOUT_SHARE = (LegState.DECLINED, LegState.DEFERRED, LegState.CANCELLED, LegState.REVERSED)
+_WAITS = (*AWAITING_PAYER, LegState.CANCEL_HELD)
+
+
 def _next_forward(case: Case) -> Step:
     basic = case.legs[0]
     # Without the basic share nothing after it can be computed: the bill is the patient's, and nothing was booked.
-    if basic.layer is Layer.BASIC and basic.state in (LegState.DECLINED, LegState.DEFERRED):
-        return _set_aside_rest(case, LegState.NOT_NEEDED, "basic_not_settled") or Finish(CaseState.DECLINED)
+    if basic.layer is Layer.BASIC and basic.state in _BASIC_WITHOUT_SHARE:
+        step = _set_aside_rest(case, LegState.NOT_NEEDED, "basic_not_settled")
+        return step or _take_back_rest(case) or Finish(CaseState.DECLINED)
     if case.overdue and (step := _set_aside_rest(case, LegState.DEFERRED, "time_up")):
         return step
     for leg in case.legs:
@@ -142,7 +164,7 @@ def _next_forward(case: Case) -> Step:
             if left == 0:
                 return SetAside(leg.leg_no, LegState.NOT_NEEDED, "nothing_left")
             return Ask(leg.leg_no, left)
-        if leg.state in AWAITING_PAYER:
+        if leg.state in _WAITS:
             return Wait()
     if any(leg.state in UNDECIDED for leg in case.legs):
         return Wait()
@@ -152,7 +174,7 @@ def _next_forward(case: Case) -> Step:
 def _undecided_before(case: Case, leg: Leg) -> bool:
     """Whether what is left for `leg` is not known yet; coinsurers bear their own parts and wait for nobody's."""
     return any(
-        other.state in (LegState.DEFERRED, LegState.HELD)
+        other.state in (LegState.DEFERRED, LegState.HELD, LegState.REVERSED)
         for other in case.legs
         if other.leg_no < leg.leg_no and not _coinsured(other, leg)
     )
@@ -165,13 +187,25 @@ def _set_aside_rest(case: Case, state: LegState, reason: str) -> SetAside | None
     return None
 
 
+def _take_back_rest(case: Case) -> Undo | Wait | None:
+    """An independent payer may have been asked although the basic system had not decided."""
+    for leg in reversed(case.legs):
+        if leg.state is LegState.APPROVED:
+            return Undo(leg.leg_no)
+        if leg.state in _WAITS or leg.state is LegState.HELD:
+            return Wait()
+    return None
+
+
 def _next_undo(case: Case) -> Step:
     if step := _set_aside_rest(case, LegState.NOT_NEEDED, "cancelled"):
         return step
     for leg in reversed(case.legs):
         if leg.state is LegState.APPROVED:
             return Undo(leg.leg_no)
-        if leg.state in AWAITING_PAYER or leg.state in (LegState.HELD, LegState.CANCEL_HELD):
+        if leg.state in (LegState.IN_DOUBT, LegState.HELD) or leg.open_at_payer:
+            return Reverse(leg.leg_no)
+        if leg.state in _WAITS:
             return Wait()
     return Finish(CaseState.CANCELLED)
 
@@ -180,7 +214,7 @@ def left_for(case: Case, leg: Leg) -> int:
     """The most that `leg`'s payer may bear: the bill less what payers before it, account and hospital bear."""
     before = [other for other in case.legs if other.leg_no < leg.leg_no and not _coinsured(other, leg)]
     left = case.total_fen - sum(
-        other.amount_fen + other.account_fen + other.hospital_fen for other in before if _bears(other)
+        other.amount_fen + other.account_fen + other.hospital_fen for other in before if _bears(case, other)
     )
     if not leg.split:
         return left
@@ -193,8 +227,12 @@ def _coinsured(one: Leg, other: Leg) -> bool:
     return one.split > 0 and one.split == other.split
 
 
-def _bears(leg: Leg) -> bool:
-    return leg.state in (LegState.APPROVED, LegState.CANCELLING, LegState.CANCEL_HELD)
+def _bears(case: Case, leg: Leg) -> bool:
+    """Whether the payer's share counts. In a case that is not cancelled, a share on its way back was never promised:
+    the approval came too late, and the patient has paid."""
+    if leg.state in (LegState.CANCELLING, LegState.CANCEL_HELD):
+        return case.state is not CaseState.OPEN
+    return leg.state is LegState.APPROVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +249,7 @@ class Totals:
 
 def totals(case: Case) -> Totals:
     """Who bears what at this moment. A cancelled case is the patient's again, whole."""
-    bearing: Sequence[Leg] = [leg for leg in case.legs if _bears(leg)]
+    bearing: Sequence[Leg] = [leg for leg in case.legs if _bears(case, leg)]
     shares = sum(leg.amount_fen for leg in bearing)
     account = sum(leg.account_fen for leg in bearing)
     hospital = sum(leg.hospital_fen for leg in bearing)

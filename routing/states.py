@@ -150,6 +150,8 @@ CASE_TRANSITIONS: dict[CaseState, dict[CaseEvent, CaseState]] = {
 
 AWAITING_PAYER = frozenset({LegState.CLAIMED, LegState.IN_DOUBT, LegState.CANCELLING, LegState.REVERSING})
 """The payer has been, or may have been, asked and has not answered."""
+UNDOING = frozenset({LegState.CANCELLING, LegState.REVERSING})
+"""What stands at the payer, or may stand, is on its way back."""
 AWAITING_PEOPLE = frozenset({LegState.HELD, LegState.CANCEL_HELD})
 UNDECIDED = frozenset({LegState.PLANNED, LegState.CLAIMED, LegState.IN_DOUBT, LegState.HELD})
 """The payer's share is not known yet."""

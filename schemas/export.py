@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from schemas.answer import CombinedAnswer, ErrorAnswer
 from schemas.payer import ClaimCancel, ClaimDecision, ClaimTask
-from schemas.settlement import CancelRequest, CaseQuery, SettleRequest, TrialRequest
+from schemas.settlement import CancelRequest, CaseQuery, ReverseRequest, SettleRequest, TrialRequest
 
 FOLDER = Path("docs/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,6 +22,7 @@ MESSAGES: Mapping[str, tuple[type[BaseModel], Mode]] = {
     "settlement.settle": (SettleRequest, "validation"),
     "settlement.trial": (TrialRequest, "validation"),
     "settlement.cancel": (CancelRequest, "validation"),
+    "settlement.reverse": (ReverseRequest, "validation"),
     "case.query": (CaseQuery, "validation"),
     "settlement.answer": (CombinedAnswer, "serialization"),
     "error.answer": (ErrorAnswer, "serialization"),

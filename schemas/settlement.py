@@ -171,6 +171,25 @@ class CancelRequest(Value):
     operator: Identifier | None = None
 
 
+class ReverseRequest(Value):
+    """`settlement.reverse` (冲正): undo a settlement whose outcome the hospital does not know.
+
+    A settlement that never came is blocked: should it come later, it is refused and nothing is booked.
+    """
+
+    schema_version: Literal["1"] = "1"
+    institution: InstitutionCode
+    settlement_no: Identifier
+    reverse_no: Identifier
+    reason: Text
+    operator: Identifier | None = None
+
+    @property
+    def cancel_no(self) -> str:
+        """The hospital's own number of this undo."""
+        return self.reverse_no
+
+
 class CaseQuery(Value):
     """`case.query`: the stored answer of a settlement, by the hospital's own number."""
 

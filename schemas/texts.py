@@ -46,6 +46,17 @@ REASONS: dict[str, Bilingual] = {
         zh="撤销被拒，已转人工处理", en="it refused the cancellation; our staff will follow up"
     ),
     "cancelled": Bilingual(zh="案件已撤销", en="the case was cancelled"),
+    "payer_down": Bilingual(zh="支付方系统当前不可用，未发送", en="its system is down at the moment; nothing was sent"),
+    "payer_stopped": Bilingual(
+        zh="该支付方已由运维暂停，未发送", en="our operators have stopped calls to it; nothing was sent"
+    ),
+    "not_received": Bilingual(zh="经核实支付方未收到该请求", en="it was asked again and never received the request"),
+    "late_reversed": Bilingual(
+        zh="答复超过时限，已按约定冲回", en="its approval came too late and is taken back as agreed"
+    ),
+    "cannot_be_undone": Bilingual(
+        zh="支付方接口不支持撤销，已转人工处理", en="its interface cannot undo this; our staff will follow up"
+    ),
 }
 
 NEXT_STEPS: dict[ShareState, Bilingual] = {
@@ -56,6 +67,10 @@ NEXT_STEPS: dict[ShareState, Bilingual] = {
     ShareState.IN_DOUBT: Bilingual(
         zh="请患者先行支付该部分；核实后如已赔付，将通知退款。",
         en="The patient pays this part now; if the insurer turns out to have paid, a refund notice follows.",
+    ),
+    ShareState.CANCELLED: Bilingual(
+        zh="该部分未由保险支付；可凭结算单自行申请理赔。",
+        en="The insurer bears nothing of this part; the patient may claim it with the settlement sheet.",
     ),
     ShareState.PENDING: Bilingual(
         zh="请患者先行支付该部分；答复到达后将通知退款。",
@@ -91,6 +106,10 @@ ERRORS: dict[str, Bilingual] = {
     ),
     "case.conflict": Bilingual(
         zh="同一结算号已有不同内容的请求。", en="This settlement number is already used with other content."
+    ),
+    "settlement.reversed_before": Bilingual(
+        zh="该结算号此前已被冲正，本次未记任何支付；如需结算请换用新结算号。",
+        en="This settlement was reversed before it came: nothing was booked. Settle under a new number.",
     ),
     "case.in_flight": Bilingual(zh="该结算正在处理中。", en="This settlement is still being processed."),
     "case.not_found": Bilingual(zh="未找到该结算。", en="There is no such settlement."),

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from schemas.base import Value
 from schemas.payer import ClaimDecision
-from schemas.settlement import CancelRequest, CaseQuery, SettleRequest, TrialRequest
+from schemas.settlement import CancelRequest, CaseQuery, ReverseRequest, SettleRequest, TrialRequest
 
 
 class Transaction(StrEnum):
@@ -15,6 +15,7 @@ class Transaction(StrEnum):
     TRIAL = "settlement.trial"
     SETTLE = "settlement.settle"
     CANCEL = "settlement.cancel"
+    REVERSE = "settlement.reverse"
     QUERY = "case.query"
     CLAIM_ANSWER = "claim.answer"
 
@@ -23,6 +24,7 @@ HOSPITAL_MESSAGES: dict[Transaction, type[Value]] = {
     Transaction.TRIAL: TrialRequest,
     Transaction.SETTLE: SettleRequest,
     Transaction.CANCEL: CancelRequest,
+    Transaction.REVERSE: ReverseRequest,
     Transaction.QUERY: CaseQuery,
 }
 INSURER_MESSAGES: dict[Transaction, type[Value]] = {Transaction.CLAIM_ANSWER: ClaimDecision}

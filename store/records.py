@@ -56,14 +56,34 @@ class LegRecord:
     """A payer's word was recorded since the leg was read: amounts and reasons must be written too."""
 
     @property
+    def open_at_payer(self) -> bool:
+        """The payer deferred: it may still decide by itself."""
+        return self.state is LegState.DEFERRED and self.decided_at is not None
+
+    @property
     def request_id(self) -> str:
         """Ours for the claim, the same in every repeat."""
         return f"{self.case_id.replace('-', '')}-{self.leg_no}"
 
     @property
     def cancel_id(self) -> str:
-        """Ours for the undo, the same in every repeat."""
+        """Ours for the undo, be it a cancel or a reversal, the same in every repeat."""
         return f"{self.request_id}-c"
+
+    @property
+    def inquiry_id(self) -> str:
+        """Ours for the latest inquiry."""
+        return f"{self.request_id}-q{self.inquiries}"
+
+    def doubt(self, now: datetime) -> None:
+        """Remember since when the payer's word is missed."""
+        self.doubt_since = self.doubt_since or now
+        self.changed = True
+
+    def rest_until(self, at: datetime | None) -> None:
+        """No attempt before `at`; None in doubt means that nothing more happens by itself."""
+        self.changed = self.changed or self.next_at != at
+        self.next_at = at
 
     def apply(self, event: LegEvent, *, reason_code: str = "") -> None:
         """Move to the next state of the table; IllegalTransition when there is none."""

@@ -103,7 +103,9 @@ legs = Table(
     Column("claimed_at", Moment, nullable=True),
     Column("doubt_since", Moment, nullable=True, comment="when the payer's word was first missed"),
     Column("next_at", Moment, nullable=True, comment="no attempt before this moment"),
-    Column("inquiries", Integer, nullable=False, server_default=text("0")),
+    Column(
+        "inquiries", Integer, nullable=False, server_default=text("0"), comment="inquiries and repeats since the doubt"
+    ),
     Column("not_found_since", Moment, nullable=True, comment="when an inquiry first found nothing"),
     Column("decided_at", Moment, nullable=True),
     PrimaryKeyConstraint("case_id", "leg_no", name="settlement_leg_pk"),
@@ -210,9 +212,9 @@ dead_letters = Table(
     Column("message_id", Text, nullable=False),
     Column("type", Text, nullable=False, server_default=text("''")),
     Column("correlation_id", Text, nullable=False, server_default=text("''")),
+    Column("content_type", Text, nullable=False, server_default=text("''")),
     Column("cause", Text, nullable=False),
     Column("detail", Text, nullable=False, server_default=text("''")),
-    Column("content_type", Text, nullable=False, server_default=text("''")),
     Column("headers", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("body", LargeBinary, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -239,6 +241,8 @@ dead_letters = Table(
         postgresql_where=text("state = 'open'"),
     ),
     Index("dead_letter_by_message", "message_id"),
+    # The letters that are through are kept for ever; the watch asks every few seconds for those that are not.
+    Index("dead_letter_open", "cause", "died_at", postgresql_where=text("state = 'open'")),
 )
 
 coverages = Table(
@@ -292,6 +296,7 @@ operator_actions = Table(
     CheckConstraint("state IN ('requested', 'rejected', 'executed', 'failed')", name="operator_action_state_is_known"),
     CheckConstraint("decided_by <> requested_by OR decided_by = ''", name="nobody_approves_their_own_action"),
     Index("operator_action_by_subject", "subject"),
+    Index("operator_action_waiting", "requested_at", postgresql_where=text("state = 'requested'")),
 )
 
 incidents = Table(
@@ -314,6 +319,45 @@ incidents = Table(
         unique=True,
         postgresql_where=text("recovered_at IS NULL"),
     ),
+    Index(
+        "incident_to_announce",
+        "kind",
+        "id",
+        postgresql_where=text("open_notice_at IS NULL OR (recovered_at IS NOT NULL AND recovery_notice_at IS NULL)"),
+    ),
+)
+
+watch_passes = Table(
+    "watch_pass",
+    metadata,
+    Column("name", Text, nullable=False, comment="watch, verify"),
+    Column("process", Text, nullable=False, comment="who made the last pass"),
+    Column("began_at", Moment, nullable=False),
+    Column("steady_since", Moment, nullable=False, comment="no pass has been missed since"),
+    PrimaryKeyConstraint("name", name="watch_pass_pk"),
+)
+
+alerts = Table(
+    "alert",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("alert_id", UUID(as_uuid=False), nullable=False, comment="by which a receiver drops repeats"),
+    Column("event", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("grouped", Boolean, nullable=False, comment="many incidents in one alert"),
+    Column("body", JSONB, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("logged_at", Moment, nullable=True),
+    Column("next_at", Moment, nullable=False, comment="no attempt to deliver before"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("delivered_at", Moment, nullable=True),
+    Column("given_up_at", Moment, nullable=True),
+    Column("last_error", Text, nullable=False, server_default=text("''")),
+    PrimaryKeyConstraint("id", name="alert_pk"),
+    UniqueConstraint("alert_id", name="one_row_per_alert"),
+    CheckConstraint("event IN ('opened', 'recovered', 'test')", name="alert_event_is_known"),
+    Index("alert_by_kind", "kind", "event", "created_at"),
+    Index("alert_to_deliver", "next_at", postgresql_where=text("delivered_at IS NULL AND given_up_at IS NULL")),
 )
 
 payer_switches = Table(

@@ -20,7 +20,13 @@ RETRY, BACK, DEAD, UNROUTED = "retry", "back", "dead", "unrouted"
 RETRY_HEADER = "hub-retry-lane"
 """Chooses the lane; not `x-...`, since a headers exchange leaves such headers out of the match."""
 
-HOSPITAL_TRANSACTIONS = ("settlement.settle", "settlement.trial", "settlement.cancel", "case.query")
+HOSPITAL_TRANSACTIONS = (
+    "settlement.settle",
+    "settlement.trial",
+    "settlement.cancel",
+    "settlement.reverse",
+    "case.query",
+)
 INSURER_TRANSACTIONS = ("claim.answer",)
 
 _LENGTH_MAX = 100_000
@@ -102,17 +108,17 @@ class Topology:
         """Where this queue is; `dead` and `unrouted` are on both links."""
         return tuple(queue.link for queue in self.queues if queue.name == name)
 
+    def deliveries_max(self, queue: str) -> int:
+        """How often the broker delivers a message of this queue again before it sets it aside; 0 when nothing says."""
+        limits = [one.arguments.get("x-delivery-limit", 0) for one in self.queues if one.name == queue]
+        return int(limits[0]) if limits else 0
+
     def tier_for(self, delay_s: float) -> RetryTier:
         """The tier nearest to the wanted delay, by ratio."""
         wanted_ms = max(delay_s * 1000, 1.0)
         return min(self.tiers, key=lambda tier: max(tier.delay_ms / wanted_ms, wanted_ms / tier.delay_ms))
 
     @cached_property
-    def deliveries_max(self, queue: str) -> int:
-        """How often the broker delivers a message of this queue again before it sets it aside; 0 when nothing says."""
-        limits = [one.arguments.get("x-delivery-limit", 0) for one in self.queues if one.name == queue]
-        return int(limits[0]) if limits else 0
-
     def _routes(self) -> dict[tuple[str, str], str]:
         return {(one.exchange, one.routing_key): one.queue for one in self.bindings if not one.arguments}
 

@@ -61,15 +61,16 @@ def _transaction(content: dict[str, Any], name: str) -> Transaction:
         if name in {known.value for known in HOSPITAL_MESSAGES}:
             return Transaction(name)
         raise Refused(f"--transaction: one of {', '.join(HOSPITAL_MESSAGES)}", usage=True)
-    if "cancel_no" in content:
-        return Transaction.CANCEL
+    if "cancel_no" in content or "reverse_no" in content:
+        return Transaction.CANCEL if "cancel_no" in content else Transaction.REVERSE
     return Transaction.SETTLE if "fees" in content else Transaction.QUERY
 
 
 def _key(content: dict[str, Any], transaction: Transaction, party: str) -> str:
     """The same for the same settlement, so that sending a file twice is a repeat; new for trials and queries."""
-    number = content.get("cancel_no" if transaction is Transaction.CANCEL else "settlement_no")
-    if transaction in (Transaction.SETTLE, Transaction.CANCEL) and isinstance(number, str):
+    names = {Transaction.CANCEL: "cancel_no", Transaction.REVERSE: "reverse_no", Transaction.SETTLE: "settlement_no"}
+    number = content.get(names.get(transaction, ""))
+    if isinstance(number, str):
         return f"{party}-{number}"[:64]
     return str(uuid.uuid4())
 

@@ -16,7 +16,7 @@ from hub.gateway.reading import IDEMPOTENCY_KEY
 from schemas.answer import CombinedAnswer
 from schemas.base import Value
 from schemas.payer import ClaimCancel, ClaimDecision, ClaimTask
-from schemas.settlement import CancelRequest, CaseQuery, SettleRequest, TrialRequest
+from schemas.settlement import CancelRequest, CaseQuery, ReverseRequest, SettleRequest, TrialRequest
 from schemas.transactions import HOSPITAL_MESSAGES, INSURER_MESSAGES, Transaction
 
 FILE = Path("docs/openapi.json")
@@ -46,13 +46,14 @@ class Problem(BaseModel):
     case_id: str | None = None
 
 
-_READ = (SettleRequest, TrialRequest, CancelRequest, CaseQuery, ClaimDecision, MailboxAck)
+_READ = (SettleRequest, TrialRequest, CancelRequest, ReverseRequest, CaseQuery, ClaimDecision, MailboxAck)
 _WRITTEN = (CombinedAnswer, ClaimTask, ClaimCancel, Problem)
 
 _SUMMARIES = {
     Transaction.SETTLE: "Settle a bill: adjudicate and book",
     Transaction.TRIAL: "Try a bill: adjudicate without effect",
     Transaction.CANCEL: "Undo a settlement",
+    Transaction.REVERSE: "Undo a settlement whose outcome is not known, or block it before it comes",
     Transaction.QUERY: "Ask for the stored answer of a settlement",
     Transaction.CLAIM_ANSWER: "An insurer's answer to a task from its mailbox",
 }

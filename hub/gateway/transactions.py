@@ -31,7 +31,8 @@ GRACE_S = 1.0
 JSON = "application/json"
 MESSAGE_ID = "hub.message_id"
 """Where the log of a failed request finds which message it was."""
-_NEEDS_KEY = frozenset({Transaction.SETTLE, Transaction.TRIAL, Transaction.CANCEL})
+_NEEDS_KEY = frozenset({Transaction.SETTLE, Transaction.TRIAL, Transaction.CANCEL, Transaction.REVERSE})
+_UNDOES = frozenset({Transaction.CANCEL, Transaction.REVERSE})
 _TRANSACTIONS = {each.value: each for each in Transaction}
 _PROFILE_S = 15.0
 _ACCEPTED = b'{"accepted":true}'
@@ -91,7 +92,7 @@ class Transactions:
             if taken.repeated and inbound.transaction is not Transaction.QUERY:
                 headers["Idempotent-Replayed"] = "true"
             return Response(taken.answer, 200, headers, JSON)
-        wanted = _is_cancelled if inbound.transaction is Transaction.CANCEL else _any_revision
+        wanted = _is_cancelled if inbound.transaction in _UNDOES else _any_revision
         try:
             answer = await self._waiters.wait(taken.case_id, wanted, self._wait_s(inbound, preference))
             if answer is not None:

@@ -216,6 +216,8 @@ class StubPayer:
 
     percent: int = 50
     idempotent: bool = True
+    inquiry: bool = False
+    reversal: bool = False
     script: list[Behaviour] = field(default_factory=list)
     book: dict[str, Entry] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -225,13 +227,15 @@ class StubPayer:
     """Shared by payers whose effects are to be compared in time: the request ids in the order of their effect."""
 
     def __post_init__(self) -> None:
-        self.capabilities = Capabilities(idempotent_submit=self.idempotent)
+        self.capabilities = Capabilities(
+            idempotent_submit=self.idempotent, inquiry=self.inquiry, reversal=self.reversal
+        )
         self._lock = threading.Lock()
 
     @property
     def net_fen(self) -> int:
         """What it paid less what it took back."""
-        signs = {Operation.SETTLE: 1, Operation.CANCEL: -1, Operation.TRIAL: 0}
+        signs = {Operation.SETTLE: 1, Operation.CANCEL: -1, Operation.REVERSE: -1, Operation.TRIAL: 0}
         return sum(signs[entry.operation] * entry.amount_fen for entry in self.book.values())
 
     @property
@@ -283,10 +287,15 @@ class StubPayer:
 
 
 def pays(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
-    """Pays its percentage, or takes back what it paid."""
-    if task["operation"] == Operation.CANCEL:
+    """Pays its percentage, or takes back what it paid; what it was told to undo before it came, it refuses."""
+    if task["operation"] in (Operation.CANCEL, Operation.REVERSE):
         original = payer.book.get(task["original"])
         return payer.enter(task, Outcome.CANCELLED, original.amount_fen if original else 0)
+    if task["operation"] == Operation.INQUIRE:
+        known = payer.book.get(task["original"])
+        return known.answer if known else json.dumps({"outcome": Outcome.NOT_FOUND, "amount": 0}).encode()
+    if f"{task['request_id']}-c" in payer.book:
+        return payer.enter(task, Outcome.DECLINED, 0)
     return payer.enter(task, Outcome.APPROVED, share_fen(task["left"], payer.percent, 100))
 
 

@@ -180,7 +180,7 @@ class TestHub:
     def pump(self, *, chance: random.Random | None = None, turns_max: int = 100) -> None:
         """Deliver leg commands until none is left; with `chance`, shuffled and some of them twice or thrice.
 
-        A command that is to come again comes again at once: what a broker does later happens without waiting here.
+        A command that is to come again comes again at once, with the clock set forward by its delay.
         """
         kept: list[tuple[str, bytes]] = []
         for _ in range(turns_max):
@@ -190,10 +190,13 @@ class TestHub:
             if chance is not None:
                 waiting += [one for one in waiting for _ in range(chance.randrange(3))]
                 chance.shuffle(waiting)
-            kept = []
+            kept, delay_s = [], 0.0
             for payer, body in waiting:
-                if self.handle(payer, body)[0].kind.value == "retry":
+                verdict = self.handle(payer, body)[0]
+                if verdict.kind.value == "retry":
                     kept.append((payer, body))
+                    delay_s = max(delay_s, verdict.delay_s)
+            self.clock.advance(delay_s)
         raise AssertionError("the commands do not come to an end")
 
 

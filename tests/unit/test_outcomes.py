@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.broker.transport import ACK, VerdictKind
-from hub.outcomes import SWEEP_GRACE_S, Ending, Finished, apply_outcome
+from hub.broker.transport import ACK, Verdict, VerdictKind
+from hub.outcomes import SWEEP_GRACE_S, Asked, Ending, Finished
+from hub.outcomes import apply_outcome as apply_outcome_of
 from hub.tasks import leg_of_request_id
 from routing.states import CaseState, LegState
 from schemas.codes import Layer, Outcome
 from schemas.payer import Capabilities, Decision, Operation
 from store.records import CaseRecord, LegRecord
-from tests.support.builders import MOMENT, a_basic_decision, a_case, a_leg
+from tests.support.builders import MOMENT, a_basic_decision, a_case, a_leg, a_rule_book
+
+
+def apply_outcome(case: CaseRecord, leg: LegRecord, done: Finished, can: Capabilities, now: datetime) -> Verdict:
+    return apply_outcome_of(case, leg, done, Asked(a_rule_book().parties[0], can), now)
+
 
 SAFE, UNSAFE = Capabilities(idempotent_submit=True), Capabilities()
 TOTAL = 30_000

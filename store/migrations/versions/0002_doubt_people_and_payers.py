@@ -135,7 +135,16 @@ def upgrade() -> None:
             "next_at", postgresql.TIMESTAMP(timezone=True), nullable=True, comment="no attempt before this moment"
         ),
     )
-    op.add_column("settlement_leg", sa.Column("inquiries", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.add_column(
+        "settlement_leg",
+        sa.Column(
+            "inquiries",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="inquiries and repeats since the doubt",
+        ),
+    )
     op.add_column(
         "settlement_leg",
         sa.Column(
@@ -174,6 +183,12 @@ def downgrade() -> None:
     op.drop_column("settlement_leg", "inquiries")
     op.drop_column("settlement_leg", "next_at")
     op.drop_column("settlement_leg", "doubt_since")
+    op.drop_index("dead_letter_by_message", table_name="dead_letter")
+    op.drop_index("one_open_dead_letter_per_delivery", table_name="dead_letter")
+    op.create_unique_constraint(
+        "one_dead_letter_per_delivery", "dead_letter", ["source_queue", "message_id", "attempt"]
+    )
+    op.drop_column("dead_letter", "content_type")
     op.drop_column("dead_letter", "replay_message_id")
     op.drop_column("dead_letter", "edited_body")
     op.drop_column("dead_letter", "resolution")
@@ -183,12 +198,6 @@ def downgrade() -> None:
     op.drop_table("payer_switch")
     op.drop_table("payer_health")
     op.drop_index("operator_action_by_subject", table_name="operator_action")
-    op.drop_index("dead_letter_by_message", table_name="dead_letter")
-    op.drop_index("one_open_dead_letter_per_delivery", table_name="dead_letter")
-    op.create_unique_constraint(
-        "one_dead_letter_per_delivery", "dead_letter", ["source_queue", "message_id", "attempt"]
-    )
-    op.drop_column("dead_letter", "content_type")
     op.drop_table("operator_action")
     op.drop_index(
         "one_open_incident_per_subject", table_name="incident", postgresql_where=sa.text("recovered_at IS NULL")
