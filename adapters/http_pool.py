@@ -22,7 +22,7 @@ from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 from urllib3.util import Timeout, parse_url
 
 from schemas.errors import OutcomeUnknown, Unavailable
-from schemas.payer import PartySettings, RawAnswer
+from schemas.payer import PartySettings, PreparedCall, RawAnswer
 
 CONNECT_TIMEOUT_S_MAX = 1.0
 ANSWER_BYTES_MAX = 5 * 1024 * 1024
@@ -115,7 +115,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 class HttpPool:
-    """POSTs to one party's endpoint; safe to share between threads.
+    """Calls to one party's endpoint; safe to share between threads.
 
     At most `settings.concurrency` calls run at once; one more waits no longer than a connection may take. Raises
     ValueError for settings that cannot work: a wrong endpoint, unreadable certificates.
@@ -134,8 +134,8 @@ class HttpPool:
         else:
             self._pool = _PlainPool(**options)
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> RawAnswer:
-        """The party's whole answer, within `timeout_s` of now."""
+    def send(self, call: PreparedCall, headers: Mapping[str, str], timeout_s: float) -> RawAnswer:
+        """The party's whole answer, within `timeout_s` of now. A call without a body (a GET) goes without one."""
         _call.ends_s = time.monotonic() + timeout_s
         connect_s = min(CONNECT_TIMEOUT_S_MAX, max(timeout_s, 0.001))
         waits: dict[str, Any] = {
@@ -144,9 +144,9 @@ class HttpPool:
         }
         with self._errors():
             response = self._pool.urlopen(
-                "POST",
-                self._path + path or "/",
-                body=body,
+                call.method,
+                self._path + call.path or "/",
+                body=call.body or None,
                 headers=headers,
                 retries=False,
                 redirect=False,

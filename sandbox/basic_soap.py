@@ -86,38 +86,21 @@ class BasicSoapServer(PartyApp):
         return _answer("TrialResponse", question, _judged(question), booked=False)
 
     async def _cancel(self, question: _Question) -> str:
-        fields = question.fields
-        amount = fields.get("fund_pay_sumamt")
-        entry = await self.book.recorded(
-            Entry(
-                request_id=fields["request_id"],
-                operation=entries.CANCEL,
-                outcome=entries.CANCELLED,
-                amount_fen=entries.ANY_AMOUNT if amount is None else fen_of(amount),
-                institution=fields["fixmedins_code"],
-                settlement_no=fields["settlement_no"],
-                original_request_id=fields["omsgid"],
-                decided_at=_now(),
-                content=f"{fields['omsgid']}|{fields['fixmedins_code']}|{amount}",
-            )
-        )
-        original = self.book.find(fields["omsgid"])
+        wanted = _wanted_undo(question.fields)
+        if question.suffers(FaultKind.REFUSE_UNDO):
+            return _cancelled(question, entries.unwilling(wanted), None)
+        entry = await self.book.recorded(wanted)
+        original = self.book.find(wanted.original_request_id)
         return _cancelled(question, entry, original)
 
     async def _inquire(self, question: _Question) -> str:
         asked = question.fields["omsgid"]
-        entry, cancel = self.book.find(asked), self.book.cancel_of(asked)
-        state = "0"
-        if cancel is not None and (entry is None or cancel.outcome == entries.CANCELLED):
-            state = "3"
-        elif entry is not None:
-            state = "1" if entry.outcome == entries.APPROVED else "2"
-        told = _settlement(entry, question) if entry is not None and state == "1" else ""
-        return _element(
-            "InquireResponse",
-            f"<request_id>{question.echo}</request_id><infcode>0</infcode><omsgid>{asked}</omsgid>"
-            f"<omsg_stas>{state}</omsg_stas>{told}",
-        )
+        entry = self.book.fate(asked)
+        if entry is None or question.suffers(FaultKind.NOT_FOUND_FIRST):
+            return _fate(question, "0", "")
+        if entry.outcome == entries.APPROVED:
+            return _fate(question, "1", _settlement(entry, question))
+        return _fate(question, "3" if entry.outcome == entries.CANCELLED else "2", "")
 
     async def _wsdl(self, call: Call) -> Answer:
         host = escape(call.host, {'"': "&quot;"})
@@ -141,12 +124,14 @@ class _Question:
 
     @property
     def echo(self) -> str:
-        foreign = self.trouble is not None and self.trouble.kind is FaultKind.GARBAGE
-        return NOBODY if foreign else self.fields["request_id"]
+        return NOBODY if self.suffers(FaultKind.GARBAGE) else self.fields["request_id"]
 
     @property
     def spoil_fen(self) -> int:
-        return 100 if self.trouble is not None and self.trouble.kind is FaultKind.WRONG_TOTAL else 0
+        return 100 if self.suffers(FaultKind.WRONG_TOTAL) else 0
+
+    def suffers(self, kind: FaultKind) -> bool:
+        return self.trouble is not None and self.trouble.kind is kind
 
 
 def _fields(element: etree._Element) -> dict[str, str]:
@@ -249,15 +234,41 @@ def _settlement(entry: Entry, question: _Question, *, booked: bool = True) -> st
     )
 
 
+def _wanted_undo(fields: dict[str, str]) -> Entry:
+    """A sender who names neither our number nor the amount does not know what stands: a reversal."""
+    amount = fields.get("fund_pay_sumamt")
+    known = amount is not None or "setl_id" in fields
+    return Entry(
+        request_id=fields["request_id"],
+        operation=entries.CANCEL if known else entries.REVERSE,
+        outcome=entries.CANCELLED,
+        amount_fen=entries.ANY_AMOUNT if amount is None else fen_of(amount),
+        institution=fields["fixmedins_code"],
+        settlement_no=fields["settlement_no"],
+        original_request_id=fields["omsgid"],
+        decided_at=_now(),
+        # Not the amount: one id undoes one request, whether its sender knew what stands or not.
+        content=f"{fields['omsgid']}|{fields['fixmedins_code']}",
+    )
+
+
+def _fate(question: _Question, state: str, told: str) -> str:
+    return _element(
+        "InquireResponse",
+        f"<request_id>{question.echo}</request_id><infcode>0</infcode><omsgid>{question.fields['omsgid']}</omsgid>"
+        f"<omsg_stas>{state}</omsg_stas>{told}",
+    )
+
+
 def _cancelled(question: _Question, entry: Entry, original: Entry | None) -> str:
     head = f"<request_id>{question.echo}</request_id>"
-    undone = entry.outcome == entries.CANCELLED
-    if not undone and entry.reason_code not in ("unknown_original", "nothing_to_cancel"):
+    if entry.outcome != entries.CANCELLED:
         return _element("CancelResponse", head + _refusal(entry))
     total = account = 0
     number = ""
+    undone = entry.detail != ""
     if undone and original is not None:
-        amounts = orjson.loads(original.detail)["amounts"]
+        amounts = orjson.loads(entry.detail)["amounts"]
         total, account = amounts["medfee_sumamt"], amounts["acct_pay"]
         number = f"<setl_id>{original.reference}</setl_id>"
     return _element(

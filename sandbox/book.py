@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from sandbox.entries import CANCELLED, Entry, Totals, record, review, standing, total
+from sandbox.entries import CANCELLED, UNDO, Entry, Totals, fate, record, review, standing, total
 
 BATCH_MAX = 512
 _COLUMNS = tuple(field.name for field in fields(Entry))
@@ -30,8 +30,9 @@ CREATE INDEX IF NOT EXISTS entry_by_original ON entry (original_request_id) WHER
 """
 _INSERT = f"INSERT INTO entry ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _FIND = f"SELECT {_NAMES} FROM entry WHERE request_id = ?"
-_CANCEL_OF = f"""
-SELECT {_NAMES} FROM entry WHERE original_request_id = ? AND original_request_id <> '' AND operation = 'cancel'
+_UNDO_OF = f"""
+SELECT {_NAMES} FROM entry WHERE original_request_id = ? AND original_request_id <> ''
+    AND operation IN ('cancel', 'reverse')
 ORDER BY outcome = 'cancelled' DESC, seq LIMIT 1
 """
 _PAGE = f"SELECT {_NAMES} FROM entry ORDER BY seq LIMIT ? OFFSET ?"
@@ -57,8 +58,8 @@ class _SqliteShelf:
     def find(self, request_id: str) -> Entry | None:
         return self._one(_FIND, request_id)
 
-    def cancel_of(self, original_request_id: str) -> Entry | None:
-        return self._one(_CANCEL_OF, original_request_id)
+    def undo_of(self, original_request_id: str) -> Entry | None:
+        return self._one(_UNDO_OF, original_request_id)
 
     def put(self, entry: Entry) -> None:
         self._connection.execute(_INSERT, [getattr(entry, name) for name in _COLUMNS])
@@ -92,21 +93,21 @@ class _MemoryShelf:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Entry] = {}
-        self._cancels: dict[str, Entry] = {}
+        self._undos: dict[str, Entry] = {}
 
     def find(self, request_id: str) -> Entry | None:
         return self._by_id.get(request_id)
 
-    def cancel_of(self, original_request_id: str) -> Entry | None:
-        return self._cancels.get(original_request_id)
+    def undo_of(self, original_request_id: str) -> Entry | None:
+        return self._undos.get(original_request_id)
 
     def put(self, entry: Entry) -> None:
         self._by_id[entry.request_id] = entry
-        if entry.operation != "cancel":
+        if entry.operation not in UNDO:
             return
-        earlier = self._cancels.get(entry.original_request_id)
+        earlier = self._undos.get(entry.original_request_id)
         if earlier is None or (earlier.outcome != CANCELLED and entry.outcome == CANCELLED):
-            self._cancels[entry.original_request_id] = entry
+            self._undos[entry.original_request_id] = entry
 
     def page(self, limit: int, offset: int) -> list[Entry]:
         return list(self._by_id.values())[offset : offset + limit]
@@ -177,19 +178,19 @@ class Book:
         with self._lock:
             return standing(self._shelf, request_id)
 
-    def cancel_of(self, request_id: str) -> Entry | None:
-        """The cancel that undid a request; when none did, any that named it."""
+    def fate(self, request_id: str) -> Entry | None:
+        """What became of a request, its undoing included; None when the party never heard of it."""
         with self._lock:
-            return self._shelf.cancel_of(request_id)
+            return fate(self._shelf, request_id)
 
     def effective(self, request_id: str) -> int:
-        """Whole fen that a request moves once its cancel, if any, is counted; 0 for an unknown one."""
+        """Whole fen that a request moves once its undo, if any, is counted; 0 for an unknown one."""
         with self._lock:
             entry = standing(self._shelf, request_id)
-            cancel = self._shelf.cancel_of(request_id)
+            undo = self._shelf.undo_of(request_id)
         if entry is None:
             return 0
-        return entry.effect_fen + (cancel.effect_fen if cancel is not None else 0)
+        return entry.effect_fen + (undo.effect_fen if undo is not None else 0)
 
     def entries(self, limit: int = -1, offset: int = 0) -> list[Entry]:
         """Entries in the order in which they were written; all of them without a limit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from schemas.payer import ClaimCancel, ClaimTask, Operation
 
 ANSWER = "claim.answer"
 """Routing key, message type and transaction of every answer."""
+
+_WITHOUT_EFFECT = frozenset(
+    {FaultKind.SILENT, FaultKind.HTTP_500, FaultKind.REFUSE_UNDO, FaultKind.DELAYED_EFFECT},
+)
 
 log = logging.getLogger("sandbox")
 
@@ -40,20 +45,55 @@ class ClaimsDepartment:
         self.book = book
         self.desk = desk
         self.faults = faults
+        self._delayed: set[threading.Timer] = set()
 
     def work(self, bodies: Sequence[bytes]) -> list[Told | None]:
         """What to tell for each task, in order; None for bytes that are no task. Booked when this returns."""
         tasks = [_task_of(body) for body in bodies]
         troubles = [None if task is None else self.faults.draw(task.request_id, task.operation.value) for task in tasks]
         entries = [
-            None if task is None or _does_nothing(trouble) else self._entry(task)
+            None if task is None or self._does_nothing(task, trouble) else self._entry(task)
             for task, trouble in zip(tasks, troubles, strict=True)
         ]
         booked = self._booked(tasks, entries)
         return [
-            None if task is None else _told(task, entry, trouble)
+            None if task is None else self._told(task, entry, trouble)
             for task, entry, trouble in zip(tasks, booked, troubles, strict=True)
         ]
+
+    def _told(self, task: ClaimTask | ClaimCancel, entry: Entry | None, trouble: Fault | None) -> Told:
+        refuses = trouble is not None and trouble.kind is FaultKind.REFUSE_UNDO
+        if refuses and isinstance(task, ClaimCancel):
+            entry = self.desk.will_not_undo(task)
+        return _told(task, entry, trouble)
+
+    def delayed(self) -> int:
+        """How many tasks were taken and have not had their effect yet."""
+        return len(self._delayed)
+
+    def forget_delayed(self) -> None:
+        """What has not had its effect yet never will."""
+        for timer in list(self._delayed):
+            timer.cancel()
+        self._delayed.clear()
+
+    def _does_nothing(self, task: ClaimTask | ClaimCancel, trouble: Fault | None) -> bool:
+        """Whether the task has no effect now; one that is delayed is put aside."""
+        if trouble is None:
+            return False
+        if trouble.kind is FaultKind.DELAYED_EFFECT and isinstance(task, ClaimTask):
+            self._delay(trouble.seconds or 0.0, self.desk.judged(task))
+        return trouble.kind in _WITHOUT_EFFECT
+
+    def _delay(self, seconds: float, entry: Entry) -> None:
+        def later() -> None:
+            self.book.record([entry])
+            self._delayed.discard(timer)
+
+        timer = threading.Timer(seconds, later)
+        timer.daemon = True
+        self._delayed.add(timer)
+        timer.start()
 
     def _entry(self, task: ClaimTask | ClaimCancel) -> Entry:
         return self.desk.undone(task) if isinstance(task, ClaimCancel) else self.desk.judged(task)
@@ -75,16 +115,12 @@ class ClaimsDepartment:
 
 def _task_of(body: bytes) -> ClaimTask | ClaimCancel | None:
     try:
-        if orjson.loads(body).get("operation") == Operation.CANCEL:
+        if orjson.loads(body).get("operation") in (Operation.CANCEL, Operation.REVERSE):
             return ClaimCancel.model_validate_json(body)
         return ClaimTask.model_validate_json(body)
     except (ValidationError, ValueError, AttributeError) as error:
         log.info("a task that breaks the schema was set aside: %s", type(error).__name__)
         return None
-
-
-def _does_nothing(trouble: Fault | None) -> bool:
-    return trouble is not None and trouble.kind in (FaultKind.SILENT, FaultKind.HTTP_500)
 
 
 def _told(task: ClaimTask | ClaimCancel, entry: Entry | None, trouble: Fault | None) -> Told:

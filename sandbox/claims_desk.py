@@ -79,21 +79,25 @@ class Desk:
         )
 
     def undone(self, cancel: ClaimCancel) -> Entry:
-        """The entry that answers a cancel, as wanted; the book holds it against the original."""
+        """The entry that answers a cancel or a reversal, as wanted; the book holds it against the original."""
         return Entry(
             request_id=cancel.request_id,
-            operation=entries.CANCEL,
+            operation=cancel.operation.value,
             outcome=entries.CANCELLED,
-            # Whoever cannot name our number was left in doubt and does not know the amount either.
-            amount_fen=cancel.amount if cancel.original_reference else entries.ANY_AMOUNT,
+            amount_fen=cancel.amount,
             case_id=cancel.case_id,
             institution=cancel.institution,
             settlement_no=cancel.settlement_no,
             original_request_id=cancel.original_request_id,
             reference=self._reference(cancel.request_id),
             decided_at=_now(),
-            content=f"{cancel.original_request_id}|{cancel.amount}",
+            # Not the amount: one id undoes one request, whether its sender knew what stands or not.
+            content=f"{cancel.original_request_id}|{cancel.institution}",
         )
+
+    def will_not_undo(self, cancel: ClaimCancel) -> Entry:
+        """The answer of an insurer that refuses to undo, whatever stands; not for the book."""
+        return entries.unwilling(self.undone(cancel))
 
     def reviewed(self, request_id: str, amount_fen: int) -> Entry:
         """The decision by hand on a deferral: pays `amount_fen`, or declines when that is 0."""
@@ -151,7 +155,7 @@ def decision_json(entry: Entry, trouble: Fault | None = None) -> bytes:
             "reason_code": entry.reason_code,
             "reason_zh": entry.reason_zh,
             "reason_en": entry.reason_en,
-            "calculation": entry.detail if entry.operation != entries.CANCEL else "",
+            "calculation": entry.detail if entry.operation not in entries.UNDO else "",
             "decided_at": entry.decided_at,
         }
     )

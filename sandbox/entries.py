@@ -1,4 +1,9 @@
-"""What a party writes down: one entry per request, and the rules by which a cancel meets its original."""
+"""What a party writes down: one entry per request, and the rules by which an undo meets its original.
+
+There are two ways to undo. A cancel is for what is known to stand: it names the party's number and amount, and is
+refused when there is no such thing. A reversal is for what nobody knows: it names the request alone, takes back what
+stands under it, and always succeeds. Either leaves a tombstone: an original that comes after it is refused for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,13 @@ from typing import Protocol
 
 SETTLE = "settle"
 CANCEL = "cancel"
+REVERSE = "reverse"
 REVIEW = "review"
 APPROVED = "approved"
 DECLINED = "declined"
 DEFERRED = "deferred"
 CANCELLED = "cancelled"
+UNDO = frozenset({CANCEL, REVERSE})
 REUSED = "request_reused"
 ANY_AMOUNT = -1
 """Amount of a cancel whose sender does not know what was settled."""
@@ -49,8 +56,8 @@ class Shelf(Protocol):
 
     def find(self, request_id: str) -> Entry | None: ...
 
-    def cancel_of(self, original_request_id: str) -> Entry | None:
-        """The cancel that undid this original; when none did, any that named it."""
+    def undo_of(self, original_request_id: str) -> Entry | None:
+        """The first undo of this original that was confirmed; when none was, the first that named it."""
         ...
 
     def put(self, entry: Entry) -> None: ...
@@ -72,20 +79,44 @@ class Totals:
 def record(shelf: Shelf, wanted: Entry) -> Entry:
     """Write an entry unless its request is known; what the party answers, the same for every repeat."""
     known = standing(shelf, wanted.request_id)
-    if known is not None:
-        return known if known.content == wanted.content else _reused(wanted)
-    entry = _cancel(shelf, wanted) if wanted.operation == CANCEL else _settle(shelf, wanted)
-    shelf.put(entry)
+    if known is not None and known.content != wanted.content:
+        return _reused(wanted)
+    again = known is not None and _refused_cancel(known) and wanted.operation == REVERSE
+    if known is not None and not again:
+        return known
+    entry = _undo(shelf, wanted) if wanted.operation in UNDO else _settle(shelf, wanted)
+    shelf.put(replace(entry, request_id=reversal_id(entry.request_id)) if again else entry)
     return entry
 
 
 def standing(shelf: Shelf, request_id: str) -> Entry | None:
-    """What the party says of a request now: its entry, or what a review made of a deferral."""
+    """What the party says of a request now.
+
+    That is its entry, or what a review made of a deferral, or the reversal that followed a refused cancel under its id.
+    """
     entry = shelf.find(request_id)
-    if entry is None or entry.outcome != DEFERRED:
+    if entry is None:
+        return None
+    if _refused_cancel(entry):
+        reversal = shelf.find(reversal_id(request_id))
+        return entry if reversal is None else replace(reversal, request_id=request_id)
+    if entry.outcome != DEFERRED:
         return entry
     review = shelf.find(review_id(request_id))
     return entry if review is None else replace(review, request_id=request_id, operation=SETTLE)
+
+
+def fate(shelf: Shelf, request_id: str) -> Entry | None:
+    """What became of a request, for whoever inquires: its entry, or its undoing with the amount that was taken back.
+
+    None when the party never heard of it: neither of the request nor of an undo that names it.
+    """
+    entry, undo = standing(shelf, request_id), shelf.undo_of(request_id)
+    if undo is None or (entry is not None and undo.outcome != CANCELLED):
+        return entry
+    if entry is not None and entry.outcome == DECLINED:
+        return entry
+    return replace(undo, request_id=request_id, outcome=CANCELLED, reason_code="", reason_zh="", reason_en="")
 
 
 def review(shelf: Shelf, wanted: Entry) -> Entry | None:
@@ -94,7 +125,10 @@ def review(shelf: Shelf, wanted: Entry) -> Entry | None:
     The entry that stands keeps the facts of the deferral and takes outcome, amount, reference, reason and moment.
     """
     deferral = standing(shelf, wanted.original_request_id)
-    if deferral is None or deferral.outcome != DEFERRED or shelf.cancel_of(deferral.request_id) is not None:
+    if deferral is None or deferral.outcome != DEFERRED:
+        return None
+    undo = shelf.undo_of(deferral.request_id)
+    if undo is not None and undo.outcome == CANCELLED:
         return None
     decided = replace(
         wanted,
@@ -115,30 +149,58 @@ def review_id(request_id: str) -> str:
     return f"{request_id}:review"
 
 
+def reversal_id(request_id: str) -> str:
+    """The key of a reversal that came under the id of a refused cancel."""
+    return f"{request_id}:reverse"
+
+
+def _refused_cancel(entry: Entry) -> bool:
+    return entry.operation == CANCEL and entry.outcome == DECLINED
+
+
 def _settle(shelf: Shelf, wanted: Entry) -> Entry:
-    if shelf.cancel_of(wanted.request_id) is None:
+    if shelf.undo_of(wanted.request_id) is None:
         return wanted
     return _refused(wanted, "cancelled_before", "该请求此前已被撤销", "this request was cancelled before it arrived")
 
 
-def _cancel(shelf: Shelf, wanted: Entry) -> Entry:
+def _undo(shelf: Shelf, wanted: Entry) -> Entry:
     original = standing(shelf, wanted.original_request_id)
-    if original is None or original.operation != SETTLE:
+    earlier = shelf.undo_of(wanted.original_request_id)
+    if original is not None and original.operation != SETTLE:
+        return _refused(wanted, "unknown_original", "未找到原请求", "the original request is unknown")
+    if wanted.operation == CANCEL and (refusal := _cancel_refused(original, wanted)) is not None:
+        return refusal
+    if earlier is not None and earlier.outcome == CANCELLED:
+        return _undone(wanted, earlier, "already_cancelled")
+    if original is None or original.outcome != APPROVED:
+        return _undone(wanted, None, "nothing_booked" if wanted.operation == REVERSE else "")
+    undone = replace(wanted, outcome=CANCELLED, amount_fen=original.amount_fen, detail=original.detail, reason_code="")
+    return replace(undone, effect_fen=-original.effect_fen, account_fen=-original.account_fen)
+
+
+def _cancel_refused(original: Entry | None, wanted: Entry) -> Entry | None:
+    """Why a cancel cannot be: it names something that does not stand, or another amount."""
+    if original is None:
         return _refused(wanted, "unknown_original", "未找到原请求", "the original request is unknown")
     if original.outcome == DECLINED:
         return _refused(wanted, "nothing_to_cancel", "原请求已被拒绝", "the original request was declined")
     if wanted.amount_fen not in (original.amount_fen, ANY_AMOUNT):
         return _refused(wanted, "amount_differs", "撤销金额与原金额不一致", "the amount is not that of the original")
-    earlier = shelf.cancel_of(original.request_id)
-    undone = earlier is not None and earlier.outcome == CANCELLED
+    return None
+
+
+def _undone(wanted: Entry, first: Entry | None, reason: str) -> Entry:
+    """Confirmed without moving anything: the first undo did that, or there was nothing to move."""
+    amount, detail = (0, "") if first is None else (first.amount_fen, first.detail)
     return replace(
         wanted,
         outcome=CANCELLED,
-        amount_fen=original.amount_fen,
-        effect_fen=0 if undone else -original.effect_fen,
-        account_fen=0 if undone else -original.account_fen,
-        detail=original.detail,
-        reason_code="already_cancelled" if undone else "",
+        amount_fen=amount,
+        effect_fen=0,
+        account_fen=0,
+        detail=detail,
+        reason_code=reason,
     )
 
 
@@ -155,6 +217,11 @@ def _refused(wanted: Entry, code: str, zh: str, en: str) -> Entry:
         reason_zh=zh,
         reason_en=en,
     )
+
+
+def unwilling(wanted: Entry) -> Entry:
+    """The answer of a party that refuses to undo, whatever stands: for a fault script, never for the book."""
+    return _refused(wanted, "undo_refused", "已月结, 不予撤销", "the month is closed: nothing is undone")
 
 
 def _reused(wanted: Entry) -> Entry:

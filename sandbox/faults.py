@@ -16,15 +16,17 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from schemas.base import Value
+from schemas.payer import Operation
 
 REMEMBERED_MAX = 200_000
 
 
 class FaultKind(StrEnum):
-    """What goes wrong. Only slow, silent, http_500 and refuse_connection come before the effect.
+    """What goes wrong, whatever is asked: settle, trial, cancel, reverse or inquire, unless it says so.
 
-    On a queue there is no connection to spoil: slow is like late, http_500 like silent, and refuse_connection concerns
-    the HTTP side alone.
+    Only slow, silent, http_500, refuse_connection, refuse_undo and delayed_effect come before the effect. On a queue
+    there is no connection to spoil: slow is like late, http_500 like silent, and refuse_connection concerns the HTTP
+    side alone.
     """
 
     SLOW = "slow"
@@ -45,6 +47,23 @@ class FaultKind(StrEnum):
     """Works, then answers amounts that do not add up."""
     LATE = "late"
     """Works at once, answers after `seconds`."""
+    DELAYED_EFFECT = "delayed_effect"
+    """Of a settle: cuts the connection at once and works `seconds` later, as if the request had lain somewhere inside.
+
+    Until then the party knows nothing of it; a reversal that comes meanwhile bars it. Ending the party forgets it.
+    """
+    NOT_FOUND_FIRST = "not_found_first"
+    """Of an inquiry: answers that there is no such request, whatever stands; give a `count`, or it lies for ever."""
+    REFUSE_UNDO = "refuse_undo"
+    """Of a cancel or a reversal: does nothing and refuses it with a reason; the next try is judged anew."""
+
+
+_STRIKES_ONLY: dict[FaultKind, frozenset[str]] = {
+    FaultKind.DELAYED_EFFECT: frozenset({Operation.SETTLE}),
+    FaultKind.NOT_FOUND_FIRST: frozenset({Operation.INQUIRE}),
+    FaultKind.REFUSE_UNDO: frozenset({Operation.CANCEL, Operation.REVERSE}),
+}
+_EVERYTHING = frozenset(Operation)
 
 
 class Fault(Value):
@@ -54,7 +73,7 @@ class Fault(Value):
     rate: Annotated[float, Field(ge=0, le=1)] = 1.0
     count: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
-    operation: str | None = None
+    operation: Operation | None = None
 
 
 SCRIPT = TypeAdapter(tuple[Fault, ...])
@@ -90,7 +109,7 @@ class Faults:
             self._seen[request_id] += 1
             for index, fault in enumerate(self._script):
                 if self._strikes(index, fault, request_id, operation):
-                    self._struck[fault.kind] += 1
+                    self._struck[fault.kind.value] += 1
                     return fault
         return None
 
@@ -107,6 +126,8 @@ class Faults:
     def _strikes(self, index: int, fault: Fault, request_id: str, operation: str) -> bool:
         left = self._left[index]
         if fault.kind is FaultKind.REFUSE_CONNECTION or left == 0 or fault.operation not in (None, operation):
+            return False
+        if operation not in _STRIKES_ONLY.get(fault.kind, _EVERYTHING):
             return False
         if _chance(f"{self.seed}/{index}/{fault.kind}/{request_id}/{self._seen[request_id]}") >= fault.rate:
             return False

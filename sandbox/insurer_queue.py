@@ -39,7 +39,7 @@ class QueueInsurer(InsurerApp):
         hub_token: str = "",
     ) -> None:
         super().__init__(code, book, desk, faults)
-        department = ClaimsDepartment(book, desk, self.faults)
+        self.department = department = ClaimsDepartment(book, desk, self.faults)
         self.worker: AmqpWorker | MailboxWorker | None = None
         if broker_url:
             self.worker = AmqpWorker(broker_url, code, department)
@@ -55,6 +55,15 @@ class QueueInsurer(InsurerApp):
         """End the work; tasks in hand stay with the broker or the mailbox."""
         if self.worker is not None:
             self.worker.stop()
+
+    def delayed(self) -> int:
+        """How many requests and tasks were taken and have not had their effect yet."""
+        return super().delayed() + self.department.delayed()
+
+    def forget_delayed(self) -> None:
+        """What has not had its effect yet never will."""
+        super().forget_delayed()
+        self.department.forget_delayed()
 
     def review(self, request_id: str, amount_fen: int) -> Entry | None:
         """Decide a deferral and send the hub the final word."""

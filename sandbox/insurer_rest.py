@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from sandbox import entries
 from sandbox.book import Book
-from sandbox.claims_desk import Desk, decision_json
+from sandbox.claims_desk import NOBODY, Desk, decision_json
 from sandbox.entries import Entry
-from sandbox.faults import Fault, Faults
+from sandbox.faults import Fault, FaultKind, Faults
 from sandbox.web import Answer, Call, PartyApp, Reply, as_json
 from schemas.money import fen_of
 from schemas.payer import ClaimCancel, ClaimTask, Operation
 
 PATH = "/claims"
+PROBLEM = "application/problem+json"
+NOT_FOUND = "urn:settlement-hub:problem:claim.not_found"
 
 
 class InsurerApp(PartyApp):
@@ -80,22 +83,43 @@ class RestInsurer(InsurerApp):
             return _refusal(error)
 
         async def work(trouble: Fault | None) -> Answer:
+            if trouble is not None and trouble.kind is FaultKind.REFUSE_UNDO:
+                return _told(self.desk.will_not_undo(cancel), trouble)
             return _told(await self.book.recorded(self.desk.undone(cancel)), trouble)
 
-        return await self.misbehaving(cancel.request_id, Operation.CANCEL.value, work)
+        return await self.misbehaving(cancel.request_id, cancel.operation.value, work)
 
     async def _inquiry(self, call: Call) -> Answer:
         request_id = call.path.removeprefix(f"{PATH}/")
-        entry = self.book.find(request_id)
-        if entry is None:
-            return as_json({"error": "unknown request"}, 404)
-        return Reply(decision_json(entry))
+
+        async def work(trouble: Fault | None) -> Answer:
+            entry = await asyncio.to_thread(self.book.fate, request_id)
+            if entry is None or (trouble is not None and trouble.kind is FaultKind.NOT_FOUND_FIRST):
+                return _not_found(request_id, trouble)
+            return Reply(decision_json(entry, trouble))
+
+        # A key of its own, so that inquiries do not change how the repeats of the request itself fare.
+        return await self.misbehaving(f"{request_id}?", Operation.INQUIRE.value, work)
 
 
 def _told(entry: Entry, trouble: Fault | None) -> Answer:
     if entry.reason_code == entries.REUSED:
         return as_json({"error": entries.REUSED}, 409)
     return Reply(decision_json(entry, trouble))
+
+
+def _not_found(request_id: str, trouble: Fault | None) -> Reply:
+    foreign = trouble is not None and trouble.kind is FaultKind.GARBAGE
+    problem = {
+        "type": NOT_FOUND,
+        "title": "No such claim",
+        "status": 404,
+        "request_id": NOBODY if foreign else request_id,
+        "code": "not_found",
+        "detail": "no claim has come under this request id",
+        "detail_zh": "未收到该请求",
+    }
+    return Reply(orjson.dumps(problem), 404, PROBLEM)
 
 
 def _refusal(error: ValidationError) -> Reply:

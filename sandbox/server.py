@@ -79,6 +79,8 @@ class Cast:
         """Stop listening and working, and close the books."""
         for listener in self._listeners.values():
             await listener.close()
+        for app in self.apps.values():
+            app.forget_delayed()
         await asyncio.to_thread(self.queue_insurer.stop)
         for book in self.books.values():
             await asyncio.to_thread(book.close)

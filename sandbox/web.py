@@ -90,6 +90,7 @@ class PartyApp:
         self.faults = faults or Faults(code, secrets.randbits(32))
         self.listener: Listener | None = None
         self._garbage = 0
+        self._delayed: set[asyncio.Task[Answer]] = set()
         self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/healthz"): self._health,
             ("GET", "/sandbox/book"): self._book,
@@ -115,7 +116,8 @@ class PartyApp:
     ) -> Answer:
         """Do the work with whatever fault strikes this request.
 
-        `work` itself sees to wrong totals and, for GARBAGE, answers as if to another request.
+        `work` itself sees to wrong totals, lies and refusals to undo and, for GARBAGE, answers as if to another
+        request.
         """
         fault = self.faults.draw(request_id, operation)
         if fault is None:
@@ -124,6 +126,9 @@ class PartyApp:
             return Reply(b"Internal Server Error", 500, "text/plain")
         if fault.kind is FaultKind.SILENT:
             await asyncio.sleep(SILENCE_S if fault.seconds is None else fault.seconds)
+            return CUT
+        if fault.kind is FaultKind.DELAYED_EFFECT:
+            self._delay(fault.seconds or 0, work)
             return CUT
         if fault.kind is FaultKind.SLOW:
             await asyncio.sleep(fault.seconds or 0)
@@ -140,6 +145,24 @@ class PartyApp:
         """The next kind of rubbish in turn; None: let the answer that `work` made for another request through."""
         self._garbage += 1
         return (*GARBAGE, None)[self._garbage % (len(GARBAGE) + 1)]
+
+    def delayed(self) -> int:
+        """How many requests were taken and have not had their effect yet."""
+        return len(self._delayed)
+
+    def forget_delayed(self) -> None:
+        """What has not had its effect yet never will; on the event loop's thread."""
+        for task in self._delayed:
+            task.cancel()
+
+    def _delay(self, seconds: float, work: Callable[[Fault | None], Awaitable[Answer]]) -> None:
+        async def later() -> Answer:
+            await asyncio.sleep(seconds)
+            return await work(None)
+
+        task = asyncio.get_running_loop().create_task(later())
+        self._delayed.add(task)
+        task.add_done_callback(self._delayed.discard)
 
     async def _dispatch(self, call: Call) -> Answer:
         handler = self.routes.get((call.method, call.path))
@@ -163,7 +186,7 @@ class PartyApp:
         return as_json({"party": self.code, "totals": asdict(totals), "entries": [asdict(entry) for entry in page]})
 
     async def _fault_report(self, _: Call) -> Answer:
-        return as_json(self.faults.report())
+        return as_json(self.faults.report() | {"delayed": self.delayed()})
 
     async def _set_faults(self, call: Call) -> Answer:
         try:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from schemas.base import violations_of
 from schemas.codes import Outcome
-from schemas.errors import InvalidMessage, OutcomeUnknown, Violation
+from schemas.errors import IllegalTransition, InvalidMessage, OutcomeUnknown, Violation
 from schemas.payer import (
     BasicFacts,
     BasicResult,
@@ -25,13 +25,22 @@ _ANSWERS = {
     Operation.SETTLE: frozenset({Outcome.APPROVED, Outcome.DECLINED, Outcome.DEFERRED}),
     Operation.TRIAL: frozenset({Outcome.APPROVED, Outcome.DECLINED, Outcome.DEFERRED}),
     Operation.CANCEL: frozenset({Outcome.CANCELLED, Outcome.DECLINED}),
+    Operation.REVERSE: frozenset({Outcome.CANCELLED, Outcome.DECLINED}),
+    Operation.INQUIRE: frozenset({Outcome.APPROVED, Outcome.DECLINED, Outcome.DEFERRED, Outcome.CANCELLED}),
 }
 
 
 def encode_task(task: PayerTask) -> bytes:
-    """ClaimTask or ClaimCancel as JSON."""
-    message = _cancel(task) if task.operation is Operation.CANCEL else _claim(task)
+    """ClaimTask or ClaimCancel as JSON; an inquiry has no message in this language."""
+    if task.operation is Operation.INQUIRE:
+        raise IllegalTransition("an inquiry is no message", party=task.payer)
+    message = _cancel(task) if task.operation in (Operation.CANCEL, Operation.REVERSE) else _claim(task)
     return message.__pydantic_serializer__.to_json(message, exclude_none=True)
+
+
+def asked_about(task: PayerTask) -> str | None:
+    """The request id that an answer must name: an inquiry is answered in the name of the request it is about."""
+    return task.original_request_id if task.operation is Operation.INQUIRE else task.request_id
 
 
 def decode_decision(task: PayerTask, raw: bytes) -> Decision:
@@ -41,7 +50,7 @@ def decode_decision(task: PayerTask, raw: bytes) -> Decision:
     InvalidMessage for an answer to ours that breaks its schema or contradicts the request.
     """
     parsed = check_text(raw)
-    if not isinstance(parsed, dict) or parsed.get("request_id") != task.request_id:
+    if not isinstance(parsed, dict) or parsed.get("request_id") != asked_about(task):
         raise OutcomeUnknown("not an answer to this request", party=task.payer, request_id=task.request_id)
     try:
         decision = ClaimDecision.model_validate_json(raw).decision()
@@ -54,8 +63,10 @@ def decode_decision(task: PayerTask, raw: bytes) -> Decision:
 def _check(task: PayerTask, decision: Decision) -> None:
     outcome, amount = decision.outcome, decision.amount_fen
     without_money = outcome in (Outcome.DECLINED, Outcome.DEFERRED)
-    unnamed = outcome is Outcome.APPROVED and task.operation is Operation.SETTLE and not decision.payer_reference
-    mirrors = outcome is not Outcome.CANCELLED or task.original_reference is None
+    unnamed = outcome is Outcome.APPROVED and task.operation is not Operation.TRIAL and not decision.payer_reference
+    # Only a cancel knows what stood; a reversal undoes whatever there was, nothing included, and is told how much.
+    known = task.operation is Operation.CANCEL and task.original_reference is not None
+    mirrors = outcome is not Outcome.CANCELLED or not known
     rules = (
         (outcome in _ANSWERS[task.operation], "outcome", "outcome.operation", "use an outcome of this operation"),
         (not without_money or amount == 0, "amount", "amount.without_approval", "send 0.00 unless you pay"),
@@ -119,13 +130,15 @@ def _basic_facts(basic: BasicResult) -> BasicFacts:
 
 
 def _cancel(task: PayerTask) -> ClaimCancel:
+    known = task.operation is Operation.CANCEL
     return ClaimCancel(
+        operation=Operation.CANCEL if known else Operation.REVERSE,
         request_id=task.request_id,
         case_id=task.case_id,
         insurer=task.payer,
         institution=task.request.institution,
         settlement_no=task.request.settlement_no,
         original_request_id=task.original_request_id or "",
-        original_reference=task.original_reference,
-        amount=task.original_amount_fen,
+        original_reference=task.original_reference if known else None,
+        amount=task.original_amount_fen if known else 0,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import orjson
 import pika
 import pytest
 import urllib3
+from pydantic import ValidationError
 
 from sandbox import parties
 from sandbox.faults import Fault, FaultKind
@@ -19,7 +21,7 @@ from sandbox.server import CastSettings, Sandbox
 from schemas.money import fen_of
 from schemas.payer import ClaimDecision, Operation
 from tests.support.eventually import eventually
-from tests.support.sandbox_builders import a_cancel, a_task, basic_facts
+from tests.support.sandbox_builders import a_cancel, a_reversal, a_task, basic_facts
 
 ANKANG = parties.ANKANG
 
@@ -108,10 +110,27 @@ def test_a_cancel_before_its_claim_bars_it(insurer: Insurer) -> None:
 def test_a_cancel_in_doubt_undoes_whatever_was_paid(sandbox: Sandbox, insurer: Insurer) -> None:
     insurer.claim(a_task())
 
-    undone = insurer.cancel(a_cancel(0, reference=None))
+    undone, again = insurer.cancel(a_reversal()), insurer.cancel(a_reversal("X-2"))
 
-    assert (undone.outcome, undone.amount) == ("cancelled", 312_000)
+    assert (undone.outcome, undone.amount) == (again.outcome, again.amount) == ("cancelled", 312_000)
     assert sandbox.books[ANKANG].totals().net_fen == 0
+
+
+def test_a_reversal_before_its_claim_is_confirmed_and_bars_it(insurer: Insurer) -> None:
+    early = insurer.cancel(a_reversal())
+    late = insurer.claim(a_task())
+
+    assert (early.outcome, early.amount) == ("cancelled", 0)
+    assert (late.outcome, late.reason_code) == ("declined", "cancelled_before")
+
+
+def test_a_reversed_deferral_is_not_decided_any_more(insurer: Insurer) -> None:
+    insurer.claim(a_task(basic=basic_facts(9_000_000, 0), left=9_000_000))
+
+    undone = insurer.cancel(a_reversal())
+
+    assert (undone.outcome, undone.amount) == ("cancelled", 0)
+    assert insurer.post("/sandbox/review", b'{"request_id":"R-1","amount":"1.00"}').status == 409
 
 
 def test_a_cancel_of_another_amount_is_refused(sandbox: Sandbox, insurer: Insurer) -> None:
@@ -122,11 +141,20 @@ def test_a_cancel_of_another_amount_is_refused(sandbox: Sandbox, insurer: Insure
 
 
 def test_an_inquiry_finds_the_decision_or_nothing(insurer: Insurer) -> None:
-    assert insurer.get("/claims/R-1").status == 404
+    unknown = insurer.get("/claims/R-1")
+
+    assert (unknown.status, unknown.headers["content-type"]) == (404, "application/problem+json")
+    assert orjson.loads(unknown.data)["type"] == "urn:settlement-hub:problem:claim.not_found"
+    assert orjson.loads(unknown.data)["request_id"] == "R-1"
 
     decision = insurer.claim(a_task())
 
     assert ClaimDecision.model_validate_json(insurer.get("/claims/R-1").data) == decision
+
+    insurer.cancel(a_reversal())
+
+    fate = ClaimDecision.model_validate_json(insurer.get("/claims/R-1").data)
+    assert (fate.request_id, fate.outcome, fate.amount) == ("R-1", "cancelled", 312_000)
 
 
 def test_a_large_claim_is_deferred_and_decided_by_hand(sandbox: Sandbox, insurer: Insurer) -> None:
@@ -227,6 +255,65 @@ def test_slow_late_and_doubled_answers_are_still_right(sandbox: Sandbox, insurer
     assert sandbox.books[ANKANG].totals().settled == 1
 
 
+def test_a_lie_hides_what_stands_from_inquiries_alone(insurer: Insurer) -> None:
+    assert ask_troubled(insurer, '[{"kind":"not_found_first","count":2}]').status == 200
+
+    assert [insurer.get("/claims/R-1").status for _ in range(3)] == [404, 404, 200]
+
+
+def test_a_refused_undo_changes_nothing_and_may_be_tried_again(sandbox: Sandbox, insurer: Insurer) -> None:
+    ask_troubled(insurer, '[{"kind":"refuse_undo","count":2}]')
+
+    told = [insurer.cancel(undo) for undo in (a_cancel(312_000), a_reversal(), a_reversal())]
+
+    assert [(each.outcome, each.reason_code) for each in told] == [
+        ("declined", "undo_refused"),
+        ("declined", "undo_refused"),
+        ("cancelled", ""),
+    ]
+    assert sandbox.books[ANKANG].totals().net_fen == 0
+
+
+def test_a_delayed_effect_comes_after_the_connection_is_gone(sandbox: Sandbox, insurer: Insurer) -> None:
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        ask_troubled(insurer, '[{"kind":"delayed_effect","count":1,"seconds":0.5}]')
+
+    assert insurer.get("/claims/R-1").status == 404
+    assert orjson.loads(insurer.get("/sandbox/faults").data)["delayed"] == 1
+    assert eventually(lambda: sandbox.books[ANKANG].effective("R-1") == 312_000)
+    assert eventually(lambda: orjson.loads(insurer.get("/sandbox/faults").data)["delayed"] == 0)
+    assert insurer.claim(a_task()).amount == 312_000
+    assert sandbox.books[ANKANG].totals().settled == 1
+
+
+def test_a_reversal_bars_a_request_that_is_still_lying_inside(sandbox: Sandbox, insurer: Insurer) -> None:
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        ask_troubled(insurer, '[{"kind":"delayed_effect","count":1,"seconds":0.5}]')
+
+    undone = insurer.cancel(a_reversal())
+
+    assert (undone.outcome, undone.amount) == ("cancelled", 0)
+    assert eventually(lambda: sandbox.books[ANKANG].find("R-1") is not None)
+    assert sandbox.books[ANKANG].totals().net_fen == 0
+
+
+@pytest.mark.parametrize("operation", ["reverse", "inquire"])
+@pytest.mark.parametrize("kind", ["lost_answer", "silent", "late", "http_500"])
+def test_reversals_and_inquiries_fail_like_anything_else(
+    sandbox: Sandbox, insurer: Insurer, operation: str, kind: str
+) -> None:
+    ask = {"reverse": lambda: insurer.cancel(a_reversal()), "inquire": lambda: insurer.get("/claims/R-1")}[operation]
+    script = f'[{{"kind":"{kind}","operation":"{operation}","count":1,"seconds":0.02}}]'
+    assert ask_troubled(insurer, script).status == 200
+
+    with suppress(urllib3.exceptions.ProtocolError, ValidationError):
+        ask()
+
+    assert orjson.loads(insurer.get("/sandbox/faults").data)["struck"] == {kind: 1}
+    worked = operation == "reverse" and kind in ("lost_answer", "late")
+    assert sandbox.books[ANKANG].effective("R-1") == (0 if worked else 312_000)
+
+
 def test_a_refused_connection_comes_back_on_the_same_port(sandbox: Sandbox, insurer: Insurer) -> None:
     insurer.post("/sandbox/faults", b'[{"kind":"refuse_connection","seconds":1.5}]')
 
@@ -245,6 +332,7 @@ def test_a_refused_connection_comes_back_on_the_same_port(sandbox: Sandbox, insu
 
 def test_a_wrong_script_is_refused(insurer: Insurer) -> None:
     assert insurer.post("/sandbox/faults", b'[{"kind":"explode"}]').status == 422
+    assert insurer.post("/sandbox/faults", b'[{"kind":"slow","operation":"pay"}]').status == 422
     assert insurer.post("/sandbox/faults?seed=x", b"[]").status == 422
     assert orjson.loads(insurer.get("/sandbox/faults").data)["faults"] == []
 
@@ -337,6 +425,35 @@ def test_settle_and_cancel_may_come_in_one_batch(queue_sandbox: Sandbox, channel
 
     assert sorted(outcomes) == ["approved", "cancelled"]
     assert queue_sandbox.books[HENGAN].totals().net_fen == 0
+
+
+def test_a_reversal_by_queue_bars_the_task_that_comes_later(queue_sandbox: Sandbox, channel: Any) -> None:
+    put(channel, a_reversal(insurer=HENGAN).model_dump_json().encode(), hengan_task())
+
+    told = {decision.request_id: decision for _, decision in answers(channel, 2)}
+
+    assert (told["X-1"].outcome, told["X-1"].amount) == ("cancelled", 0)
+    assert (told["R-1"].outcome, told["R-1"].reason_code) == ("declined", "cancelled_before")
+    assert queue_sandbox.books[HENGAN].totals().net_fen == 0
+
+
+def test_a_queue_insurer_refuses_to_undo_when_told_to(queue_sandbox: Sandbox, channel: Any) -> None:
+    queue_sandbox.set_faults(HENGAN, [Fault(kind=FaultKind.REFUSE_UNDO, count=1)])
+    undo = a_reversal(insurer=HENGAN).model_dump_json().encode()
+    put(channel, hengan_task(), undo, undo)
+
+    told = [decision.outcome for _, decision in answers(channel, 3) if decision.request_id == "X-1"]
+
+    assert told == ["declined", "cancelled"]
+
+
+def test_a_delayed_effect_by_queue_comes_without_an_answer(queue_sandbox: Sandbox, channel: Any) -> None:
+    queue_sandbox.set_faults(HENGAN, [Fault(kind=FaultKind.DELAYED_EFFECT, count=1, seconds=0.3)])
+    put(channel, hengan_task("R-1"))
+    put(channel, hengan_task("R-2"))
+
+    assert [decision.request_id for _, decision in answers(channel, 1)] == ["R-2"]
+    assert eventually(lambda: queue_sandbox.books[HENGAN].effective("R-1") == 360_000)
 
 
 def test_a_task_that_is_none_does_not_stop_its_neighbours(queue_sandbox: Sandbox, channel: Any) -> None:

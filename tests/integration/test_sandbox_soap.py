@@ -12,6 +12,7 @@ import urllib3
 import zeep
 
 from sandbox import parties
+from sandbox.faults import Fault, FaultKind
 from sandbox.server import CastSettings, Sandbox
 from schemas.money import fen_of
 from tests.support.sandbox_builders import a_bill, soap_bill
@@ -108,6 +109,31 @@ def test_a_cancel_of_an_unknown_request_bars_it(sandbox: Sandbox, service: Any) 
     assert (cancelled.infcode, cancelled.cancelinfo.refd_setl_flag) == ("0", "0")
     assert (late.infcode, late.err_code) == ("-1", "cancelled_before")
     assert sandbox.books[parties.BASIC].totals().net_fen == 0
+
+
+def test_a_cancel_of_a_settlement_that_does_not_exist_is_refused(service: Any) -> None:
+    refused = undo(service, "X-1", "R-1", setl_id="SL1", fund_pay_sumamt="1.00")
+
+    assert (refused.infcode, refused.err_code, refused.cancelinfo) == ("-1", "unknown_original", None)
+
+
+def test_a_reversal_tells_what_an_earlier_one_took_back(sandbox: Sandbox, service: Any) -> None:
+    settled = service.Settle(**soap_bill(a_bill()))
+    first, again, other = (undo(service, name, "R-1").cancelinfo for name in ("X-1", "X-1", "X-2"))
+
+    assert {each.fund_pay_sumamt for each in (first, again, other)} == {settled.setlinfo.fund_pay_sumamt}
+    assert {each.refd_setl_flag for each in (first, again, other)} == {"1"}
+    assert sandbox.books[parties.BASIC].totals().net_account_fen == 0
+
+
+def test_a_refused_undo_says_why(sandbox: Sandbox, service: Any) -> None:
+    service.Settle(**soap_bill(a_bill()))
+    sandbox.set_faults(parties.BASIC, [Fault(kind=FaultKind.REFUSE_UNDO, count=1)])
+
+    refused, undone = undo(service, "X-1", "R-1"), undo(service, "X-1", "R-1")
+
+    assert (refused.infcode, refused.err_code) == ("-1", "undo_refused")
+    assert (undone.infcode, undone.cancelinfo.refd_setl_flag) == ("0", "1")
 
 
 def test_an_inquiry_tells_what_became_of_a_request(service: Any) -> None:

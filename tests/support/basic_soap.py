@@ -11,7 +11,13 @@ from schemas.wsdl import BASIC_BINDING_11, BASIC_BINDING_12, BASIC_NAMESPACE
 BINDINGS = {"1.1": BASIC_BINDING_11, "1.2": BASIC_BINDING_12}
 ENVELOPES = {"1.1": "http://schemas.xmlsoap.org/soap/envelope/", "1.2": "http://www.w3.org/2003/05/soap-envelope"}
 MEDIA = {"1.1": "text/xml; charset=utf-8", "1.2": "application/soap+xml; charset=utf-8"}
-NAMES = {Operation.SETTLE: "Settle", Operation.TRIAL: "Trial", Operation.CANCEL: "Cancel"}
+NAMES = {
+    Operation.SETTLE: "Settle",
+    Operation.TRIAL: "Trial",
+    Operation.CANCEL: "Cancel",
+    Operation.REVERSE: "Cancel",
+    Operation.INQUIRE: "Inquire",
+}
 
 
 def soap(payload: str, version: str = "1.1", header: str = "") -> bytes:
@@ -42,16 +48,25 @@ def an_answer(task: PayerTask, version: str = "1.1", status: int = 200, **change
         "hosp_part_amt": "0.00",
     }
     name = NAMES[task.operation]
-    if name == "Settle":
+    if name in ("Settle", "Inquire"):
         info |= {"setl_id": "SETL-1", "setl_time": "2026-03-02 09:20:00"}
     head = {"request_id": task.request_id, "infcode": "0"}
     funds = changes.pop("funds", [("310100", yuan_of(fund))])
-    head |= {key: changes.pop(key) for key in ("request_id", "infcode") if key in changes}
+    if name == "Inquire":
+        head |= {"omsgid": str(task.original_request_id), "omsg_stas": "1"}
+    head |= {key: changes.pop(key) for key in ("request_id", "infcode", "omsgid", "omsg_stas") if key in changes}
     info |= changes
     body = fields_of(head) + f"<setlinfo>{fields_of(info)}</setlinfo>"
     rows = (fields_of({"fund_pay_type": kind, "fund_payamt": amount}) for kind, amount in funds)
     body += "".join(f"<setldetail>{row}</setldetail>" for row in rows)
     return RawAnswer(soap(f"<{name}Response>{body}</{name}Response>", version), status, MEDIA[version])
+
+
+def a_fate(task: PayerTask, state: str, **changes: str) -> RawAnswer:
+    """The answer to an inquiry about something that does not stand; `infcode`, `err_code` … may be given."""
+    head = {"request_id": task.request_id, "infcode": "0", "err_code": None, "err_msg": None}
+    body = fields_of(head | {"omsgid": task.original_request_id, "omsg_stas": state} | changes)
+    return RawAnswer(soap(f"<InquireResponse>{body}</InquireResponse>"), 200, MEDIA["1.1"])
 
 
 def fields_of(values: dict[str, str | None]) -> str:

@@ -87,6 +87,8 @@ def a_task(operation: Operation = Operation.SETTLE, **changes: Any) -> PayerTask
             "original_reference": "SETL-0000",
             "original_amount_fen": request.total * 7 // 10,
         }
+    elif operation in (Operation.REVERSE, Operation.INQUIRE):
+        values["original_request_id"] = "R-0000"
     return PayerTask(**values | changes)
 
 

@@ -110,17 +110,23 @@ def basic_facts(in_scope_fen: int = 1_000_000, fund_fen: int = 600_000) -> Basic
 
 
 def a_cancel(
-    amount_fen: int, request_id: str = "X-1", original: str = "R-1", reference: str | None = "AK1"
+    amount_fen: int, request_id: str = "X-1", original: str = "R-1", reference: str | None = "AK1", **changes: Any
 ) -> ClaimCancel:
-    """The undoing of a claim."""
+    """The undoing of a claim that is known to stand."""
     bill = a_bill()
-    return ClaimCancel(
-        request_id=request_id,
-        case_id="C-1",
-        insurer=ANKANG,
-        institution=bill.institution,
-        settlement_no=bill.settlement_no,
-        original_request_id=original,
-        original_reference=reference,
-        amount=amount_fen,
-    )
+    fields: dict[str, Any] = {
+        "request_id": request_id,
+        "case_id": "C-1",
+        "insurer": ANKANG,
+        "institution": bill.institution,
+        "settlement_no": bill.settlement_no,
+        "original_request_id": original,
+        "original_reference": reference,
+        "amount": amount_fen,
+    }
+    return ClaimCancel(**(fields | changes))
+
+
+def a_reversal(request_id: str = "X-1", original: str = "R-1", **changes: Any) -> ClaimCancel:
+    """The undoing of a claim of which nobody knows what became."""
+    return a_cancel(0, request_id, original, None, operation=Operation.REVERSE, **changes)

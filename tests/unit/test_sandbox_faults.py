@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sandbox.faults import SCRIPT, Fault, FaultKind, Faults
+from schemas.payer import Operation
 
 
 def hit(faults: Faults, names: list[str]) -> set[str]:
@@ -52,6 +53,23 @@ def test_a_fault_keeps_to_its_operation() -> None:
 
     assert faults.draw("R-1", "settle") is None
     assert faults.draw("R-1", "cancel") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "struck"),
+    [
+        (FaultKind.NOT_FOUND_FIRST, {"inquire"}),
+        (FaultKind.REFUSE_UNDO, {"cancel", "reverse"}),
+        (FaultKind.DELAYED_EFFECT, {"settle"}),
+        (FaultKind.LOST_ANSWER, {"settle", "trial", "cancel", "reverse", "inquire"}),
+    ],
+)
+def test_a_fault_strikes_only_what_it_is_about_and_is_not_used_up_by_the_rest(
+    kind: FaultKind, struck: set[str]
+) -> None:
+    every = [operation.value for operation in Operation]
+
+    assert {name for name in every if faulty(Fault(kind=kind, count=1)).draw("R-1", name)} == struck
 
 
 def test_the_first_fault_that_strikes_counts() -> None:

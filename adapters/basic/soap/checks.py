@@ -4,7 +4,7 @@ InvalidMessage that names the fields, and the case is held with the bytes as evi
 from __future__ import annotations
 
 from schemas.errors import InvalidMessage, Violation
-from schemas.payer import BasicResult, PayerTask
+from schemas.payer import BasicResult, Operation, PayerTask
 
 
 def check_settled(task: PayerTask, result: BasicResult, *, psn_no: str, person_fen: int) -> None:
@@ -60,8 +60,8 @@ def check_settled(task: PayerTask, result: BasicResult, *, psn_no: str, person_f
 
 
 def check_cancelled(task: PayerTask, *, omsgid: str, undone: bool, amount_fen: int) -> None:
-    """A cancellation names its original and mirrors its amount; what was never booked cannot have one."""
-    known = task.original_reference is not None
+    """An undo names its original; a cancel mirrors its amount; what was never booked cannot have one."""
+    known = task.operation is Operation.CANCEL and task.original_reference is not None
     rules = (
         (omsgid == task.original_request_id, "omsgid", "cancel.original", "repeat the omsgid of the request"),
         (undone or not known, "refd_setl_flag", "cancel.nothing_undone", "the settlement with this setl_id was booked"),

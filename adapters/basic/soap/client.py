@@ -13,7 +13,7 @@ from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, Prep
 class BasicSoap:
     """A basic medical-insurance system over SOAP 1.1. Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, inquiry=True, reversal=True)
 
     version: ClassVar[Version] = "1.1"
 
@@ -28,7 +28,7 @@ class BasicSoap:
     def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
         """Unavailable when nothing was sent, OutcomeUnknown when no whole answer came back."""
         headers = {"Content-Type": call.content_type} | self._codec.headers(call)
-        return self._http.post(call.path, call.body, headers, timeout_s)
+        return self._http.send(call, headers, timeout_s)
 
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """See `Codec.decode`."""

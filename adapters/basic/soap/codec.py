@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -23,6 +24,9 @@ from schemas.wsdl import BASIC_NAMESPACE
 CHINA = timezone(timedelta(hours=8), "CST")
 SOCIAL_CARD, IDENTITY_CARD = "03", "02"
 _DONE, _REFUSED = "0", "-1"
+_SETTLED = "1"
+_FATES = {"0": Outcome.NOT_FOUND, "2": Outcome.DECLINED, "3": Outcome.CANCELLED}
+"""omsg_stas of what does not stand; any other (4: being worked on) is no outcome yet."""
 _REQUEST_ID = f"{{{BASIC_NAMESPACE}}}request_id"
 _REFUSED_EN = "The basic medical-insurance system refused the request."
 
@@ -63,7 +67,7 @@ class Codec:
         payload = self._envelope.open(answer.body, party=self._party)
         fault = self._envelope.fault_in(payload)
         if fault is not None:
-            return self._of_fault(fault)
+            return self._of_fault(task, fault)
         if answer.status != 200:
             return _unknown(f"http.{answer.status}")
         return self._of_answer(task, self._fields(task, payload))
@@ -85,18 +89,22 @@ class Codec:
     def _of_answer(self, task: PayerTask, fields: dict[str, Any]) -> Decision:
         if fields["infcode"] == _DONE:
             return _READERS[task.operation](task, fields)
-        if fields["infcode"] == _REFUSED:
+        if fields["infcode"] == _REFUSED and task.operation is not Operation.INQUIRE:
             return _declined(fields.get("err_code", _REFUSED), fields.get("err_msg", ""), raw_code=_REFUSED)
         return _unknown(fields["infcode"])
 
-    def _of_fault(self, fault: Fault) -> Decision:
-        """A typed fault that blames our message and forbids a repeat is a no, by the contract; no other fault is."""
+    def _of_fault(self, task: PayerTask, fault: Fault) -> Decision:
+        """A typed fault that blames our message and forbids a repeat is a no, by the contract; no other fault is.
+
+        Of an inquiry it is none: the inquiry was refused, which says nothing about the request that it is about.
+        """
         detail = fault.detail
         if detail is None or detail.tag != self._contract.fault_tag or has_attributes(detail):
             return _unknown(f"fault.{fault.code}")
         self._check_schema(detail)
         typed = read(detail, self._contract.fault_shape)
-        if not fault.by_sender or typed["retryable"].strip() not in ("false", "0"):
+        final = fault.by_sender and typed["retryable"].strip() in ("false", "0")
+        if not final or task.operation is Operation.INQUIRE:
             return _unknown(f"fault.{typed['code']}")
         return _declined(typed["code"], typed["message"], raw_code=f"fault.{typed['code']}")
 
@@ -164,7 +172,7 @@ def _fee(line: FeeLine) -> dict[str, Any]:
 
 
 def _cancel(task: PayerTask) -> dict[str, Any]:
-    known = task.original_reference is not None
+    known = task.operation is Operation.CANCEL and task.original_reference is not None
     return {
         "request_id": task.request_id,
         "fixmedins_code": task.request.institution,
@@ -172,8 +180,17 @@ def _cancel(task: PayerTask) -> dict[str, Any]:
         "settlement_no": task.request.settlement_no,
         "psn_no": task.request.insurance.person_no,
         "omsgid": task.original_request_id,
-        "setl_id": task.original_reference,
+        "setl_id": task.original_reference if known else None,
         "fund_pay_sumamt": yuan_of(task.original_amount_fen) if known else None,
+    }
+
+
+def _inquiry(task: PayerTask) -> dict[str, Any]:
+    return {
+        "request_id": task.request_id,
+        "fixmedins_code": task.request.institution,
+        "psn_no": task.request.insurance.person_no,
+        "omsgid": task.original_request_id,
     }
 
 
@@ -189,6 +206,8 @@ _CONTENTS: dict[Operation, Callable[[PayerTask], dict[str, Any]]] = {
     Operation.SETTLE: _bill,
     Operation.TRIAL: _bill,
     Operation.CANCEL: _cancel,
+    Operation.REVERSE: _cancel,
+    Operation.INQUIRE: _inquiry,
 }
 
 
@@ -235,10 +254,34 @@ def _cancelled(task: PayerTask, fields: dict[str, Any]) -> Decision:
     )
 
 
+def _fate(task: PayerTask, fields: dict[str, Any]) -> Decision:
+    """What became of the request that the inquiry is about."""
+    if fields["omsgid"] != task.original_request_id:
+        raise OutcomeUnknown("an answer about another request", party=task.payer, request_id=task.request_id)
+    state = fields["omsg_stas"]
+    if state == _SETTLED:
+        return replace(_settled(task, fields), raw_code=f"omsg_stas.{state}")
+    if fields.get("setlinfo") is not None or fields.get("setldetail"):
+        remedy = "send setlinfo and setldetail only for what stands"
+        broken = Violation("setlinfo", "inquiry.not_standing", remedy)
+        raise InvalidMessage("a result of what does not stand", broken, code="answer.identity", party=task.payer)
+    outcome = _FATES.get(state, Outcome.UNKNOWN)
+    declined = outcome is Outcome.DECLINED
+    return Decision(
+        outcome,
+        reason_code=fields.get("err_code", "") if declined else "",
+        reason_zh=fields.get("err_msg", "") if declined else "",
+        reason_en=_REFUSED_EN if declined else "",
+        raw_code=f"omsg_stas.{state}",
+    )
+
+
 _READERS: dict[Operation, Callable[[PayerTask, dict[str, Any]], Decision]] = {
     Operation.SETTLE: _settled,
     Operation.TRIAL: _settled,
     Operation.CANCEL: _cancelled,
+    Operation.REVERSE: _cancelled,
+    Operation.INQUIRE: _fate,
 }
 
 

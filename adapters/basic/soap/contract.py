@@ -17,7 +17,13 @@ from schemas.wsdl import BASIC_BINDING_11, BASIC_BINDING_12, BASIC_NAMESPACE, ba
 
 Version = Literal["1.1", "1.2"]
 _BINDINGS: dict[Version, str] = {"1.1": BASIC_BINDING_11, "1.2": BASIC_BINDING_12}
-_NAMES = {Operation.SETTLE: "Settle", Operation.TRIAL: "Trial", Operation.CANCEL: "Cancel"}
+_NAMES = {
+    Operation.SETTLE: "Settle",
+    Operation.TRIAL: "Trial",
+    Operation.CANCEL: "Cancel",
+    Operation.REVERSE: "Cancel",
+    Operation.INQUIRE: "Inquire",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, Prep
 class InsurerQueue:
     """A queue insurer; it holds no connection: the outbox carries what `prepare` makes."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, by_queue=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, reversal=True, by_queue=True)
 
     def __init__(self, settings: PartySettings) -> None:
         self._party = settings.code
 
     def prepare(self, task: PayerTask) -> PreparedCall:
-        """The message's body; `path` is its type: claim.settle, claim.trial or claim.cancel."""
+        """The message's body; `path` is its type: claim.settle, claim.trial, claim.cancel or claim.reverse."""
         return PreparedCall(encode_task(task), CONTENT_TYPE, f"claim.{task.operation}")
 
     def send(self, call: PreparedCall, timeout_s: float) -> NoReturn:

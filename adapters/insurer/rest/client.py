@@ -1,39 +1,49 @@
-"""An insurer that speaks the hub's own messages over REST: POST {endpoint}/claims and {endpoint}/claims/cancel."""
+"""An insurer that speaks the hub's own messages over REST.
+
+POST {endpoint}/claims and {endpoint}/claims/cancel; GET {endpoint}/claims/{request_id} asks what became of a claim.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
+from urllib.parse import quote
 
 import orjson
 
 from adapters.http_pool import HttpPool
 from adapters.insurer.canonical_codec import CONTENT_TYPE, encode_task
-from adapters.insurer.rest.codec import decode_answer
+from adapters.insurer.rest.codec import PROBLEM_TYPE, decode_answer
 from schemas.payer import Capabilities, Decision, Operation, PartySettings, PayerTask, PreparedCall, RawAnswer
 
-_PATHS = {Operation.SETTLE: "/claims", Operation.TRIAL: "/claims", Operation.CANCEL: "/claims/cancel"}
+_PATHS = {
+    Operation.SETTLE: "/claims",
+    Operation.TRIAL: "/claims",
+    Operation.CANCEL: "/claims/cancel",
+    Operation.REVERSE: "/claims/cancel",
+}
 
 
 class InsurerRest:
     """A REST insurer. Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, inquiry=True, reversal=True)
 
     def __init__(self, settings: PartySettings) -> None:
         self._http = HttpPool(settings)
 
     def prepare(self, task: PayerTask) -> PreparedCall:
-        """ClaimTask or ClaimCancel as JSON, with its path below the endpoint."""
+        """ClaimTask or ClaimCancel as JSON, with its path below the endpoint; an inquiry is a path alone."""
+        if task.operation is Operation.INQUIRE:
+            return PreparedCall(b"", "", f"/claims/{quote(task.original_request_id or '', safe=':')}", "GET")
         return PreparedCall(encode_task(task), CONTENT_TYPE, _PATHS[task.operation])
 
     def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
         """Unavailable when nothing was sent, OutcomeUnknown when no whole answer came back."""
-        headers = {
-            "Content-Type": call.content_type,
-            "Accept": CONTENT_TYPE,
-            "Idempotency-Key": orjson.loads(call.body)["request_id"],
-        }
-        return self._http.post(call.path, call.body, headers, timeout_s)
+        headers = {"Accept": f"{CONTENT_TYPE}, {PROBLEM_TYPE}"}
+        if call.body:
+            headers["Content-Type"] = call.content_type
+            headers["Idempotency-Key"] = orjson.loads(call.body)["request_id"]
+        return self._http.send(call, headers, timeout_s)
 
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """See `decode_answer`."""
