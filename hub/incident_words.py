@@ -1,0 +1,185 @@
+"""Incidents in plain words: what is wrong, what happens next, and the command to run. Pure; facts in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`summary` says what is wrong; `next_step` what happens by itself or what you must do; `command` how to look."""
+
+    summary: str
+    next_step: str
+    command: str
+
+
+_DOES = {
+    "planned": "has not been asked yet",
+    "claimed": "was asked and has not answered",
+    "in_doubt": "may have been heard and gave no usable answer",
+    "held": "gave an answer that contradicts itself",
+    "cancelling": "has not confirmed the undo",
+    "cancel_held": "refused the undo",
+    "reversing": "has not confirmed the reversal",
+}
+_BY_PEOPLE = ("held", "cancel_held")
+_BY_THE_HUB = ("in_doubt", "reversing", "cancelling")
+"""As long as it has a next attempt."""
+
+
+def _needs_you(leg: Facts) -> bool:
+    """Whether nothing more happens by itself to this leg."""
+    return leg["state"] in _BY_PEOPLE or (leg["state"] in _BY_THE_HUB and leg.get("next_at") is None)
+
+
+def _leg_command(case_id: Any, leg: Facts) -> str:
+    return f"hub doubt show {case_id}/{leg['leg_no']}"
+
+
+def _overdue(facts: Facts) -> Words:
+    legs = facts["legs"]
+    undo = facts["state"] == "cancelling"
+    what = "undo asked for" if undo else "accepted"
+    head = f"{facts['institution']}/{facts['settlement_no']}: {what} {facts['since']}, not at its end"
+    command = f"hub case show {facts['case_id']}"
+    if not legs:
+        return Words(head, "no payer is asked for anything: the case was left lying; report it as a defect", command)
+    parts = "; ".join(
+        f"leg {leg['leg_no']} {leg['payer']} {_DOES[leg['state']]}" + (f" since {leg['since']}" if leg["since"] else "")
+        for leg in legs
+    )
+    for leg in legs:
+        if _needs_you(leg):
+            return Words(
+                f"{head}: {parts}", "needs you: nothing more happens by itself", _leg_command(facts["case_id"], leg)
+            )
+    due = min((leg["next_at"] for leg in legs if leg["next_at"]), default=None)
+    next_step = f"the hub goes on by itself; next attempt {due}" if due else "the hub goes on by itself"
+    return Words(f"{head}: {parts}", next_step, command)
+
+
+def _leg(facts: Facts) -> Words:
+    state = facts["state"]
+    where = f"{facts['institution']}/{facts['settlement_no']} leg {facts['leg_no']}"
+    summary = f"{where}: {facts['payer']} {_DOES[state]}, since {facts['since']}"
+    command = _leg_command(facts["case_id"], facts)
+    if _needs_you(facts):
+        return Words(summary, "needs you: ask the payer what stands in its books and enter its word", command)
+    tried = max(facts["attempts"], facts["inquiries"], facts["undo_attempts"])
+    return Words(summary, f"the hub goes on by itself ({tried} tries); next attempt {facts['next_at']}", command)
+
+
+def _payer_down(facts: Facts) -> Words:
+    said = f", last {facts['last_error']}" if facts.get("last_error") else ""
+    summary = (
+        f"{facts['payer']} does not answer since {facts['since']} "
+        f"({facts['processes_open']} of {facts['processes']} processes{said})"
+    )
+    return Words(
+        summary, "patients pay its part; it is probed and used again by itself", f"hub payer show {facts['payer']}"
+    )
+
+
+def _payer_stopped(facts: Facts) -> Words:
+    who = "all payers are" if facts["payer"] == "*" else f"{facts['payer']} is"
+    summary = f"{who} stopped by {facts['changed_by']} since {facts['since']}: {facts['reason']}"
+    return Words(summary, "needs you: nothing is sent there until it is released", f"hub payer resume {facts['payer']}")
+
+
+def _dead_letters(facts: Facts) -> Words:
+    return Words(
+        f"{facts['count']} dead letters: {facts['cause']}, the oldest of {facts['since']}",
+        "needs you: replay or discard them",
+        f"hub dlq list --cause {facts['cause']}",
+    )
+
+
+def _outbox(facts: Facts) -> Words:
+    return Words(
+        f"messages to {facts['queue']} wait since {facts['since']}; rows in the outbox: {facts['rows_at_least']}",
+        "they leave by themselves when the broker and its consumers are back",
+        "hub health",
+    )
+
+
+def _action(facts: Facts) -> Words:
+    what = f"{facts['kind']} for {facts['about']}"
+    return Words(
+        f"action {facts['action']}, {what}, asked for by {facts['requested_by']}, waits since {facts['since']}",
+        "needs a second person: approve or reject it",
+        "hub approvals list",
+    )
+
+
+def _invariant(facts: Facts) -> Words:
+    count = f"{facts['count']} rows" if facts["count"] < facts["count_max"] else f"{facts['count']} rows or more"
+    return Words(
+        f"{facts['code']} is broken ({count}): {facts['rule']}; first: {facts['first'][0]}",
+        "needs you: this is a defect or a change made past the hub",
+        f"hub verify --only {facts['code']}",
+    )
+
+
+def _unchecked(facts: Facts) -> Words:
+    return Words(
+        f"{facts['code']} could not be checked: {facts['error']}",
+        "run it by hand with more time",
+        f"hub verify --only {facts['code']} --timeout 600",
+    )
+
+
+def _late(facts: Facts) -> Words:
+    return Words(
+        f"the watch did not look from {facts['since']} to {facts['until']}",
+        "what happened meanwhile is reported now; see that a relay runs",
+        "hub health",
+    )
+
+
+def _undelivered(facts: Facts) -> Words:
+    return Words(
+        f"{facts['count']} alerts could not be delivered since {facts['since']}: {facts['last_error']}",
+        "they are sent again by themselves; see that the receiver works",
+        "hub incident test-webhook",
+    )
+
+
+_WORDS: dict[str, Callable[[Facts], Words]] = {
+    "case.overdue": _overdue,
+    "leg.in_doubt": _leg,
+    "leg.held": _leg,
+    "undo.held": _leg,
+    "payer.down": _payer_down,
+    "payer.stopped": _payer_stopped,
+    "dead_letter.open": _dead_letters,
+    "outbox.stuck": _outbox,
+    "action.waiting": _action,
+    "invariant.broken": _invariant,
+    "invariant.unchecked": _unchecked,
+    "watch.late": _late,
+    "alert.undelivered": _undelivered,
+}
+KINDS = tuple(_WORDS)
+
+
+def words(kind: str, subject: str, facts: Facts) -> Words:
+    """The incident in words; a kind or facts of another version of the hub are shown as they are."""
+    try:
+        return _WORDS[kind](facts)
+    except (KeyError, TypeError, IndexError):
+        return Words(f"{kind}: {subject}", "", "hub incident list")
+
+
+def group_words(kind: str, count: int, by_payer: Mapping[str, int]) -> Words:
+    """Many incidents of one kind in words."""
+    spread = ", ".join(f"{payer} {of}" for payer, of in by_payer.items())
+    return Words(
+        f"{count} × {kind}" + (f" ({spread})" if spread else ""),
+        "see the list; one cause may stand behind all of them",
+        f"hub incident list --kind {kind}",
+    )
