@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,6 +29,7 @@ from hub.engine import Engine as MessageEngine
 from hub.gate import Gate
 from hub.intake import Intake
 from hub.legs import Legs
+from hub.payer_control import PayerControl
 from hub.ports import Clock, PayerAdapter
 from hub.settings import Settings
 from hub.sweeps import CaseSweep, Every, OutboxSweep
@@ -46,6 +49,7 @@ CASE_SWEEP_PAUSE_S = 0.2
 OUTBOX_SWEEP_PAUSE_S = 1.0
 RULE_BOOK_PAUSE_S = 2.0
 CONFIRMED_PAUSE_S = 0.5
+PAYER_CONTROL_PAUSE_S = 1.0
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
 
 AdapterMaker = Callable[[PartySettings], PayerAdapter]
@@ -187,6 +191,10 @@ def _add_engine(hub: Hub) -> None:
 def _add_adapters(hub: Hub) -> None:
     hub.legs = Legs(hub.work_units, hub.clock, hub.payers)
     hub.legs.start()
+    process = f"{socket.gethostname()}/{os.getpid()}"
+    control = PayerControl(hub.engine, hub.clock, hub.payers, process)
+    control()  # before the first call: who is stopped stays stopped over a restart
+    hub.sweeps.append(Every("payer-control", PAYER_CONTROL_PAUSE_S, control))
     for code in hub.payers:
         hub.transport.subscribe(_subscription(hub, payer_queue(code), hub.legs.handler(code)))
 
