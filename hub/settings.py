@@ -47,6 +47,8 @@ class Settings(BaseModel):
     failpoints: str = ""
     """Where this process shall die (`hub/failpoints.py`): for fault tests only."""
     stop_timeout_s: Annotated[float, Field(gt=0, le=300)] = 25.0
+    drain_s: Annotated[float, Field(ge=0, le=60)] = 5.0
+    """How long a gateway that ends waits for idle connections to speak once more and be sent away in order."""
 
     @property
     def embedded_broker(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -78,6 +78,25 @@ def alembic_config(url: str) -> Config:
     config.set_main_option("script_location", str(files("store") / "migrations"))
     config.attributes["url"] = _driver_url(url)
     return config
+
+
+def schema_revisions(engine: Engine) -> tuple[str, str]:
+    """(present, needed) revision; both the same when this code can work.
+
+    A revision that this code does not know was made by a newer one: migrations only add as long as older processes
+    run, so it will do. Reads no alembic, which takes a second that every start would pay.
+    """
+    known = sorted(
+        entry.name.partition("_")[0]
+        for entry in (files("store") / "migrations" / "versions").iterdir()
+        if entry.name[:4].isdigit() and entry.name.endswith(".py")
+    )
+    with engine.connect() as connection:
+        has_any = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one() is not None
+        present = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if has_any else None
+    if present is None:
+        return "none", known[-1]
+    return (present, known[-1]) if present in known else (known[-1], known[-1])
 
 
 def upgrade(url: str, revision: str = "head") -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from hub.books import RuleBooks
 from hub.broker.transport import Transport
 from hub.gateway.batched import BatchedCalls
+from hub.gateway.protocol import Leaving
 from hub.gateway.transactions import JSON
 from schemas.errors import HubError, Unavailable
 
@@ -31,12 +32,14 @@ class Health:
         engine: Engine,
         transport: Transport,
         books: RuleBooks,
+        leaving: Leaving,
     ) -> None:
         """`checks` has threads of its own: a database that hangs must not hide behind requests that hang on it."""
         self._checks = checks
         self._engine = engine
         self._transport = transport
         self._books = books
+        self._leaving = leaving
 
     async def alive(self, _request: Request) -> Response:
         """200 as long as the process answers at all."""
@@ -49,6 +52,8 @@ class Health:
             "broker": self._transport.healthy(),
             "rule_book": self._rule_book_is_active(),
         }
+        if self._leaving.begun:
+            checks["stays"] = False
         ready = all(checks.values())
         content = {
             "status": "ok" if ready else "unavailable",

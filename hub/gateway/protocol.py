@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -21,13 +22,24 @@ class TooManyHeaders(Exception):
     """More than anybody needs; the parser turns it into a refusal."""
 
 
+@dataclass(slots=True)
+class Leaving:
+    """Whether this gateway is on its way out: what its connections and its health look at."""
+
+    begun: bool = False
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol with our bounds."""
+    """uvicorn's protocol with our bounds; on its way out the gateway lets each connection end with an answer."""
 
     _header_bytes = 0
     _impatience: asyncio.TimerHandle | None = None
     _discarded: int | None = None
     """Bytes thrown away since the refusal; None while nothing was refused."""
+
+    def __init__(self, *, leaving: Leaving, **given: Any) -> None:
+        super().__init__(**given)
+        self._leaving = leaving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,6 +68,13 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         super().on_headers_complete()
+        if self._leaving.begun:
+            self.leave()
+
+    def leave(self) -> None:
+        """Let the answer to the newest request be the last one, if it can still say so."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def _count(self, size: int) -> None:
         self._header_bytes += size

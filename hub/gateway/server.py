@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -21,23 +23,24 @@ from hub.gateway.health import Health
 from hub.gateway.identity import Doorkeeper
 from hub.gateway.intake import SureIntake
 from hub.gateway.mailbox import Mailbox
-from hub.gateway.protocol import BoundedHttp
+from hub.gateway.protocol import BoundedHttp, Leaving
 from hub.gateway.transactions import Transactions
 from hub.gateway.views import CaseView, CaseViews
 from hub.gateway.waiters import AnswerWaiters
 from hub.inbound import Inbound, Taken
+from hub.listener import BACKLOG, listen
 from hub.routes import HINT_PREFIX, new_id
-from hub.settings import InvalidSettings, Settings
+from hub.settings import Settings
 
 if TYPE_CHECKING:
     from hub.bootstrap import Hub
 
 log = structlog.get_logger()
 
-BACKLOG = 2048
 KEEP_ALIVE_S = 75
 INTAKE_WORKERS = 2
 START_S_MAX = 10.0
+_LOOK_S = 0.02
 STOP_MARGIN_S = 2.0
 """Kept of the time to stop, for those who must be told that their answer will come later."""
 
@@ -49,6 +52,7 @@ class GatewayServer:
         self._hub = hub
         self._settings = settings
         self._channel = f"gateway.{new_id()}"
+        self._leaving = Leaving()
         reader = CaseViews(hub.work_units, hub.books)
         self._waiters = AnswerWaiters(reader.latest)
         self._intake = BatchedCalls[Inbound, Taken](
@@ -78,7 +82,7 @@ class GatewayServer:
             ),
             Cases(doorkeeper, self._views, self._calls, reader, hub.clock),
             self._mailbox,
-            Health(self._checks, hub.engine, hub.transport, hub.books),
+            Health(self._checks, hub.engine, hub.transport, hub.books, self._leaving),
         )
         self.port = settings.http_port
         self._server: uvicorn.Server | None = None
@@ -86,17 +90,48 @@ class GatewayServer:
         self._running = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gateway-http", daemon=True)
         self._listener: socket.socket | None = None
+        self._shared = False
+
+    def listen_on(self, shared: socket.socket) -> None:
+        """Accept from a listening socket that lives on when this gateway ends; call it before `start`."""
+        self._listener, self._shared = shared, True
 
     def start(self) -> None:
         """Listen and serve; InvalidSettings when the address cannot be had."""
         if not self._settings.party_token_secret.get_secret_value() and not self._settings.trust_party_header:
             log.warning("gateway_lets_nobody_in", remedy="set HUB_PARTY_TOKEN_SECRET")
-        self._listener = _listen(self._settings.http_host, self._settings.http_port)
+        if self._listener is None:
+            self._listener = listen(self._settings.http_host, self._settings.http_port)
         self.port = self._listener.getsockname()[1]
         self._hub.transport.on_hint(self._channel, self._waiters.hint)
         self._thread.start()
         self._running.wait(START_S_MAX)
         log.info("gateway_listens", host=self._settings.http_host, port=self.port)
+
+    def drain(self, within_s: float) -> None:
+        """Send the callers away without hanging up on anybody: each one's next answer says that it was the last here.
+
+        A server that closes an idle connection does not know what its client is just sending; so idle ones get
+        `within_s` to speak once more. A shared socket is left to others at once, one of our own serves until the end.
+        """
+        if self._loop is None or self._server is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._begin_to_leave)
+        until = time.monotonic() + within_s
+        while time.monotonic() < until and (self._server.server_state.connections or not self._leaving.begun):
+            time.sleep(_LOOK_S)
+
+    def _begin_to_leave(self) -> None:
+        assert self._server is not None
+        self._leaving.begun = True
+        self._mailbox.close()
+        if self._shared:
+            for accepting in self._server.servers:
+                accepting.close()
+        for connection in list(self._server.server_state.connections):
+            assert isinstance(connection, BoundedHttp)
+            connection.leave()
 
     def stop(self, timeout_s: float) -> None:
         """Take no new connection, answer what is waiting within `timeout_s`, then end."""
@@ -126,17 +161,17 @@ class GatewayServer:
         loop = asyncio.get_running_loop()
         for pool in (self._intake, self._views, self._calls, self._checks, self._waiters):
             pool.start(loop)
-        self._server = uvicorn.Server(_config(self._app))
+        self._server = uvicorn.Server(_config(self._app, self._leaving))
         self._loop = loop
         self._running.set()
         await self._server.serve(sockets=[self._listener])
 
 
-def _config(app: GatewayApp) -> uvicorn.Config:
+def _config(app: GatewayApp, leaving: Leaving) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
-        http=BoundedHttp,
+        http=partial(BoundedHttp, leaving=leaving),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
@@ -147,23 +182,6 @@ def _config(app: GatewayApp) -> uvicorn.Config:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InvalidSettings(f"HUB_HTTP_PORT: cannot listen on {host}:{port} ({reason})") from None
-    return listener
 
 
 def _call_each(batch: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hub.broker.declare import apply
 from hub.demo.ledger import borne_by_legs
 from hub.demo.rulebook import rule_book_text
 from routing.rulebook_file import read_rule_book
-from sandbox.day import HospitalDay
+from sandbox.day import DayCase, HospitalDay
 from sandbox.parties import REGION
 from sandbox.people import CoverageRow as PolicyOfDay
 from sandbox.proof import borne_by_books, differences
@@ -77,6 +78,15 @@ class World:
     sandbox: Sandbox
     engine: Engine
     day: HospitalDay
+
+    def bills(self) -> Iterator[DayCase]:
+        """The bills of the day, and without end the same ones under new settlement numbers."""
+        yield from self.day
+        for again in count(1):
+            for bill in self.day:
+                number = f"{bill.settlement_no}-{again}"
+                body = bill.body.replace(f'"{bill.settlement_no}"'.encode(), f'"{number}"'.encode())
+                yield replace(bill, settlement_no=number, body=body)
 
     def unsettled(self, settlement_numbers: Sequence[str]) -> int:
         """How many of these have no final answer yet."""
