@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+import psycopg2
+import psycopg2.extensions
+import structlog
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -13,9 +17,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 if TYPE_CHECKING:  # alembic takes a second to import and is needed for migrations only
     from alembic.config import Config
 
+log = structlog.get_logger()
+
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+_DRIVER = "postgresql+psycopg2"
 
 
 # Our statements look rows up by key, a bounded set at a time. The planner must not turn to scans of whole tables when
@@ -33,7 +40,8 @@ def open_engine(url: str, *, pool_size: int = 8, application: str = "hub", by_ke
     """
     options = (
         f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC "
+        "-c client_min_messages=warning"
     )
     if by_key:
         options += f" {_LOOK_UP_BY_KEY}"
@@ -52,12 +60,50 @@ def open_engine(url: str, *, pool_size: int = 8, application: str = "hub", by_ke
             "keepalives_idle": 10,
             "keepalives_interval": 3,
             "keepalives_count": 3,
+            "connection_factory": _SureCommits,
         },
     )
 
 
+class _SureCommits(psycopg2.extensions.connection):
+    """A connection whose `commit` succeeds only if PostgreSQL has nothing to say about it.
+
+    When the wait for a synchronous standby is cancelled, COMMIT succeeds with a mere warning: the transaction stands
+    here and perhaps nowhere else, and a failover would lose it. So a commit with a warning is one that nobody knows the
+    outcome of. Any warning counts: its text is in the server's language.
+    """
+
+    def commit(self) -> None:
+        """OperationalError: committed here, perhaps not on the standby; ask again what became of it."""
+        self.notices.clear()
+        super().commit()
+        if self.notices:
+            log.critical("commit_not_replicated", pid=self.info.backend_pid)
+            raise psycopg2.OperationalError("the commit was not confirmed by a standby")
+
+
+_SEVERAL_HOSTS = re.compile(r"(?P<scheme>[^:/]+://)(?P<login>[^@/]*@)?(?P<hosts>[^/?]*,[^/?]*)(?P<rest>.*)", re.DOTALL)
+_HOST = re.compile(r"\[?(?P<name>[^\]]*?)\]?(:(?P<port>\d+))?")
+_PORT = "5432"
+
+
 def _driver_url(url: str) -> URL:
-    return make_url(url).set(drivername="postgresql+psycopg2")
+    """For SQLAlchemy, which wants several hosts (`postgresql://a:5432,b:5432/hub`, as libpq has it) in the query.
+
+    Of several hosts only the one that takes writes is our database, so that is what is asked for.
+    """
+    several = _SEVERAL_HOSTS.fullmatch(url)
+    if several is None:
+        return make_url(url).set(drivername=_DRIVER)
+    plain = make_url(f"{several['scheme']}{several['login'] or ''}{several['rest']}")
+    hosts = [match for one in several["hosts"].split(",") if (match := _HOST.fullmatch(one))]
+    wanted = {
+        "target_session_attrs": "read-write",
+        **plain.query,
+        "host": ",".join(host["name"] for host in hosts),
+        "port": ",".join(host["port"] or _PORT for host in hosts),
+    }
+    return plain.set(drivername=_DRIVER, query=wanted)
 
 
 def database_is_away(error: BaseException) -> bool:
