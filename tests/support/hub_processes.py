@@ -27,11 +27,13 @@ from store import coverage
 from store.coverage import CoverageRow, person_key
 from store.database import open_engine
 from tests.support.eventually import eventually
+from tests.support.processes import free_port
 from tests.support.role_process import start_role
 from tests.support.rule_books import put_in_force
 
 PERSON_SECRET = "a synthetic secret for synthetic people"
 ROLES = ("engine", "adapters", "relay")
+WITH_HTTP = ("gateway", *ROLES)
 
 
 @dataclass
@@ -42,17 +44,34 @@ class HubProcesses:
     broker_url: str
     log: Path
     running: dict[str, BaseProcess] = field(default_factory=dict)
+    http_port: int = field(default_factory=free_port)
+    """Where the gateway listens, also after it was started again."""
 
-    def start(self, role: str, *, failpoints: str = "") -> BaseProcess:
-        """Start one role, with points armed where it shall die."""
+    def start(self, role: str, *, failpoints: str = "", name: str = "") -> BaseProcess:
+        """Start one role, with points armed where it shall die; `name` tells a second process of a role apart."""
         settings = {
             "HUB_DATABASE_URL": self.database_url,
             "HUB_BROKER_URL": self.broker_url,
             "HUB_PERSON_KEY_SECRET": PERSON_SECRET,
             "HUB_FAILPOINTS": failpoints,
+            "HUB_HTTP_PORT": str(self.http_port),
+            "HUB_TRUST_PARTY_HEADER": "true",
         }
-        self.running[role] = start_role(role, settings, self.log)
-        return self.running[role]
+        self.running[name or role] = start_role(role, settings, self.log)
+        return self.running[name or role]
+
+    @property
+    def http_url(self) -> str:
+        """The gateway, where it runs."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def dead(self) -> list[str]:
+        """Processes that ended by themselves."""
+        return [name for name, process in self.running.items() if not process.is_alive()]
+
+    def logged(self, event: str) -> int:
+        """How often the processes have logged an event so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace").count(f'"event":"{event}"')
 
     def stop(self, role: str) -> None:
         """End one role as an operator would."""
@@ -116,8 +135,21 @@ class World:
 
 
 @contextmanager
-def world(database_url: str, broker_url: str, folder: Path, cases: int, *, seed: int) -> Iterator[World]:
-    """A hub with its parties, not started: rule book active, topology declared, coverage stored."""
+def world(
+    database_url: str,
+    broker_url: str,
+    folder: Path,
+    cases: int,
+    *,
+    seed: int,
+    hub_database_url: str = "",
+    hub_broker_url: str = "",
+) -> Iterator[World]:
+    """A hub with its parties, not started: rule book active, topology declared, coverage stored.
+
+    The test looks at the database and the parties read their queues at the first two addresses; the hub's own way
+    there (a proxy, several hosts) may be another.
+    """
     settings = CastSettings(data=folder, broker_url=broker_url)
     day = HospitalDay(cases, day=(datetime.now(UTC) - timedelta(days=1)).date(), seed=seed)
     with Sandbox(settings) as sandbox:
@@ -127,7 +159,7 @@ def world(database_url: str, broker_url: str, folder: Path, cases: int, *, seed:
         engine = open_engine(database_url, by_key=False)
         with engine.begin() as connection:
             coverage.add(connection, [_covered(row) for row in day.coverage()])
-        hub = HubProcesses(database_url, broker_url, folder / "hub.log")
+        hub = HubProcesses(hub_database_url or database_url, hub_broker_url or broker_url, folder / "hub.log")
         try:
             yield World(hub, sandbox, engine, day)
         finally:

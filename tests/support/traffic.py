@@ -1,0 +1,355 @@
+"""A steady stream of settlements while something breaks, and a ledger of what the hub took upon itself.
+
+Accepted is what the hub's side has confirmed to the sender: the broker's confirm of a message, 200 or 202 over HTTP.
+Whatever was accepted must come to its end exactly once, and whatever the sender was told must be so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import urllib3
+from sqlalchemy import text
+
+from hub.demo.ledger import borne_as_told, borne_by_legs, wrong_sums
+from sandbox.amqp import Outgoing
+from sandbox.day import DayCase
+from sandbox.his import AmqpHospital, HospitalRequest, settle
+from sandbox.his_book import HospitalBook
+from sandbox.proof import differences
+from store.database import open_engine
+from tests.support.eventually import eventually
+from tests.support.hub_processes import WITH_HTTP, World, world
+
+PATIENCE_S = 150.0
+ASK_AGAIN_S = 0.2
+"""A hospital that was told to come back does so after this."""
+_APPROVED_LEGS = text(
+    "SELECT l.payer, c.settlement_no, count(*) FROM settlement_leg l JOIN settlement_case c USING (case_id) "
+    "WHERE l.state = 'approved' AND (l.amount_fen <> 0 OR l.account_fen <> 0) GROUP BY 1, 2"
+)
+
+
+@dataclass
+class Ledger:
+    """What one stream sent and was told, by settlement number."""
+
+    sent: list[str] = field(default_factory=list)
+    accepted: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
+    told: Counter[int] = field(default_factory=Counter)
+    """HTTP statuses, each as often as it came; 0 is a connection that broke."""
+    wrong: list[object] = field(default_factory=list)
+    """What the hub should never say."""
+
+    def __str__(self) -> str:
+        told = " ".join(f"{status}:{count}" for status, count in sorted(self.told.items()))
+        return f"sent {len(self.sent)}, accepted {len(self.accepted)}, answered {len(self.answered)} {told}"
+
+
+class Stream:
+    """Sends bills at a pace on threads of its own until they are used up or `stop`."""
+
+    def __init__(self, bills: Iterable[DayCase], per_second: float) -> None:
+        self.ledger = Ledger()
+        self._bills = iter(bills)
+        self._gap_s = 1 / per_second
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._failure: BaseException | None = None
+
+    def paced(self) -> Iterator[HospitalRequest]:
+        """The requests, each when its time has come; for several threads at once."""
+        while not self._stopped.wait(self._gap_s):
+            with self._lock:
+                bill = next(self._bills, None)
+                if bill is None:
+                    return
+                self.ledger.sent.append(bill.settlement_no)
+            yield settle(bill)
+
+    def wait_for(self, *, accepted: int = 0, answered: int = 0, within_s: float = 30) -> None:
+        """Until so many more than now were accepted and answered."""
+        accepted += len(self.ledger.accepted) if accepted else 0
+        answered += len(self.ledger.answered) if answered else 0
+        eventually(
+            lambda: len(self.ledger.accepted) >= accepted and len(self.ledger.answered) >= answered, within_s=within_s
+        )
+
+    def finish(self) -> Ledger:
+        """Send nothing new and wait until everything that was sent is answered."""
+        self._stopped.set()
+        self.join()
+        if self._failure is not None:
+            raise self._failure
+        assert self.ledger.wrong == []
+        assert set(self.ledger.sent) == self.ledger.answered
+        assert self.ledger.accepted == self.ledger.answered
+        return self.ledger
+
+    def join(self) -> None:
+        raise NotImplementedError
+
+    def guarded(self) -> None:
+        """The thread's body; a failure is the test's."""
+        try:
+            self.run()
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+
+class _ConfirmedHospital(AmqpHospital):
+    """Notes what the broker has confirmed."""
+
+    ledger: Ledger
+
+    def _outgoing(self, request: HospitalRequest) -> Outgoing:
+        message = super()._outgoing(request)
+        number = str(orjson.loads(request.body)["settlement_no"])
+        message.on_confirmed = lambda: self.ledger.accepted.add(number)
+        return message
+
+
+class AmqpStream(Stream):
+    """Hospitals that publish to their exchanges and read their queues."""
+
+    def __init__(self, broker_url: str, town: Town, bills: Iterable[DayCase], per_second: float) -> None:
+        super().__init__(bills, per_second)
+        institutions = [place.code for place in town.world.day.institutions]
+        self._hospital = _ConfirmedHospital(broker_url, institutions, town.book)
+        self._hospital.ledger = self.ledger
+        self._hospital.start()
+        self._thread = threading.Thread(target=self.guarded, name="amqp-stream", daemon=True)
+        self._thread.start()
+
+    def run(self) -> None:
+        for result in self._hospital.run_day(self.paced(), patience_s=PATIENCE_S):
+            if result.answer is None:
+                self.ledger.wrong.append(result.error)
+            else:
+                self.ledger.answered.add(result.answer["settlement_no"])
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def collect(self) -> None:
+        """Read answers that came later than the first."""
+        self._hospital.collect(0)
+
+    def stop(self) -> None:
+        self._hospital.stop()
+
+
+class HttpStream(Stream):
+    """Hospitals that POST and ask again under the same key until the case is answered for good."""
+
+    def __init__(self, url: str, town: Town, bills: Iterable[DayCase], per_second: float, *, senders: int = 12) -> None:
+        super().__init__(bills, per_second / senders)
+        self._url = url
+        self._book = town.book
+        # No caller waits longer than this: an answer that does not come in time is a failure of the test.
+        self._pool = urllib3.PoolManager(maxsize=senders, retries=False, timeout=urllib3.Timeout(connect=3, read=10))
+        self._threads = [
+            threading.Thread(target=self.guarded, name=f"http-stream-{number}", daemon=True)
+            for number in range(senders)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def run(self) -> None:
+        for request in self.paced():
+            self._to_its_end(request)
+
+    def _to_its_end(self, request: HospitalRequest) -> None:
+        number = str(orjson.loads(request.body)["settlement_no"])
+        tries = 0
+        while tries < PATIENCE_S / ASK_AGAIN_S:
+            tries += 1
+            status, answer = self._ask(request)
+            self.ledger.told[status] += 1
+            if status in (200, 202):
+                self.ledger.accepted.add(number)
+            if status == 200:
+                self._book.write([answer])
+                self.ledger.answered.add(number)
+                if answer["final"]:
+                    return
+            threading.Event().wait(ASK_AGAIN_S)
+        self.ledger.wrong.append(f"{number} has no final answer")
+
+    def _ask(self, request: HospitalRequest) -> tuple[int, dict[str, Any]]:
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": request.key,
+            "Prefer": "wait=2",
+            "X-Party": request.institution,
+        }
+        url = f"{self._url}/api/v1/transactions/{request.transaction}"
+        try:
+            reply = self._pool.request("POST", url, body=request.body, headers=headers)
+        except urllib3.exceptions.TimeoutError as error:
+            self.ledger.wrong.append(f"no answer in time: {error!r}")
+            return 0, {}
+        except urllib3.exceptions.HTTPError:
+            return 0, {}
+        told = orjson.loads(reply.data)
+        if reply.status not in (200, 202) and not _says_when_to_come_back(reply, told):
+            self.ledger.wrong.append((reply.status, told))
+        return reply.status, told
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def collect(self) -> None:
+        """Nothing comes by itself over HTTP."""
+
+    def stop(self) -> None:
+        self._pool.clear()
+
+
+def _says_when_to_come_back(reply: urllib3.BaseHTTPResponse, told: dict[str, Any]) -> bool:
+    return reply.status == 503 and "Retry-After" in reply.headers and bool(told.get("detail_zh"))
+
+
+@dataclass
+class Town:
+    """A world with its hospitals' book, and the bills not yet used."""
+
+    world: World
+    broker_url: str
+    book: HospitalBook
+    bills: Iterator[DayCase]
+    http_url: str = ""
+    """Where HTTP hospitals find the gateway."""
+
+    @contextmanager
+    def amqp(self, cases: int, per_second: float, broker_url: str = "") -> Iterator[AmqpStream]:
+        """A stream over AMQP that has begun."""
+        stream = AmqpStream(broker_url or self.broker_url, self, list(islice(self.bills, cases)), per_second)
+        try:
+            yield stream
+        finally:
+            stream.stop()
+
+    @contextmanager
+    def http(self, cases: int, per_second: float, url: str = "", *, senders: int = 12) -> Iterator[HttpStream]:
+        """A stream over HTTP that has begun."""
+        url = url or self.http_url or self.world.hub.http_url
+        stream = HttpStream(url, self, list(islice(self.bills, cases)), per_second, senders=senders)
+        try:
+            yield stream
+        finally:
+            stream.stop()
+
+    @contextmanager
+    def both(self, cases: int, per_second: float) -> Iterator[tuple[AmqpStream, HttpStream]]:
+        """At most so many, half of it over AMQP, half over HTTP."""
+        with self.amqp(cases // 2, per_second / 2) as amqp, self.http(cases // 2, per_second / 2) as http:
+            yield amqp, http
+
+    def assert_all_is_well(self, *streams: AmqpStream | HttpStream, dead: Iterable[str] = ()) -> None:
+        """Every accepted settlement came to its end once; all books agree; nothing waits; the dead are those named."""
+        ledgers = [stream.finish() for stream in streams]
+        print(*ledgers, sep="; ")
+        # Our own connections may have met the fault too.
+        self.world.engine.dispose()
+        numbers = [number for ledger in ledgers for number in ledger.accepted]
+        eventually(lambda: self.world.unsettled(numbers) == 0, within_s=90)
+        eventually(lambda: self.count("outbox") == 0, within_s=60)
+        assert self.causes_of_death() == sorted(dead)
+        self.world.assert_books_agree()
+        self._assert_one_entry_per_leg()
+        eventually(lambda: self._hospitals_know(streams), within_s=20)
+        assert wrong_sums(self.book) == []
+        assert self.world.hub.dead() == []
+
+    def look_at(self, database_url: str) -> None:
+        """From now on look for the truth in this database."""
+        self.world.engine.dispose()
+        self.world.engine = open_engine(database_url, by_key=False)
+
+    def causes_of_death(self) -> list[str]:
+        """Why messages were set aside, one for each."""
+        with self.world.engine.connect() as connection:
+            return sorted(connection.execute(text("SELECT cause FROM dead_letter")).scalars())
+
+    def count(self, table: str) -> int:
+        with self.world.engine.connect() as connection:
+            return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+    def _assert_one_entry_per_leg(self) -> None:
+        """Each payer's book holds as many settlements that moved money as the hub has approved legs, case by case."""
+        approved: Counter[tuple[str, str]] = Counter()
+        with self.world.engine.connect() as connection:
+            for payer, number, legs in connection.execute(_APPROVED_LEGS):
+                approved[payer, number] += legs
+        booked = Counter(
+            (payer, entry.settlement_no)
+            for payer, book in self.world.sandbox.books.items()
+            for entry in book.entries()
+            if entry.operation == "settle" and (entry.effect_fen or entry.account_fen)
+        )
+        assert booked == approved
+
+    def _hospitals_know(self, streams: Iterable[AmqpStream | HttpStream]) -> bool:
+        """What hospitals were told last is what the hub believes, and all of it is final."""
+        for stream in streams:
+            stream.collect()
+        told_of = {(told.institution, told.settlement_no) for told in self.book.all()}
+        believed = {key: fen for key, fen in borne_by_legs(self.world.engine).items() if key[1:] in told_of}
+        assert differences({"hub": believed, "hospital": borne_as_told(self.book)}) == []
+        assert [told.settlement_no for told in self.book.all() if not told.final] == []
+        return True
+
+
+@contextmanager
+def running_town(
+    database_url: str,
+    broker_url: str,
+    folder: Path,
+    cases: int,
+    *,
+    seed: int,
+    hub_database_url: str = "",
+    hub_broker_url: str = "",
+) -> Iterator[Town]:
+    """A hub of real processes, gateway included, with its parties, ready for traffic."""
+    with ExitStack() as stack:
+        found = stack.enter_context(
+            world(
+                database_url,
+                broker_url,
+                folder,
+                cases,
+                seed=seed,
+                hub_database_url=hub_database_url,
+                hub_broker_url=hub_broker_url,
+            )
+        )
+        for role in WITH_HTTP:
+            found.hub.start(role)
+        book = HospitalBook(folder / "hospital.sqlite3")
+        stack.callback(book.close)
+        eventually(lambda: is_ready(found.hub.http_url), within_s=30)
+        yield Town(found, broker_url, book, found.bills())
+
+
+def is_ready(http_url: str) -> bool:
+    """Whether the gateway says that it can serve."""
+    try:
+        return urllib3.request("GET", f"{http_url}/readyz", timeout=3, retries=False).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
