@@ -69,6 +69,8 @@ class BasicSoapServer(PartyApp):
             return _fault_reply(problem)
         fields = _fields(request.payload)
         verb = etree.QName(request.payload).localname.removesuffix("Request").lower()
+        if verb == entries.CANCEL and not _knows_what_stands(fields):
+            verb = entries.REVERSE
 
         async def work(trouble: Fault | None) -> Answer:
             payload = await operation(_Question(request.payload, fields, trouble))
@@ -234,13 +236,16 @@ def _settlement(entry: Entry, question: _Question, *, booked: bool = True) -> st
     )
 
 
+def _knows_what_stands(fields: dict[str, str]) -> bool:
+    """Whoever names neither our number nor the amount wants a reversal."""
+    return "setl_id" in fields or "fund_pay_sumamt" in fields
+
+
 def _wanted_undo(fields: dict[str, str]) -> Entry:
-    """A sender who names neither our number nor the amount does not know what stands: a reversal."""
     amount = fields.get("fund_pay_sumamt")
-    known = amount is not None or "setl_id" in fields
     return Entry(
         request_id=fields["request_id"],
-        operation=entries.CANCEL if known else entries.REVERSE,
+        operation=entries.CANCEL if _knows_what_stands(fields) else entries.REVERSE,
         outcome=entries.CANCELLED,
         amount_fen=entries.ANY_AMOUNT if amount is None else fen_of(amount),
         institution=fields["fixmedins_code"],

@@ -15,7 +15,7 @@ from adapters.http_pool import ANSWER_BYTES_MAX
 from adapters.registry import make_adapter
 from schemas.codes import Outcome
 from schemas.errors import Malformed, OutcomeUnknown, Unavailable
-from schemas.payer import Decision, PartySettings
+from schemas.payer import Decision, Operation, PartySettings
 from tests.support.basic_soap import MEDIA, an_answer
 from tests.support.payer_tasks import a_task, an_insurer_task
 from tests.support.scripted_server import Peer, free_port, http, scripted_server
@@ -24,16 +24,21 @@ APPROVED = (
     b'{"schema_version":"1","request_id":"R-0001","outcome":"approved","amount":"1.00","payer_reference":"A-1",'
     b'"decided_at":"2026-03-02T09:20:00+08:00"}'
 )
+STANDS = APPROVED.replace(b"R-0001", b"R-0000")
+INQUIRY = a_task(Operation.INQUIRE)
 PARTIES = {
     "basic.soap": (a_task(), an_answer(a_task()).body, MEDIA["1.1"]),
     "basic.soap12": (a_task(), an_answer(a_task(), "1.2").body, MEDIA["1.2"]),
     "insurer.rest": (an_insurer_task(), APPROVED, "application/json"),
+    "basic.soap inquiry": (INQUIRY, an_answer(INQUIRY).body, MEDIA["1.1"]),
+    "insurer.rest inquiry": (an_insurer_task(Operation.INQUIRE), STANDS, "application/json"),
 }
+"""By adapter and, where it is no settle, what is asked."""
 everyone = pytest.mark.parametrize("name", PARTIES)
 
 
 def settings(name: str, endpoint: str, **changes) -> PartySettings:
-    return PartySettings(code="P", adapter=name, endpoint=endpoint, **changes)
+    return PartySettings(code="P", adapter=name.partition(" ")[0], endpoint=endpoint, **changes)
 
 
 def ask(adapter, name: str, timeout_s: float = 5.0) -> Decision:
@@ -70,7 +75,7 @@ def test_an_answer_becomes_a_decision(name):
         decision = ask_at(name, server.url)
 
     assert decision.outcome is Outcome.APPROVED
-    assert requests[0].startswith(b"POST /pay")
+    assert requests[0].startswith(b"GET /pay/claims/R-0000 " if name == "insurer.rest inquiry" else b"POST /pay")
 
 
 def test_a_soap_request_says_its_action():
@@ -93,6 +98,36 @@ def test_a_rest_request_carries_its_idempotency_key():
 
     assert requests[0].startswith(b"POST /pay/claims HTTP/1.1\r\n")
     assert b"\r\nIdempotency-Key: R-0001\r\n" in requests[0]
+
+
+def test_a_rest_inquiry_has_no_body_and_no_idempotency_key():
+    requests: list[bytes] = []
+    with scripted_server(answering("insurer.rest inquiry", requests)) as server:
+        ask_at("insurer.rest inquiry", server.url)
+
+    head, _, body = requests[0].partition(b"\r\n\r\n")
+    names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
+    assert body == b""
+    assert b"accept" in names
+    assert names.isdisjoint({b"idempotency-key", b"content-type", b"content-length", b"transfer-encoding"})
+
+
+def test_calls_with_and_without_a_body_share_a_connection():
+    requests: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while request := peer.read_request():
+            requests.append(request)
+            peer.send(http(STANDS if request.startswith(b"GET") else APPROVED, "application/json"))
+
+    with scripted_server(script) as server:
+        adapter = make_adapter(settings("insurer.rest", server.url))
+        for name in ("insurer.rest", "insurer.rest inquiry", "insurer.rest"):
+            assert ask(adapter, name).outcome is Outcome.APPROVED
+        adapter.close()
+
+    assert server.connections == 1
+    assert [request.partition(b" ")[0] for request in requests] == [b"POST", b"GET", b"POST"]
 
 
 @everyone

@@ -4,6 +4,7 @@ A folder `samples/` beside an adapter's codec holds
 
     <task>.task.json                a PayerTask; money in yuan as text
     <task>.request.<ext>            the exact bytes that `prepare` makes of it (a final line feed is not counted)
+    <task>.request.http             of a request without a body: its method and its path below the endpoint
     <answer>.answer.<ext>           recorded bytes
     <answer>.expected.json          adapter, task, status, content_type, and either "decision" or "error"
 """

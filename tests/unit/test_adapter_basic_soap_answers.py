@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -20,12 +21,12 @@ from schemas.codes import Outcome
 from schemas.errors import HubError, InvalidMessage, Malformed, OutcomeUnknown
 from schemas.payer import Operation, RawAnswer
 from schemas.wsdl import BASIC_NAMESPACE
-from tests.support.basic_soap import BINDINGS, ENVELOPES, MEDIA, NAMES, a_cancel_answer, an_answer, soap
+from tests.support.basic_soap import BINDINGS, ENVELOPES, MEDIA, NAMES, a_cancel_answer, a_fate, an_answer, soap
 from tests.support.payer_tasks import a_request, a_task
 
 
 @pytest.mark.parametrize("version", BINDINGS)
-@pytest.mark.parametrize("operation", [Operation.SETTLE, Operation.TRIAL])
+@pytest.mark.parametrize("operation", [Operation.SETTLE, Operation.TRIAL, Operation.INQUIRE])
 def test_an_answer_is_read_as_zeep_reads_it(operation, version):
     task = a_task(operation)
     payload = etree.fromstring(an_answer(task, version).body)[0][0]
@@ -174,7 +175,7 @@ def test_a_cancellation_mirrors_its_original():
 
 
 def test_a_reversal_of_what_was_never_booked_is_harmless():
-    task = a_task(Operation.CANCEL, original_reference=None, original_amount_fen=0)
+    task = a_task(Operation.REVERSE)
     nothing = {"refd_setl_flag": "0", "setl_id": None, "medfee_sumamt": "0.00", "fund_pay_sumamt": "0.00"}
 
     decision = Codec("B").decode(task, a_cancel_answer(task, **nothing))
@@ -197,6 +198,104 @@ def test_a_cancellation_that_mirrors_nothing_is_refused(changes, code):
         Codec("B").decode(task, a_cancel_answer(task, **changes))
 
     assert code in {violation.code for violation in refusal.value.violations}
+
+
+def test_a_reversal_takes_the_payers_amount():
+    task = a_task(Operation.REVERSE)
+
+    decision = Codec("B").decode(task, a_cancel_answer(task, fund_pay_sumamt="34.00"))
+
+    assert (decision.outcome, decision.amount_fen) == (Outcome.CANCELLED, 3400)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"omsgid": "R-other"}, "cancel.original"),
+        ({"refd_setl_flag": "0", "fund_pay_sumamt": "0.01"}, "cancel.amount"),
+    ],
+)
+def test_a_reversal_that_contradicts_itself_is_refused(changes, code):
+    task = a_task(Operation.REVERSE)
+
+    with pytest.raises(InvalidMessage) as refusal:
+        Codec("B").decode(task, a_cancel_answer(task, **changes))
+
+    assert [violation.code for violation in refusal.value.violations] == [code]
+
+
+@pytest.mark.parametrize("version", BINDINGS)
+def test_an_inquiry_finds_a_settlement_to_the_fen(version):
+    settle, inquiry = a_task(), a_task(Operation.INQUIRE)
+
+    settled = Codec("B", version).decode(settle, an_answer(settle, version))
+    found = Codec("B", version).decode(inquiry, an_answer(inquiry, version))
+
+    assert replace(found, raw_code=settled.raw_code) == settled
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_settlement_found_by_an_inquiry_is_held_against_the_request_like_any_other(kind):
+    changes, field = BROKEN[kind]
+    task = a_task(Operation.INQUIRE)
+
+    with pytest.raises(InvalidMessage) as refusal:
+        Codec("B").decode(task, an_answer(task, **changes))
+
+    assert field in {violation.field for violation in refusal.value.violations}
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        ("0", Outcome.NOT_FOUND),
+        ("2", Outcome.DECLINED),
+        ("3", Outcome.CANCELLED),
+        ("4", Outcome.UNKNOWN),
+        ("5", Outcome.UNKNOWN),
+        ("9", Outcome.UNKNOWN),
+    ],
+)
+def test_what_does_not_stand_has_no_amount(state, outcome):
+    task = a_task(Operation.INQUIRE)
+
+    decision = Codec("B").decode(task, a_fate(task, state))
+
+    assert (decision.outcome, decision.amount_fen, decision.raw_code) == (outcome, 0, f"omsg_stas.{state}")
+
+
+@pytest.mark.parametrize("state", ["0", "2", "3", "4"])
+def test_a_result_of_what_does_not_stand_is_refused(state):
+    task = a_task(Operation.INQUIRE)
+
+    with pytest.raises(InvalidMessage) as refusal:
+        Codec("B").decode(task, an_answer(task, omsg_stas=state))
+
+    assert [violation.code for violation in refusal.value.violations] == ["inquiry.not_standing"]
+
+
+@pytest.mark.parametrize("named", [{"request_id": "R-9"}, {"omsgid": "R-9"}])
+def test_an_inquiry_that_is_answered_about_another_request_leaves_the_outcome_unknown(named):
+    task = a_task(Operation.INQUIRE)
+
+    with pytest.raises(OutcomeUnknown):
+        Codec("B").decode(task, an_answer(task, **named))
+
+
+@pytest.mark.parametrize("infcode", ["-1", "1", "99"])
+def test_a_refused_inquiry_says_nothing_about_the_request(infcode):
+    task = a_task(Operation.INQUIRE)
+
+    decision = Codec("B").decode(task, a_fate(task, "0", infcode=infcode, err_code="Q1", err_msg="暂停"))
+
+    assert (decision.outcome, decision.raw_code) == (Outcome.UNKNOWN, infcode)
+
+
+@pytest.mark.parametrize(("version", "code"), [("1.1", "Client"), ("1.2", "Sender")])
+def test_a_fault_on_an_inquiry_says_nothing_about_the_request(version, code):
+    raw = RawAnswer(a_fault(version, code, "false"), 500, MEDIA[version])
+
+    assert Codec("B", version).decode(a_task(Operation.INQUIRE), raw).outcome is Outcome.UNKNOWN
 
 
 def a_fault(version: str, code: str, retryable: str | None, namespace: str | None = None) -> bytes:

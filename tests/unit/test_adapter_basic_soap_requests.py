@@ -51,7 +51,8 @@ TASKS = {
     "trial": a_task(Operation.TRIAL, request=a_request(60)),
     "awkward": a_task(request=AWKWARD),
     "cancel": a_task(Operation.CANCEL),
-    "reversal": a_task(Operation.CANCEL, original_reference=None),
+    "reversal": a_task(Operation.REVERSE, original_reference="SETL-0000", original_amount_fen=1),
+    "inquiry": a_task(Operation.INQUIRE),
 }
 
 
@@ -84,7 +85,9 @@ def test_a_request_read_back_says_what_the_task_says(name):
 
     assert found["request_id"] == task.request_id
     assert found["psn_no"] == task.request.insurance.person_no
-    if task.operation is not Operation.CANCEL:
+    assert found.get("omsgid") == task.original_request_id
+    assert ("setl_id" in found) is (task.operation is Operation.CANCEL)
+    if task.operation in (Operation.SETTLE, Operation.TRIAL):
         assert found["medfee_sumamt"] == yuan_of(task.request.total)
         # A carriage return travels as a reference: unescaped, the reader would turn it into a line feed.
         assert found["psn_name"] == task.request.patient.name

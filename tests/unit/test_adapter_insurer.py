@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.insurer.canonical_codec import decode_decision, encode_task
-from adapters.insurer.rest.codec import REFUSED, decode_answer
+from adapters.insurer.rest.codec import NOT_FOUND, REFUSED, decode_answer
 from adapters.registry import ADAPTERS, consumes_from_queue, make_adapter
 from schemas.base import read_message
 from schemas.codes import Outcome
@@ -47,6 +47,32 @@ def test_a_claim_says_what_the_task_says():
     assert claim.operation is Operation.SETTLE
 
 
+def test_a_reversal_names_nothing_but_its_original():
+    task = an_insurer_task(Operation.REVERSE, original_reference="A-1", original_amount_fen=700)
+
+    reversal = read_message(ClaimCancel, encode_task(task))
+
+    assert (reversal.operation, reversal.original_request_id) == (Operation.REVERSE, "R-0000")
+    assert (reversal.original_reference, reversal.amount) == (None, 0)
+
+
+def test_an_inquiry_is_a_path_alone():
+    adapter = make_adapter(PartySettings(code="A", adapter="insurer.rest", endpoint="http://127.0.0.1:9/"))
+
+    call = adapter.prepare(an_insurer_task(Operation.INQUIRE, original_request_id="R/../0?"))
+
+    assert call == PreparedCall(b"", "", "/claims/R%2F..%2F0%3F", "GET")
+
+
+def test_a_queue_insurer_cannot_be_inquired_of():
+    adapter = make_adapter(PartySettings(code="HENGAN", adapter="insurer.queue"))
+
+    assert not adapter.capabilities.inquiry
+    assert adapter.prepare(an_insurer_task(Operation.REVERSE)).path == "claim.reverse"
+    with pytest.raises(IllegalTransition):
+        adapter.prepare(an_insurer_task(Operation.INQUIRE))
+
+
 def test_money_leaves_as_text_in_yuan():
     task = an_insurer_task()
 
@@ -73,6 +99,14 @@ def test_a_cancel_names_its_original():
         (Operation.SETTLE, {"outcome": "deferred", "amount": "0.00"}, Outcome.DEFERRED, 0),
         (Operation.CANCEL, {"outcome": "cancelled", "amount": "7.50"}, Outcome.CANCELLED, 750),
         (Operation.CANCEL, {"outcome": "declined", "amount": "0"}, Outcome.DECLINED, 0),
+        (Operation.REVERSE, {"outcome": "cancelled", "amount": "0"}, Outcome.CANCELLED, 0),
+        # What stood may have been more than what was left: that is why it was held and is now undone.
+        (Operation.REVERSE, {"outcome": "cancelled", "amount": "15.01"}, Outcome.CANCELLED, 1501),
+        (Operation.REVERSE, {"outcome": "declined", "amount": "0"}, Outcome.DECLINED, 0),
+        (Operation.INQUIRE, {"request_id": "R-0000"}, Outcome.APPROVED, 1000),
+        (Operation.INQUIRE, {"request_id": "R-0000", "outcome": "declined", "amount": "0"}, Outcome.DECLINED, 0),
+        (Operation.INQUIRE, {"request_id": "R-0000", "outcome": "deferred", "amount": "0"}, Outcome.DEFERRED, 0),
+        (Operation.INQUIRE, {"request_id": "R-0000", "outcome": "cancelled", "amount": "3"}, Outcome.CANCELLED, 300),
     ],
 )
 def test_an_explicit_answer_is_a_decision(operation, changes, outcome, amount):
@@ -98,6 +132,14 @@ def test_an_explicit_answer_is_a_decision(operation, changes, outcome, amount):
         (Operation.CANCEL, {}, "outcome"),
         (Operation.CANCEL, {"outcome": "deferred", "amount": "0"}, "outcome"),
         (Operation.CANCEL, {"outcome": "cancelled", "amount": "7.49"}, "amount"),
+        (Operation.CANCEL, {"outcome": "cancelled", "amount": "0"}, "amount"),
+        (Operation.REVERSE, {}, "outcome"),
+        (Operation.REVERSE, {"outcome": "deferred", "amount": "0"}, "outcome"),
+        (Operation.REVERSE, {"outcome": "declined"}, "amount"),
+        (Operation.INQUIRE, {"request_id": "R-0000", "amount": "15.01"}, "amount"),
+        (Operation.INQUIRE, {"request_id": "R-0000", "outcome": "declined"}, "amount"),
+        (Operation.INQUIRE, {"request_id": "R-0000", "payer_reference": None}, "payer_reference"),
+        (Operation.INQUIRE, {"request_id": "R-0000", "outcome": "not_found", "amount": "0"}, "outcome"),
     ],
 )
 def test_a_contradiction_is_refused_by_its_field(operation, changes, field):
@@ -112,10 +154,10 @@ def test_an_answer_to_another_request_leaves_the_outcome_unknown():
         decode_decision(an_insurer_task(), an_answer(request_id="R-2"))
 
 
-def test_a_reversal_takes_the_insurers_amount():
-    task = an_insurer_task(Operation.CANCEL, original_reference=None, original_amount_fen=0)
-
-    assert decode_decision(task, an_answer(outcome="cancelled", amount="3.00")).amount_fen == 300
+@pytest.mark.parametrize("named", ["R-0001", "R-2"])
+def test_an_inquiry_is_answered_in_the_name_of_the_request_it_is_about(named):
+    with pytest.raises(OutcomeUnknown):
+        decode_decision(an_insurer_task(Operation.INQUIRE), an_answer(request_id=named))
 
 
 def a_problem(**changes) -> bytes:
@@ -145,6 +187,36 @@ def test_an_explicit_problem_is_a_no():
 )
 def test_whatever_is_not_explicit_stays_unknown(answer):
     assert decode_answer(an_insurer_task(), answer).outcome is Outcome.UNKNOWN
+
+
+def not_found(**changes) -> bytes:
+    return a_problem(**{"type": NOT_FOUND, "request_id": "R-0000", "code": "not_found"} | changes)
+
+
+def test_a_typed_404_says_that_the_request_is_not_known():
+    answer = RawAnswer(not_found(), 404, "application/problem+json; charset=utf-8")
+
+    assert decode_answer(an_insurer_task(Operation.INQUIRE), answer).outcome is Outcome.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        (Operation.INQUIRE, RawAnswer(b"Not Found", 404, "text/plain")),
+        (Operation.INQUIRE, RawAnswer(b"", 404, "application/problem+json")),
+        (Operation.INQUIRE, RawAnswer(not_found(), 404, "application/json")),
+        (Operation.INQUIRE, RawAnswer(not_found(), 410, "application/problem+json")),
+        (Operation.INQUIRE, RawAnswer(not_found(), 503, "application/problem+json")),
+        (Operation.INQUIRE, RawAnswer(not_found(request_id="R-0001"), 404, "application/problem+json")),
+        (Operation.INQUIRE, RawAnswer(not_found(request_id="R-2"), 404, "application/problem+json")),
+        (Operation.INQUIRE, RawAnswer(not_found(type="about:blank"), 404, "application/problem+json")),
+        (Operation.INQUIRE, RawAnswer(not_found(type=REFUSED), 404, "application/problem+json")),
+        (Operation.SETTLE, RawAnswer(not_found(request_id="R-0001"), 404, "application/problem+json")),
+        (Operation.REVERSE, RawAnswer(not_found(request_id="R-0001"), 404, "application/problem+json")),
+    ],
+)
+def test_no_other_404_says_so(operation, answer):
+    assert decode_answer(an_insurer_task(operation), answer).outcome is Outcome.UNKNOWN
 
 
 @given(st.binary(max_size=1024))
