@@ -1,7 +1,7 @@
 """Named points at the boundaries where a process may die, armed only by the fault tests.
 
 `HUB_FAILPOINTS=claim.after_commit=kill@3` kills this process with SIGKILL when it passes the point for the third time;
-`raise` raises there instead, `hang` sleeps for HANG_S.
+`raise` raises there instead, `hang` sleeps for HANG_S, `hang:2` for two seconds.
 Nothing is armed unless `arm` is called, so a point costs one look at an empty dictionary.
 """
 
@@ -26,6 +26,7 @@ class FailpointReached(RuntimeError):
 class _Armed:
     action: str
     countdown: int
+    hang_s: float
 
 
 _armed: dict[str, _Armed] = {}
@@ -38,10 +39,11 @@ def arm(specification: str) -> None:
     armed = {}
     for part in filter(None, specification.split(",")):
         name, _, what = part.partition("=")
-        action, _, count = what.partition("@")
-        if action not in ACTIONS or not (count or "1").isdigit():
-            raise ValueError(f"{part}: write name=kill@3, name=raise@1 or name=hang@1")
-        armed[name] = _Armed(action, int(count or 1))
+        how, _, count = what.partition("@")
+        action, _, hang_s = how.partition(":")
+        if action not in ACTIONS or not (count or "1").isdigit() or not (hang_s or "1").isdigit():
+            raise ValueError(f"{part}: write name=kill@3, name=raise@1, name=hang@1 or name=hang:2@1")
+        armed[name] = _Armed(action, int(count or 1), float(hang_s or HANG_S))
     _armed.clear()
     _armed.update(armed)
 
@@ -69,6 +71,6 @@ def _reached(name: str) -> None:
     if point.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if point.action == "hang":
-        time.sleep(HANG_S)
+        time.sleep(point.hang_s)
         return
     raise FailpointReached(name)

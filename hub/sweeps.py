@@ -13,6 +13,7 @@ import structlog
 
 from hub.answers import give_answers
 from hub.broker.transport import OutboundMessage, Transport
+from hub.failpoints import failpoint
 from hub.ports import Clock
 from hub.progress import FIRST_LOOK_S, advance
 from hub.routes import leg_command
@@ -127,6 +128,7 @@ class OutboxSweep:
             stale = outbox.lease_stale(connection, OUTBOX_AGE_S, OUTBOX_LEASE_S, SWEEP_LIMIT)
         if stale:
             log.warning("outbox_rows_republished", count=len(stale))
+            failpoint("outbox_sweep.before_publish")
             self._transport.publish([_message(stored) for stored in stale])
         return len(stale)
 

@@ -77,4 +77,5 @@ class WorkUnits:
         if confirmed:
             with self.engine.begin() as connection:
                 self.store.outbox.delete(connection, confirmed)
+                failpoint("confirmed.before_commit")
         return len(confirmed)

@@ -19,6 +19,7 @@ from hub.broker.returns import HEADER_PREFIX, dead_message, restored, retry_mess
 from hub.broker.topology import BACK, Topology
 from hub.broker.transport import DELIVERY_LIMIT, OutboundMessage, Subscription, Verdict, VerdictKind, dead
 from hub.broker.wire import FramedConnection, decode_deliver, decode_properties, encode_ack
+from hub.failpoints import failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -172,6 +173,7 @@ class _Session:
     def on_read_end(self) -> None:
         if self._arrived:
             arrived, self._arrived = self._arrived, []
+            failpoint("delivery.before_handling")
             self._consumer.arrived([one for one in arrived if not self._condemned(one)])
 
     def _condemned(self, delivery: AmqpDelivery) -> bool:
@@ -206,7 +208,9 @@ class _Session:
         if newest:
             frames.append(encode_ack(number, newest, True))
         self._acked += len(taken)
+        failpoint("ack.before_send")
         self._connection.send(b"".join(frames))
+        failpoint("ack.after_send")
 
     @property
     def idle(self) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from hub.broker.returns import HEADER_PREFIX, restored
 from hub.broker.topology import ANSWERS, BACK, DEAD, INTAKE, UNROUTED, in_exchange
 from hub.broker.transport import ACK, BatchHandler, Delivery, VerdictKind
+from hub.failpoints import failpoint
 from store import outbox
 from store.outbox import DeadLetter
 
@@ -26,6 +27,8 @@ def dead_copier(engine: Engine) -> BatchHandler:
         letters = [_unroutable(one) if one.queue == UNROUTED else _letter(one) for one in batch]
         with engine.begin() as connection:
             outbox.bury(connection, letters)
+            failpoint("bury.before_commit")
+        failpoint("bury.after_commit")
         for delivery in batch:
             delivery.settle(ACK)
 

@@ -20,6 +20,7 @@ from hub.broker.errors import described
 from hub.broker.io_thread import IoThread
 from hub.broker.transport import OutboundMessage
 from hub.broker.wire import FramedConnection, PublishFrames
+from hub.failpoints import failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -176,7 +177,9 @@ class Publisher:
         frames = b"".join([self._encode(*self._waiting.popleft(), now_s) for _ in range(count)])
         if frames:
             self._bursts.append((self._tag, time.monotonic()))
+            failpoint("publish.before_send")
             self._connection.send(frames)
+            failpoint("publish.after_send")
 
     def _refuse_waiting(self) -> None:
         for _ in range(len(self._waiting)):
@@ -211,6 +214,7 @@ class Publisher:
         return until is not None
 
     def on_confirm(self, tag: int, multiple: bool, ok: bool) -> None:
+        failpoint("confirm.before_note")
         pop = self._in_flight.pop
         if not multiple:
             self._settle(pop(tag, None), ok)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.books import RuleBooks
+from hub.failpoints import failpoint
 from hub.gateway.batched import BatchedCalls
 from hub.gateway.identity import Doorkeeper
 from hub.gateway.prefer import Preference, read_prefer
@@ -79,12 +80,16 @@ class Transactions:
             correlation_id=key,
         )
         request.scope[MESSAGE_ID] = inbound.message_id
+        failpoint("request.before_intake")
         taken = await self._intake(inbound, IN_TIME_S)
+        failpoint("request.after_intake")
         if taken.error is not None:
             return problem_response(taken.error, case_id=taken.case_id)
         if transaction is Transaction.CLAIM_ANSWER:
             return Response(_ACCEPTED, 202, media_type=JSON)
-        return await self._answer(inbound, taken, read_prefer(headers.getlist("prefer")))
+        answer = await self._answer(inbound, taken, read_prefer(headers.getlist("prefer")))
+        failpoint("answer.before_send")
+        return answer
 
     async def _answer(self, inbound: Inbound, taken: Taken, preference: Preference) -> Response:
         headers = {"Preference-Applied": preference.applied} if preference.applied else {}
