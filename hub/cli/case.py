@@ -45,7 +45,7 @@ def show(case: Which, as_json: AsJson = False) -> None:
 
     with open_database(settings()) as engine:
         with engine.connect() as connection:
-            case_id = _find(connection, case)
+            case_id = find_case(connection, case)
         view = case_views.read(engine, case_id)
     if as_json:
         show_json(case_views.as_dict(view))
@@ -61,7 +61,7 @@ def timeline(case: Which, as_json: AsJson = False) -> None:
     from hub.cli import case_views
 
     with open_database(settings()) as engine, engine.connect() as connection:
-        case_id = _find(connection, case)
+        case_id = find_case(connection, case)
         events = case_views.events_of(connection, case_id)
     if as_json:
         show_json({"case_id": case_id, "events": [event.as_dict() for event in events]})
@@ -88,7 +88,7 @@ def list_(
 
     if state and state not in set(CaseState):
         fail(f"--state: one of {', '.join(CaseState)}", USAGE)
-    wanted = case_views.Wanted(state, institution, _moment(since), trials, limit)
+    wanted = case_views.Wanted(state, institution, moment(since), trials, limit)
     with open_database(settings()) as engine, engine.connect() as connection:
         found = case_views.listed(connection, wanted)
     if as_json:
@@ -97,7 +97,7 @@ def list_(
         console().print(case_views.list_table(found))
 
 
-def _find(connection: Connection, which: str) -> str:
+def find_case(connection: Connection, which: str) -> str:
     """The case's id; ends the command when there is none."""
     from store import cases
 
@@ -110,16 +110,16 @@ def _find(connection: Connection, which: str) -> str:
     return found or fail(f"there is no case {which}")
 
 
-def _moment(since: str) -> datetime | None:
+def moment(since: str) -> datetime | None:
     """The moment that `--since` means; ends the command when it means none."""
     if not since:
         return None
     if ago := _AGO.fullmatch(since):
         return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
     try:
-        moment = datetime.fromisoformat(since)
+        named = datetime.fromisoformat(since)
     except ValueError:
         fail("--since: write 30m, 6h, 2d, or a moment such as 2026-09-30T08:00+08:00", USAGE)
-    if moment.tzinfo is None:
+    if named.tzinfo is None:
         fail("--since: add the time zone, such as +08:00", USAGE)
-    return moment
+    return named

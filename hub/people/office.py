@@ -29,7 +29,7 @@ def open_office(
     layout: Callable[[], Topology],
     payers: Callable[[], Collection[str]],
 ) -> Office:
-    """The office of one process; `layout` is what the rule book in force declares on the broker, `payers` its parties."""
+    """The office of one process; `layout` is what the rule book in force declares on the broker, `payers` its payers."""
     actions = Actions(work_units, clock)
     actions.register(*doubt_kinds(clock), *payer_kinds(clock, payers))
     return Office(actions, DeadLetters(work_units, clock, layout, actions))

@@ -24,7 +24,7 @@ def subject_of(party: str) -> str:
 
 
 def payer_kinds(clock: Clock, known: Callable[[], Collection[str]]) -> tuple[ActionKind, ...]:
-    """The kinds `payer.stop` and `payer.start`, about `payer/<code>` or `payer/*`."""
+    """The kinds `payer.stop` and `payer.resume`, about `payer/<code>` or `payer/*`."""
 
     def check(_work: Work, action: Action) -> None:
         party = action.subject.removeprefix(_PREFIX)
@@ -53,5 +53,5 @@ def payer_kinds(clock: Clock, known: Callable[[], Collection[str]]) -> tuple[Act
 
     return (
         ActionKind("payer.stop", turned(stopped=True), second_person=alone, check=check),
-        ActionKind("payer.start", turned(stopped=False), second_person=alone, check=check),
+        ActionKind("payer.resume", turned(stopped=False), second_person=alone, check=check),
     )

@@ -1,0 +1,100 @@
+"""Payers for people and for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection
+
+from hub.payer_control import ALIVE
+from store import doubts, payers
+from store.payers import EVERYBODY, Health, Switch
+
+_COUNTED_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One payer: what the processes that call it say, its switch, and how much is open with it."""
+
+    code: str
+    processes: tuple[Health, ...]
+    switch: Switch | None
+    everybody: Switch | None
+    in_doubt: int
+    need_people: int
+
+    @property
+    def stopped(self) -> Switch | None:
+        """The switch that keeps calls from it."""
+        return next((one for one in (self.everybody, self.switch) if one is not None and one.stopped), None)
+
+    @property
+    def breaker(self) -> str:
+        """The worst that any process sees."""
+        states = {one.breaker for one in self.processes}
+        return next((state for state in ("open", "half_open", "closed") if state in states), "no process calls it")
+
+
+def read(connection: Connection, codes: Sequence[str]) -> list[View]:
+    """These payers."""
+    health = payers.health(connection, datetime.now(UTC) - ALIVE)
+    switches = {one.party: one for one in payers.switches(connection)}
+    open_doubts = doubts.listed(connection, limit=_COUNTED_MAX)
+    in_doubt = Counter(one.payer for one in open_doubts)
+    people = Counter(one.payer for one in open_doubts if not one.resolves_itself)
+    return [
+        View(
+            code,
+            tuple(one for one in health if one.party == code),
+            switches.get(code),
+            switches.get(EVERYBODY),
+            in_doubt[code],
+            people[code],
+        )
+        for code in codes
+    ]
+
+
+def show(views: Sequence[View], console: Console, *, each_process: bool) -> None:
+    """As a table; with `each_process` what every process says of it as well."""
+    table = Table(box=None)
+    for name in ("payer", "breaker", "switch", "in doubt", "need people", "last error"):
+        table.add_column(name, justify="right" if name in ("in doubt", "need people") else "left", overflow="fold")
+    for view in views:
+        worst = max(view.processes, key=lambda one: one.failures, default=None)
+        stopped = view.stopped
+        table.add_row(
+            view.code,
+            view.breaker.replace("_", "-"),
+            f"stopped by {stopped.changed_by}: {stopped.reason}" if stopped else "on",
+            str(view.in_doubt),
+            str(view.need_people),
+            worst.last_error if worst is not None and worst.failures else "",
+        )
+    console.print(table)
+    if each_process:
+        for one in (health for view in views for health in view.processes):
+            console.print(
+                f"  {one.process}: breaker {one.breaker} since {one.since:%m-%d %H:%M:%S}, {one.failures} failures in "
+                f"a row, {one.retries_held} repeats put off, heard {one.updated_at:%H:%M:%S}"
+            )
+
+
+def as_dict(view: View) -> dict[str, Any]:
+    """For JSON."""
+    stopped = view.stopped
+    return {
+        "payer": view.code,
+        "breaker": view.breaker,
+        "stopped": asdict(stopped) if stopped else None,
+        "in_doubt": view.in_doubt,
+        "need_people": view.need_people,
+        "processes": [asdict(one) for one in view.processes],
+    }
