@@ -87,8 +87,9 @@ class ClaimsDepartment:
 
     def _delay(self, seconds: float, entry: Entry) -> None:
         def later() -> None:
-            self.book.record([entry])
-            self._delayed.discard(timer)
+            if timer in self._delayed:
+                self.book.record([entry])
+                self._delayed.discard(timer)
 
         timer = threading.Timer(seconds, later)
         timer.daemon = True

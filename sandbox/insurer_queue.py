@@ -55,6 +55,7 @@ class QueueInsurer(InsurerApp):
         """End the work; tasks in hand stay with the broker or the mailbox."""
         if self.worker is not None:
             self.worker.stop()
+        self.department.forget_delayed()
 
     def delayed(self) -> int:
         """How many requests and tasks were taken and have not had their effect yet."""

@@ -40,7 +40,7 @@ def sandbox(
     """Run a basic system (SOAP), two REST insurers and a queue insurer, each with its own durable book, until Ctrl-C.
 
     Their addresses are printed as one line of JSON. GET /sandbox/book shows a party's book, POST /sandbox/faults
-    makes it misbehave.
+    makes it misbehave: docs/how-to/sandbox.md lists how.
 
     Example: hub sandbox --samples samples
     """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -93,3 +96,9 @@ def test_an_empty_script_ends_all_faults() -> None:
 def test_a_wrong_script_is_refused(script: bytes) -> None:
     with pytest.raises(ValidationError):
         SCRIPT.validate_json(script)
+
+
+def test_the_page_about_the_sandbox_lists_every_fault() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "sandbox.md").read_text(encoding="utf-8")
+
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [kind.value for kind in FaultKind]
