@@ -16,7 +16,7 @@ from store import answers, cases, coverage, exchanges, inbox, outbox
 from store.answers import StoredAnswer, StoredUndo
 from store.exchanges import Exchange
 from store.inbox import Received
-from store.outbox import Message
+from store.outbox import Message, StoredMessage
 from store.records import CaseRecord
 
 M = TypeVar("M", bound=Message)
@@ -74,6 +74,10 @@ class OutboxStore(Protocol):
     ) -> list[M]: ...
 
     def delete(self, connection: Connection, ids: Iterable[int]) -> int: ...
+
+    def lease_stale(
+        self, connection: Connection, older_than_s: float, lease_s: float, limit: int
+    ) -> list[StoredMessage]: ...
 
 
 class CoverageStore(Protocol):

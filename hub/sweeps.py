@@ -19,7 +19,6 @@ from hub.progress import FIRST_LOOK_S, advance
 from hub.routes import leg_command
 from hub.work import Work, WorkUnits
 from routing.states import AWAITING_PAYER, CaseState
-from store import outbox
 from store.database import database_is_away
 from store.outbox import StoredMessage
 from store.records import CaseRecord
@@ -125,7 +124,8 @@ class OutboxSweep:
         if not self._transport.healthy():
             return 0
         with self._work_units.engine.begin() as connection:
-            stale = outbox.lease_stale(connection, OUTBOX_AGE_S, OUTBOX_LEASE_S, SWEEP_LIMIT)
+            store = self._work_units.store.outbox
+            stale = store.lease_stale(connection, OUTBOX_AGE_S, OUTBOX_LEASE_S, SWEEP_LIMIT)
         if stale:
             log.warning("outbox_rows_republished", count=len(stale))
             failpoint("outbox_sweep.before_publish")
