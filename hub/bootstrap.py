@@ -34,6 +34,7 @@ from hub.ports import Clock, PayerAdapter
 from hub.settings import Settings
 from hub.sweeps import CaseSweep, Every, OutboxSweep
 from hub.undo import Queries, Undo
+from hub.watch import watch_sweeps
 from hub.work import WorkUnits
 from routing.rulebook import Party as PayerParty
 from routing.rulebook import RuleBook
@@ -207,6 +208,7 @@ def _add_relay(hub: Hub) -> None:
     hub.sweeps.append(Every("case-sweep", CASE_SWEEP_PAUSE_S, CaseSweep(hub.work_units, hub.clock)))
     if not hub.settings.embedded_broker:
         hub.sweeps.append(Every("outbox-sweep", OUTBOX_SWEEP_PAUSE_S, OutboxSweep(hub.work_units, hub.transport)))
+    hub.sweeps += watch_sweeps(hub.engine, hub.clock, hub.settings)
 
 
 def _add_gateway(hub: Hub) -> None:

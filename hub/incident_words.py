@@ -32,6 +32,11 @@ _BY_THE_HUB = ("in_doubt", "reversing", "cancelling")
 """As long as it has a next attempt."""
 
 
+def _at(moment: Any) -> str:
+    """A stored moment without its fractions, in UTC."""
+    return f"{str(moment)[:19]}Z" if moment else "an unknown moment"
+
+
 def _needs_you(leg: Facts) -> bool:
     """Whether nothing more happens by itself to this leg."""
     return leg["state"] in _BY_PEOPLE or (leg["state"] in _BY_THE_HUB and leg.get("next_at") is None)
@@ -45,12 +50,13 @@ def _overdue(facts: Facts) -> Words:
     legs = facts["legs"]
     undo = facts["state"] == "cancelling"
     what = "undo asked for" if undo else "accepted"
-    head = f"{facts['institution']}/{facts['settlement_no']}: {what} {facts['since']}, not at its end"
+    head = f"{facts['institution']}/{facts['settlement_no']}: {what} {_at(facts['since'])}, not at its end"
     command = f"hub case show {facts['case_id']}"
     if not legs:
         return Words(head, "no payer is asked for anything: the case was left lying; report it as a defect", command)
     parts = "; ".join(
-        f"leg {leg['leg_no']} {leg['payer']} {_DOES[leg['state']]}" + (f" since {leg['since']}" if leg["since"] else "")
+        f"leg {leg['leg_no']} {leg['payer']} {_DOES[leg['state']]}"
+        + (f" since {_at(leg['since'])}" if leg["since"] else "")
         for leg in legs
     )
     for leg in legs:
@@ -59,25 +65,25 @@ def _overdue(facts: Facts) -> Words:
                 f"{head}: {parts}", "needs you: nothing more happens by itself", _leg_command(facts["case_id"], leg)
             )
     due = min((leg["next_at"] for leg in legs if leg["next_at"]), default=None)
-    next_step = f"the hub goes on by itself; next attempt {due}" if due else "the hub goes on by itself"
+    next_step = f"the hub goes on by itself; next attempt {_at(due)}" if due else "the hub goes on by itself"
     return Words(f"{head}: {parts}", next_step, command)
 
 
 def _leg(facts: Facts) -> Words:
     state = facts["state"]
     where = f"{facts['institution']}/{facts['settlement_no']} leg {facts['leg_no']}"
-    summary = f"{where}: {facts['payer']} {_DOES[state]}, since {facts['since']}"
+    summary = f"{where}: {facts['payer']} {_DOES[state]}, since {_at(facts['since'])}"
     command = _leg_command(facts["case_id"], facts)
     if _needs_you(facts):
         return Words(summary, "needs you: ask the payer what stands in its books and enter its word", command)
     tried = max(facts["attempts"], facts["inquiries"], facts["undo_attempts"])
-    return Words(summary, f"the hub goes on by itself ({tried} tries); next attempt {facts['next_at']}", command)
+    return Words(summary, f"the hub goes on by itself ({tried} tries); next attempt {_at(facts['next_at'])}", command)
 
 
 def _payer_down(facts: Facts) -> Words:
     said = f", last {facts['last_error']}" if facts.get("last_error") else ""
     summary = (
-        f"{facts['payer']} does not answer since {facts['since']} "
+        f"{facts['payer']} does not answer since {_at(facts['since'])} "
         f"({facts['processes_open']} of {facts['processes']} processes{said})"
     )
     return Words(
@@ -87,13 +93,13 @@ def _payer_down(facts: Facts) -> Words:
 
 def _payer_stopped(facts: Facts) -> Words:
     who = "all payers are" if facts["payer"] == "*" else f"{facts['payer']} is"
-    summary = f"{who} stopped by {facts['changed_by']} since {facts['since']}: {facts['reason']}"
+    summary = f"{who} stopped by {facts['changed_by']} since {_at(facts['since'])}: {facts['reason']}"
     return Words(summary, "needs you: nothing is sent there until it is released", f"hub payer resume {facts['payer']}")
 
 
 def _dead_letters(facts: Facts) -> Words:
     return Words(
-        f"{facts['count']} dead letters: {facts['cause']}, the oldest of {facts['since']}",
+        f"{facts['count']} dead letters: {facts['cause']}, the oldest of {_at(facts['since'])}",
         "needs you: replay or discard them",
         f"hub dlq list --cause {facts['cause']}",
     )
@@ -101,7 +107,7 @@ def _dead_letters(facts: Facts) -> Words:
 
 def _outbox(facts: Facts) -> Words:
     return Words(
-        f"messages to {facts['queue']} wait since {facts['since']}; rows in the outbox: {facts['rows_at_least']}",
+        f"messages to {facts['queue']} wait since {_at(facts['since'])}; rows in the outbox: {facts['rows_at_least']}",
         "they leave by themselves when the broker and its consumers are back",
         "hub health",
     )
@@ -110,9 +116,9 @@ def _outbox(facts: Facts) -> Words:
 def _action(facts: Facts) -> Words:
     what = f"{facts['kind']} for {facts['about']}"
     return Words(
-        f"action {facts['action']}, {what}, asked for by {facts['requested_by']}, waits since {facts['since']}",
+        f"action {facts['action']}, {what}, asked for by {facts['requested_by']}, waits since {_at(facts['since'])}",
         "needs a second person: approve or reject it",
-        "hub approvals list",
+        "hub action list",
     )
 
 
@@ -135,7 +141,7 @@ def _unchecked(facts: Facts) -> Words:
 
 def _late(facts: Facts) -> Words:
     return Words(
-        f"the watch did not look from {facts['since']} to {facts['until']}",
+        f"the watch did not look from {_at(facts['since'])} to {_at(facts['until'])}",
         "what happened meanwhile is reported now; see that a relay runs",
         "hub health",
     )
@@ -143,7 +149,7 @@ def _late(facts: Facts) -> Words:
 
 def _undelivered(facts: Facts) -> Words:
     return Words(
-        f"{facts['count']} alerts could not be delivered since {facts['since']}: {facts['last_error']}",
+        f"{facts['count']} alerts could not be delivered since {_at(facts['since'])}: {facts['last_error']}",
         "they are sent again by themselves; see that the receiver works",
         "hub incident test-webhook",
     )

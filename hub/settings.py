@@ -44,6 +44,15 @@ class Settings(BaseModel):
     prefetch_max: Annotated[int, Field(ge=1, le=10_000)] = 256
     batch_max: Annotated[int, Field(ge=1, le=1_000)] = 128
     database_pool_size: Annotated[int, Field(ge=2, le=100)] = 10
+    overdue_after_s: Annotated[float, Field(gt=0, le=120)] = 120.0
+    """Whatever was accepted and is not at its end after so long is on the operators' list."""
+    alert_webhook_url: SecretStr = SecretStr("")
+    """http(s)://… to which alerts are posted; without it they stand in the log only."""
+    alert_webhook_secret: SecretStr = SecretStr("")
+    """Key of the signature of posted alerts; unsigned without it."""
+    verify_every_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    verify_window_s: Annotated[float, Field(ge=60, le=31_536_000)] = 3600.0
+    """How far back the scheduled look at the invariants goes; `hub verify` looks at everything."""
     failpoints: str = ""
     """Where this process shall die (`hub/failpoints.py`): for fault tests only."""
     stop_timeout_s: Annotated[float, Field(gt=0, le=300)] = 25.0
@@ -66,6 +75,9 @@ class Settings(BaseModel):
         for name, secret in secrets.items():
             if 0 < len(secret.get_secret_value()) < 32:
                 raise PydanticCustomError("settings", f"{name}: needs 32 characters or more")
+        webhook = self.alert_webhook_url.get_secret_value()
+        if webhook and not webhook.startswith(("http://", "https://")):
+            raise PydanticCustomError("settings", "alert_webhook_url: write http://… or https://…")
         if not self.embedded_database and not self.person_key_secret.get_secret_value():
             raise PydanticCustomError("settings", "person_key_secret: must be set with a database of your own")
         return self

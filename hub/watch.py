@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, Engine
 
-from hub.alerts import write_alerts
+from hub.alerts import AlertDelivery, Webhook, write_alerts
 from hub.ports import Clock
+from hub.settings import Settings
+from hub.sweeps import Every
 from store import incidents, invariants
 from store.database import database_is_away
 from store.incidents import DETECTORS, Found, Pass
@@ -25,7 +27,9 @@ log = structlog.get_logger()
 WATCH_PAUSE_S = 5.0
 GONE_S = 30.0
 LATE_S = 60.0
-LOOK_PAUSE_S = 5.0
+DELIVERY_PAUSE_S = 1.0
+VERIFY_LOOK_PAUSE_S = 5.0
+"""How often a relay asks whether the next run of the views is due."""
 VERIFY_TIMEOUT_S = 4.5
 """Of one view on the schedule; `hub verify` gives more."""
 FIRST_SHOWN = 5
@@ -156,3 +160,20 @@ def _gave_up(error: Exception) -> bool:
 
 def _why(error: Exception) -> str:
     return "it took too long" if _gave_up(error) else type(error).__name__
+
+
+def webhook_of(settings: Settings) -> Webhook | None:
+    """Where these settings want alerts posted."""
+    url = settings.alert_webhook_url.get_secret_value()
+    return Webhook(url, settings.alert_webhook_secret.get_secret_value()) if url else None
+
+
+def watch_sweeps(engine: Engine, clock: Clock, settings: Settings) -> list[Every]:
+    """What a relay does for people: look, check, and tell."""
+    watch = Watch(engine, clock, overdue_after_s=settings.overdue_after_s)
+    verifier = Verifier(engine, clock, interval_s=settings.verify_every_s, window_s=settings.verify_window_s)
+    return [
+        Every("watch", WATCH_PAUSE_S, watch),
+        Every("verify", VERIFY_LOOK_PAUSE_S, verifier),
+        Every("alerts", DELIVERY_PAUSE_S, AlertDelivery(engine, clock, webhook_of(settings))),
+    ]

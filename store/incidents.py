@@ -42,6 +42,7 @@ def _legs(condition: str) -> str:
     WHERE c.watch_at IS NOT NULL AND {condition} ORDER BY c.watch_at LIMIT {FOUND_MAX}"""
 
 
+# The sum keeps the planner from reading the index of arrivals, in which every case is.
 _OVERDUE = f"""SELECT 'case/' || c.case_id AS subject, jsonb_build_object(
         'case_id', c.case_id, 'institution', c.institution, 'settlement_no', c.settlement_no, 'state', c.state,
         'since', begun.since, 'answers', c.revision,
@@ -53,7 +54,7 @@ _OVERDUE = f"""SELECT 'case/' || c.case_id AS subject, jsonb_build_object(
                         'reason_code', l.reason_code) ORDER BY l.leg_no), '[]'::jsonb)
                  FROM settlement_leg l WHERE l.case_id = c.case_id AND l.state = ANY(:open_legs))) AS facts
     FROM settlement_case c {SINCE}
-    WHERE c.watch_at IS NOT NULL AND c.state IN ('open', 'cancelling') AND c.received_at <= :overdue_at
+    WHERE c.watch_at IS NOT NULL AND c.state IN ('open', 'cancelling') AND c.received_at + interval '0' <= :overdue_at
       AND begun.since <= :overdue_at
     ORDER BY c.watch_at LIMIT {FOUND_MAX}"""
 
@@ -73,7 +74,8 @@ _DEAD_LETTERS = """SELECT 'dead_letters/' || cause AS subject, jsonb_build_objec
     FROM dead_letter WHERE state = 'open' GROUP BY cause"""
 
 # Ids are drawn in blocks, so the smallest is not always the oldest; among the first thousand the oldest is. A queue
-# of the embedded broker is asked for its own oldest row. What rests in a party's mailbox rests there rightly.
+# of the embedded broker is asked for its own oldest row. What rests in a party's mailbox rests there rightly. The
+# moments are the database's own, so they are compared with its clock.
 _OUTBOX = f"""WITH RECURSIVE queues AS (
         SELECT min(queue) AS queue FROM outbox WHERE queue <> ''
         UNION ALL
@@ -84,13 +86,13 @@ _OUTBOX = f"""WITH RECURSIVE queues AS (
         FROM (SELECT created_at, queue FROM outbox ORDER BY id LIMIT 1000) AS first WHERE first.queue = ''
         UNION ALL
         SELECT q.queue, (SELECT o.available_at FROM outbox o WHERE o.queue = q.queue AND o.queue <> ''
-                           AND (o.leased_until IS NULL OR o.leased_until < :now)
+                           AND (o.leased_until IS NULL OR o.leased_until < clock_timestamp())
                          ORDER BY o.available_at LIMIT 1)
         FROM queues q WHERE q.queue IS NOT NULL AND q.queue NOT LIKE 'out.%'
     )
     SELECT 'outbox/' || queue AS subject, jsonb_build_object('queue', queue, 'since', since, 'rows_at_least',
         (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE id > 0 LIMIT {FOUND_MAX}) AS counted)) AS facts
-    FROM oldest WHERE since < :now - make_interval(secs => :outbox_age_s)"""
+    FROM oldest WHERE since < clock_timestamp() - make_interval(secs => :outbox_age_s)"""
 
 _ACTIONS = """SELECT 'action/' || id AS subject, jsonb_build_object(
         'action', id, 'kind', kind, 'about', subject, 'requested_by', requested_by, 'since', requested_at) AS facts
@@ -149,13 +151,10 @@ class Found:
     facts: Mapping[str, Any]
 
 
-def observe(connection: Connection, kind: str, now: datetime, overdue_s: float) -> int:
-    """Open or refresh an incident for whatever the statement of `kind` finds; how many there are."""
-    found = DETECTORS[kind]
-    values: dict[str, Any] = {
-        "kind": kind,
+def thresholds(now: datetime, overdue_s: float) -> dict[str, Any]:
+    """The parameters of the statements: from when on something is too old."""
+    return {
         "now": now,
-        "refresh_s": REFRESH_S,
         "open_legs": list(OPEN_LEGS),
         "overdue_at": now - timedelta(seconds=overdue_s),
         "doubt_at": now - timedelta(seconds=DOUBT_AGE_S),
@@ -164,7 +163,12 @@ def observe(connection: Connection, kind: str, now: datetime, overdue_s: float) 
         "action_age_s": ACTION_AGE_S,
         "undelivered_age_s": UNDELIVERED_AGE_S,
     }
-    statement = text("WITH " + _KEEP.format(found=found))
+
+
+def observe(connection: Connection, kind: str, now: datetime, overdue_s: float) -> int:
+    """Open or refresh an incident for whatever the statement of `kind` finds; how many there are."""
+    statement = text("WITH " + _KEEP.format(found=DETECTORS[kind]))
+    values = {**thresholds(now, overdue_s), "kind": kind, "refresh_s": REFRESH_S}
     return int(connection.execute(statement, values).scalar_one())
 
 

@@ -1,0 +1,147 @@
+"""`hub incident`: what needs people's eyes, and whether alerts reach them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings, show_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from store.incidents import Incident
+
+LATE_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Incidents: what needs people's eyes, and who was told.")
+    group.command("list")(list_)
+    group.command("show")(show)
+    group.command("test-webhook")(try_webhook)
+    app.add_typer(group, name="incident")
+
+
+def list_(
+    kind: Annotated[str, typer.Option(help="Only this kind, such as case.overdue.")] = "",
+    all_: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List what is wrong now, the newest first, with the reason and what happens next.
+
+    Example: hub incident list --kind case.overdue
+    """
+    from hub.incident_words import KINDS
+    from hub.watch import WATCH
+    from store import incidents
+
+    if kind and kind not in KINDS:
+        fail(f"--kind: one of {', '.join(sorted(KINDS))}", USAGE)
+    with open_database(settings()) as engine, engine.connect() as connection:
+        found = incidents.listed(connection, kind=kind, recovered=all_, limit=limit)
+        counts = incidents.counts(connection)
+        looked_at = incidents.last_pass(connection, WATCH)
+    if as_json:
+        show_json({"open": counts, "watched_at": looked_at, "incidents": [as_dict(one) for one in found]})
+        return
+    shown = console()
+    if looked_at is None or (datetime.now(UTC) - looked_at).total_seconds() > LATE_S:
+        shown.print(f"the watch has not looked since {looked_at or 'ever'}: start a relay with `hub run`", markup=False)
+    shown.print(_table(found) if found else "there is nothing")
+    if counts:
+        shown.print("open: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def show(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The incident's number.")], as_json: AsJson = False
+) -> None:
+    """Show one incident: what is wrong since when, what happens next, the command to run, and who was told when.
+
+    Example: hub incident show 17
+    """
+    from store import incidents
+
+    with open_database(settings()) as engine, engine.connect() as connection:
+        found = incidents.read(connection, number) or fail(f"there is no incident {number}")
+    told = as_dict(found)
+    if as_json:
+        show_json(told)
+        return
+    shown = console()
+    for name, value in told.items():
+        if name != "facts":
+            shown.print(f"{name:<15} {_text(value)}", markup=False)
+    for name, value in told["facts"].items():
+        shown.print(f"  {name:<13} {_text(value)}", markup=False)
+
+
+def try_webhook(as_json: AsJson = False) -> None:
+    """Post a test alert to HUB_ALERT_WEBHOOK_URL now and say what became of it; stores nothing.
+
+    Example: hub incident test-webhook
+    """
+    import orjson
+
+    from hub.alerts import a_test_alert
+    from hub.watch import webhook_of
+
+    webhook = webhook_of(settings()) or fail("HUB_ALERT_WEBHOOK_URL is not set: alerts stand in the log only", USAGE)
+    alert = a_test_alert()
+    error = webhook.post(orjson.dumps(alert.body), alert.alert_id, datetime.now(UTC))
+    if as_json:
+        show_json({"id": alert.alert_id, "delivered": not error, "error": error})
+    elif not error:
+        console().print(f"test alert {alert.alert_id} arrived")
+    if error:
+        fail(f"HUB_ALERT_WEBHOOK_URL: the test alert did not arrive: {error}")
+
+
+def as_dict(one: Incident) -> dict[str, Any]:
+    """An incident with its words, for machines."""
+    from hub.incident_words import words
+
+    said = words(one.kind, one.subject, one.facts)
+    return {
+        "id": one.id,
+        "kind": one.kind,
+        "subject": one.subject,
+        "state": "open" if one.recovered_at is None else "recovered",
+        "summary": said.summary,
+        "next_step": said.next_step,
+        "command": said.command,
+        "opened_at": one.opened_at,
+        "seen_at": one.seen_at,
+        "recovered_at": one.recovered_at,
+        "open_notice_at": one.open_notice_at,
+        "recovery_notice_at": one.recovery_notice_at,
+        "facts": dict(one.facts),
+    }
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
+
+
+def _table(found: list[Incident]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table("no", "kind", "since", "what", "next", box=box.SIMPLE)
+    for one in found:
+        told = as_dict(one)
+        over = f"over since {one.recovered_at:%m-%d %H:%M:%S}" if one.recovered_at else told["next_step"]
+        table.add_row(
+            str(one.id),
+            one.kind,
+            f"{one.opened_at:%m-%d %H:%M:%S}",
+            told["summary"],
+            f"{over}\n{told['command']}",
+        )
+    return table

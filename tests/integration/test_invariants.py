@@ -1,0 +1,297 @@
+"""Each invariant's view is empty after ordinary work, and complains, alone, about the one row that was spoilt."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+
+from store import invariants
+from store.database import open_engine
+from store.invariants import INVARIANTS
+from tests.support.builders import (
+    BASIC,
+    BASIC_RULE,
+    COINSURED_RULE,
+    COMMERCIAL_RULE,
+    CRITICAL,
+    CRITICAL_RULE,
+    StubPayer,
+    babbles,
+    declines,
+    defers,
+    lost_after_effect,
+    lost_before_effect,
+    pays,
+    pays_too_much,
+    unreachable,
+)
+from tests.support.hub_in_process import TestHub, a_hub
+
+MIGRATION = importlib.import_module("store.migrations.versions.0003_watch_and_invariants")
+
+
+def broken(engine: Engine, since: datetime | None = None) -> dict[str, list[str]]:
+    """Code -> details of each invariant that does not hold."""
+    found: dict[str, list[str]] = {}
+    for one in INVARIANTS:
+        with engine.connect() as connection:
+            invariants.prepare(connection, 20.0)
+            if rows := invariants.broken(connection, one, since):
+                found[one.code] = [row.detail for row in rows]
+    return found
+
+
+@pytest.fixture
+def reports(database_url: str) -> Iterator[Engine]:
+    engine = open_engine(database_url, by_key=False)
+    yield engine
+    engine.dispose()
+
+
+def test_the_migration_creates_the_views_that_are_declared() -> None:
+    assert {one.view: one.sql for one in INVARIANTS} == MIGRATION.VIEWS
+
+
+def test_every_rule_has_its_own_code_and_view() -> None:
+    assert [one.code for one in INVARIANTS] == [*(f"I{number:02d}" for number in range(1, 14)), "I18"]
+    assert all(one.view.startswith(f"invariant_{one.code.lower()}_") for one in INVARIANTS)
+    assert [invariants.find(which).code for which in ("I03", "i3", "invariant_i03_money_adds_up")] == ["I03"] * 3
+    assert invariants.find("I14") is None
+
+
+@pytest.mark.parametrize("trouble", [lost_after_effect, lost_before_effect, babbles, unreachable, declines, defers])
+@pytest.mark.parametrize("payer", [BASIC, CRITICAL])
+def test_after_ordinary_work_every_view_is_empty(database_url: str, reports: Engine, payer: str, trouble) -> None:
+    with a_hub(
+        database_url,
+        BASIC_RULE,
+        CRITICAL_RULE,
+        COINSURED_RULE,
+        COMMERCIAL_RULE,
+        payers={payer: StubPayer(script=[trouble])},
+        running=False,
+    ) as hub:
+        hub.cover()
+        for number in ("S-1", "S-2"):
+            hub.settle(number)
+        hub.pump()
+        assert broken(reports) == {}
+        hub.cancel("S-1")
+        hub.pump()
+        hub.clock.advance(20)
+        hub.sweep()
+        hub.pump()
+        hub.cancel("S-2")
+
+        assert broken(reports) == {}
+
+
+def test_a_held_answer_and_a_doubt_for_people_break_nothing(database_url: str, reports: Engine) -> None:
+    payers = {CRITICAL: StubPayer(idempotent=False, script=[pays_too_much, lost_after_effect])}
+    with a_hub(database_url, payers=payers, running=False) as hub:
+        for number in ("S-1", "S-2"):
+            hub.settle(number)
+            hub.pump()
+
+        assert broken(reports) == {}
+
+
+@pytest.fixture
+def worked(database_url: str) -> Iterator[TestHub]:
+    """A hub that has settled S-1, in which the critical-illness payer declined, and undone S-2."""
+    payers = {CRITICAL: StubPayer(script=[declines, pays, pays])}
+    with a_hub(database_url, payers=payers, running=False) as hub:
+        hub.settle("S-1")
+        hub.pump()
+        hub.settle("S-2")
+        hub.pump()
+        hub.cancel("S-2")
+        hub.pump()
+        yield hub
+
+
+OF_S1 = "case_id = (SELECT case_id FROM settlement_case WHERE settlement_no = 'S-1')"
+OF_S2 = "case_id = (SELECT case_id FROM settlement_case WHERE settlement_no = 'S-2')"
+COPIED = "region, case_id, leg_no, party, direction, operation, request_id, attempt, body, at, outcome"
+SPOILT = [
+    ("I01", f"UPDATE settlement_case SET case_key = 'S-1-again' WHERE {OF_S1}"),
+    ("I01", f"UPDATE settlement_case SET purpose = 'trial' WHERE {OF_S1}"),
+    ("I02", f"DELETE FROM exchange WHERE {OF_S1} AND leg_no = 1 AND direction = 'in'"),
+    ("I02", f"DELETE FROM exchange WHERE {OF_S2} AND leg_no = 2 AND direction = 'in' AND outcome = 'cancelled'"),
+    (
+        "I02",
+        f"INSERT INTO exchange ({COPIED}) SELECT {COPIED} FROM exchange "
+        f"WHERE {OF_S2} AND leg_no = 2 AND direction = 'out' AND operation = 'settle'",
+    ),
+    ("I03", f"UPDATE settlement_leg SET amount_fen = amount_fen - 1 WHERE {OF_S1} AND leg_no = 1"),
+    ("I03", f"UPDATE settlement_leg SET basic = jsonb_set(basic, '{{cash_fen}}', '1') WHERE {OF_S1} AND leg_no = 1"),
+    (
+        "I03",
+        "UPDATE case_answer SET body = convert_to(jsonb_set(convert_from(body, 'UTF8')::jsonb, '{cash}', '\"0.01\"')"
+        f"::text, 'UTF8') WHERE {OF_S1}",
+    ),
+    ("I04", f"UPDATE settlement_leg SET amount_fen = 1 WHERE {OF_S1} AND leg_no = 2"),
+    ("I06", f"UPDATE exchange SET outcome = 'approved' WHERE {OF_S1} AND leg_no = 2 AND direction = 'in'"),
+    (
+        "I07",
+        f"INSERT INTO exchange ({COPIED}) SELECT {COPIED.replace('request_id', 'request_id || chr(50)')} "
+        f"FROM exchange WHERE {OF_S1} AND leg_no = 1 AND direction = 'out'",
+    ),
+    ("I07", f"UPDATE settlement_leg SET state = 'deferred', doubt_since = now() WHERE {OF_S1} AND leg_no = 2"),
+    ("I08", f"DELETE FROM exchange WHERE {OF_S1} AND leg_no = 1 AND direction = 'out'"),
+    ("I09", f"UPDATE settlement_leg SET state = 'in_doubt' WHERE {OF_S1} AND leg_no = 2"),
+    ("I09", f"UPDATE settlement_case SET ended_at = NULL WHERE {OF_S1}"),
+    ("I09", f"UPDATE settlement_case SET version = 0 WHERE {OF_S1}"),
+    ("I09", f"UPDATE settlement_leg SET leg_no = 3 WHERE {OF_S1} AND leg_no = 2; "
+            f"UPDATE exchange SET leg_no = 3, request_id = left(request_id, 33) || '3' WHERE {OF_S1} AND leg_no = 2"),
+    ("I10", f"DELETE FROM case_answer WHERE {OF_S2} AND revision = 1"),
+    (
+        "I10",
+        "UPDATE case_answer SET body = convert_to(jsonb_set(convert_from(body, 'UTF8')::jsonb, '{settlement_no}', "
+        f"'\"S-2\"')::text, 'UTF8') WHERE {OF_S1}",
+    ),
+    (
+        "I11",
+        "INSERT INTO case_undo (case_id, cancel_no, region, reason, reply_to, correlation_id, asked_at) "
+        f"SELECT case_id, 'C-9', region, 'r', 'out:H', 'M', now() FROM settlement_case WHERE {OF_S1}",
+    ),
+    ("I13", "DELETE FROM inbox WHERE message_id = 'M-1'"),
+    ("I18", f"UPDATE settlement_case SET business_day = business_day + 1 WHERE {OF_S1}"),
+    ("I18", f"UPDATE settlement_case SET business_day = NULL WHERE {OF_S1}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "spoil"), SPOILT)
+def test_one_spoilt_row_is_seen_by_its_view_alone(worked: TestHub, reports: Engine, code: str, spoil: str) -> None:
+    assert broken(reports) == {}
+    with worked.database.begin() as connection:
+        changed = connection.exec_driver_sql(spoil).rowcount
+    assert changed > 0
+
+    assert list(broken(reports)) == [code]
+    recent = datetime.now(UTC) - timedelta(hours=1)
+    assert list(broken(reports, recent)) == [code]
+
+
+def test_only_what_is_recent_or_open_is_looked_at(worked: TestHub, reports: Engine) -> None:
+    with worked.database.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE settlement_case SET ended_at = NULL WHERE {OF_S1}")
+    later = datetime.now(UTC) + timedelta(minutes=1)
+
+    assert list(broken(reports)) == ["I09"]
+    assert broken(reports, later) == {}
+    with worked.database.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE settlement_case SET watch_at = now() WHERE {OF_S1}")
+    assert list(broken(reports, later)) == ["I09"]
+
+
+UNSEEN = "state = 'open', ended_at = NULL, watch_at = now(), received_at = now() - interval '10 minutes'"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        # A final answer was given, so what counts is what was said since; there was nothing, so that answer's moment.
+        f"UPDATE case_answer SET answered_at = now() - interval '9 minutes' WHERE {OF_S1}; "
+        f"UPDATE exchange SET at = at - interval '9 minutes'; UPDATE settlement_case SET {UNSEEN} WHERE {OF_S1}",
+        f"UPDATE settlement_case SET state = 'open', watch_at = NULL WHERE {OF_S1}",
+    ],
+)
+def test_a_case_that_nobody_will_ever_look_at_is_seen(worked: TestHub, reports: Engine, spoil: str) -> None:
+    with worked.database.begin() as connection:
+        connection.exec_driver_sql(spoil)
+
+    assert list(broken(reports)) == ["I05"]
+
+
+def test_a_case_on_the_list_is_not_unseen(worked: TestHub, reports: Engine) -> None:
+    with worked.database.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE case_answer SET answered_at = now() - interval '9 minutes' WHERE {OF_S1}; "
+            f"UPDATE exchange SET at = at - interval '9 minutes'; UPDATE settlement_case SET {UNSEEN} WHERE {OF_S1};"
+            "INSERT INTO incident (kind, subject, opened_at, seen_at) "
+            f"SELECT 'case.overdue', 'case/' || case_id, now(), now() FROM settlement_case WHERE {OF_S1}"
+        )
+
+    assert broken(reports) == {}
+
+
+def test_no_answer_when_one_was_due_is_seen(database_url: str, reports: Engine) -> None:
+    with a_hub(database_url, running=False) as hub:
+        hub.settle()
+        with hub.database.begin() as connection:
+            connection.exec_driver_sql("UPDATE settlement_case SET answer_by = now() - interval '1 minute'")
+
+        assert list(broken(reports)) == ["I05"]
+
+
+LETTER = (
+    "INSERT INTO dead_letter (source_queue, exchange, routing_key, message_id, cause, body, attempt, state, "
+    "resolved_at, resolved_by, resolution, replay_message_id) VALUES ('q', 'e', 'k', 'M-1', 'c', '', 1, {0})"
+)
+
+
+@pytest.mark.parametrize(
+    ("letter", "sound"),
+    [
+        ("'open', NULL, '', '', ''", True),
+        ("'replayed', now(), 'lin', 'mended', 'M-2'", True),
+        ("'discarded', now(), 'lin', 'a test message', ''", True),
+        ("'open', now(), '', '', ''", False),
+        ("'replayed', now(), 'lin', 'mended', ''", False),
+        ("'replayed', NULL, 'lin', 'mended', 'M-2'", False),
+        ("'discarded', now(), '', '', ''", False),
+    ],
+)
+def test_a_dead_letter_is_accounted_for(reports: Engine, letter: str, sound: bool) -> None:
+    with reports.begin() as connection:
+        connection.exec_driver_sql(LETTER.format(letter))
+
+    assert list(broken(reports)) == ([] if sound else ["I12"])
+
+
+@pytest.mark.parametrize(("queue", "seen"), [("", True), ("payer.CICI", True), ("out.H44030000001", False)])
+def test_a_message_that_never_leaves_is_seen(reports: Engine, queue: str, seen: bool) -> None:
+    with reports.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO outbox (region, message_id, queue, exchange, routing_key, body, created_at, available_at) "
+            f"VALUES ('', 'M-1', '{queue}', 'e', 'k', '', now() - interval '1 hour', now() - interval '1 hour')"
+        )
+
+    assert list(broken(reports)) == (["I13"] if seen else [])
+
+
+def test_a_tombstone_has_no_parts(reports: Engine, worked: TestHub) -> None:
+    with reports.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE settlement_leg SET amount_fen = 0, account_fen = 0, hospital_fen = 0, basic = NULL; "
+                "UPDATE settlement_case SET total_fen = 0 WHERE state = 'cancelled'"
+            )
+        )
+
+    assert any("reversed before it came" in detail for detail in broken(reports)["I11"])
+
+
+def test_a_person_who_decided_is_evidence(worked: TestHub, reports: Engine) -> None:
+    with worked.database.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM exchange WHERE {OF_S1} AND leg_no = 1 AND direction = 'in'")
+        connection.exec_driver_sql(
+            "INSERT INTO operator_action (kind, subject, reason, requested_by, state, decided_by) "
+            f"SELECT 'doubt.approve', 'leg/' || case_id || '/1', 'read from its portal', 'lin', 'executed', 'wang' "
+            f"FROM settlement_case WHERE {OF_S1}"
+        )
+
+    assert broken(reports) == {}
+
+
+def test_every_view_reads_only(reports: Engine) -> None:
+    with reports.connect() as connection:
+        invariants.prepare(connection, 1.0)
+
+        with pytest.raises(Exception, match="read-only"):
+            connection.exec_driver_sql("DELETE FROM incident")
