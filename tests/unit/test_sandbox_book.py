@@ -366,4 +366,5 @@ def test_a_book_in_memory_answers_like_one_on_disk(
     assert ask(on_disk) == ask(in_memory)
     assert on_disk.entries() == in_memory.entries()
     assert on_disk.totals() == in_memory.totals()
+    assert [on_disk.fate(name) for name in ("R-1", "R-2")] == [in_memory.fate(name) for name in ("R-1", "R-2")]
     on_disk.close()
