@@ -1,0 +1,254 @@
+"""Running one seed: plan, let it happen, heal, wait until quiet, prove."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import structlog
+
+import hub.applier
+import hub.legs
+import hub.routes
+from hub import failpoints
+from simulation.chaos import Chaos, Fault
+from simulation.invariants import Failure, at_rest, on_peoples_list
+from simulation.loop import Died, Endless, Loop
+from simulation.world import PAYERS, World
+
+PROCESSES = ("gateway-1", "engine-1", "adapters-1", "adapters-2", "relay-1")
+TROUBLE_S = 140.0
+"""Faults happen in this first part of a run; afterwards everything is healed."""
+QUIET_WITHIN_S = 4 * 3600.0
+STEP_S = 300.0
+BUGS = ("hub.", "leg.answer_not_applied", "leg.unknown", "store.version_conflict")
+"""Causes of dead letters that no fault of the world explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one seed."""
+
+    seed: int
+    cases: int
+    faults: Counter[Fault]
+    failures: list[Failure]
+    doubts: Counter[str]
+    resolved_s: float
+    """The longest time, virtual, from a case's arrival to its rest."""
+    answers: int
+    injected: dict[str, Fault] = field(default_factory=dict)
+    trace: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.failures)
+
+
+def run_seed(
+    seed: int,
+    *,
+    cases: int = 5,
+    only: frozenset[int] | None = None,
+    suppressed: frozenset[str] = frozenset(),
+    excluded: frozenset[Fault] = frozenset(),
+    trace: bool = False,
+) -> Report:
+    """Run one seed to its end. `only` keeps some of its cases, `suppressed` leaves out faults by name."""
+    chaos = Chaos(seed, suppressed, excluded)
+    world = World(chaos)
+    world.loop.trace = [] if trace else None
+    with _nothing_real(world):
+        try:
+            _happen(world, [number for number in range(1, cases + 1) if only is None or number in only])
+            _prove(world)
+        except Endless as error:
+            world.watcher.fail("endless", str(error))
+        finally:
+            world.loop.close()
+    return _report(seed, world)
+
+
+def _happen(world: World, cases: list[int]) -> None:
+    world.start(*PROCESSES)
+    for number in cases:
+        world.hospital.plan(number)
+    _plan_trouble(world)
+    world.loop.run_until(TROUBLE_S)
+    _heal(world)
+    end = world.loop.now + QUIET_WITHIN_S
+    while world.loop.now < end:
+        world.loop.run_until(world.loop.now + STEP_S)
+        if all(at_rest(case) for case in world.watcher.cases()) and not world.database.tables["outbox"]:
+            break
+    # What is still under way (late words, last messages) comes to its end as well.
+    world.loop.run_until(world.loop.now + STEP_S)
+
+
+def _plan_trouble(world: World) -> None:
+    chaos, loop = world.chaos, world.loop
+    for name in PROCESSES:
+        if chaos.happens(Fault.CRASH_IDLE, name):
+            down_s = chaos.between(0.5, 30.0, "down", name)
+            loop.at(chaos.between(0.0, 100.0, "crash at", name), world.kill, name, down_s)
+        if chaos.happens(Fault.FREEZE, name):
+            loop.at(chaos.between(0.0, 25.0, "freeze at", name), world.freeze, name, 90.0)
+        if chaos.happens(Fault.CLOCK_JUMP, name):
+            skew_s = chaos.choose((3600.0, -3600.0), "jump", name)
+            loop.at(chaos.between(0.0, 60.0, "jump at", name), _jump, world, name, skew_s)
+    if chaos.happens(Fault.STORE_AWAY):
+        loop.at(chaos.between(0.0, 40.0, "away at"), _store_away, world, chaos.between(0.5, 40.0, "away for"))
+    for code in PAYERS:
+        if chaos.happens(Fault.DOWN, code):
+            begin, for_s = chaos.between(0.0, 60.0, "down at", code), chaos.between(1.0, 100.0, "down for", code)
+            loop.at(begin, _payer_down, world, code, for_s)
+
+
+def _jump(world: World, name: str, skew_s: float) -> None:
+    world.loop.note(name, f"its clock jumps by {skew_s:+.0f} s")
+    world.processes[name].skew_s = skew_s
+
+
+def _store_away(world: World, for_s: float) -> None:
+    world.loop.note("store", f"is away for {for_s:.1f} s")
+    world.database.away_until = world.loop.now + for_s
+
+
+def _payer_down(world: World, code: str, for_s: float) -> None:
+    world.loop.note(code, f"is down for {for_s:.1f} s")
+    world.payers[code].down_until = world.loop.now + for_s
+
+
+def _heal(world: World) -> None:
+    world.loop.note("world", "everything is healed")
+    world.chaos.healed = True
+    world.database.away_until = -1.0
+    for process in world.processes.values():
+        process.skew_s = 0.0
+
+
+def _prove(world: World) -> None:
+    watcher = world.watcher
+    watcher.compare_books()
+    for case in watcher.cases():
+        name = f"case {case.case_id[-6:]} ({case.settlement_no})"
+        if not at_rest(case):
+            states = ", ".join(leg.state for leg in case.legs)
+            watcher.fail("I5 open", f"{name} is {case.state} with {states}")
+        given = world.database.tables["answers"].get(case.case_id)
+        if not given:
+            watcher.fail("I5 no answer", f"{name} was never answered")
+    _prove_messages(world)
+    _prove_hospital(world)
+
+
+def _prove_messages(world: World) -> None:
+    """I12 and I13: everything published is done, dead with a reason, or still on its way; no row is left behind."""
+    watcher, broker = world.watcher, world.broker
+    if world.database.tables["outbox"]:
+        watcher.fail("I13 outbox", f"{len(world.database.tables['outbox'])} rows were never confirmed")
+    for letter in broker.dead:
+        if letter.cause.startswith(BUGS):
+            watcher.fail("bug", f"a message of {letter.queue} died of {letter.cause} {letter.detail}")
+    for bug in world.bugs:
+        watcher.fail("bug", bug)
+
+
+def _prove_hospital(world: World) -> None:
+    """I1, I5, I10, I11: one case per number, an answer for everybody, the same for the same, undone what was undone."""
+    watcher = world.watcher
+    keys = world.database.tables["keys"]
+    for visit in world.hospital.visits:
+        seen: dict[tuple[str, int], dict[str, Any]] = {}
+        for said in visit.said:
+            for answer in said.answers:
+                if answer["settlement_no"] != visit.settlement_no:
+                    continue  # of a message that used an id of this one
+                key = (answer["case_id"], answer["revision"])
+                if seen.setdefault(key, answer) != answer and said.transaction != "case.query":
+                    watcher.fail("I10 answer differs", f"{visit.settlement_no} got two answers of revision {key[1]}")
+        ids = {case_id for case_id, _ in seen}
+        if len(ids) > 1 and not visit.trial:
+            watcher.fail("I1 two cases", f"{visit.settlement_no} has {len(ids)} cases")
+        first = visit.first
+        if first.accepted and not first.refused and not visit.trial:
+            if (visit.institution, visit.settlement_no) not in keys:
+                if visit.settlement_no not in _dead_numbers(world):
+                    watcher.fail("I5 lost", f"{visit.settlement_no} was accepted and is not there")
+            elif visit.by_queue and not seen:
+                watcher.fail("I5 unanswered", f"{visit.settlement_no} was accepted and nobody was answered")
+
+
+def _dead_numbers(world: World) -> set[str]:
+    """Numbers whose message died on the way in: recorded, so not lost."""
+    numbers = set()
+    for letter in world.broker.dead:
+        for visit in world.hospital.visits:
+            if any(said.message_id == letter.message.message_id for said in visit.said):
+                numbers.add(visit.settlement_no)
+    return numbers
+
+
+def _report(seed: int, world: World) -> Report:
+    doubts: Counter[str] = Counter()
+    resolved_s = 0.0
+    for case in world.watcher.cases():
+        doubts.update(f"{leg.state} {leg.reason_code}".strip() for leg in case.legs if on_peoples_list(leg))
+        if case.ended_at is not None:
+            resolved_s = max(resolved_s, (case.ended_at - case.received_at).total_seconds())
+    return Report(
+        seed,
+        len(world.database.tables["cases"]),
+        world.chaos.counts,
+        world.watcher.failures,
+        doubts,
+        resolved_s,
+        world.watcher.answers,
+        world.chaos.injected,
+        world.loop.trace or [],
+    )
+
+
+@contextmanager
+def _nothing_real(world: World) -> Iterator[None]:
+    """Ids, pauses and measured times come from the run; failpoints kill its processes; logs are silent."""
+    loop, chaos = world.loop, world.chaos
+    numbers = count(1)
+
+    def an_id() -> str:
+        number = next(numbers)
+        return f"01900000-0000-7000-8000-{number:012x}"
+
+    replaced: list[tuple[Any, str, Any]] = [
+        (hub.routes, "uuid_utils", SimpleNamespace(uuid7=an_id)),
+        (hub.applier, "time", SimpleNamespace(sleep=loop.sleep)),
+        (hub.legs, "perf_counter", lambda: loop.now),
+    ]
+    kept = [getattr(module, name) for module, name, _ in replaced]
+    config = structlog.get_config()
+    for module, name, replacement in replaced:
+        setattr(module, name, replacement)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    failpoints.watch(lambda name: _passed(world, loop, chaos, name))
+    try:
+        yield
+    finally:
+        failpoints.watch(None)
+        structlog.configure(**config)
+        for (module, name, _), real in zip(replaced, kept, strict=True):
+            setattr(module, name, real)
+
+
+def _passed(world: World, loop: Loop, chaos: Chaos, point: str) -> None:
+    process = loop.current
+    if process is None or not process.alive:
+        return
+    if chaos.happens(Fault.CRASH, process.name, point):
+        loop.note(process.name, f"dies at {point}")
+        world.kill(process.name, chaos.between(0.2, 20.0, "restart", process.name))
+        raise Died
