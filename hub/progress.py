@@ -15,6 +15,8 @@ from store.records import CaseRecord, LegRecord
 
 FIRST_LOOK_S = 5.0
 """A healthy case is long done by then; one that is not gets a second look by the sweep."""
+UNDO_ANSWER_S = 10.0
+"""Who asked for an undo hears by then that it is under way, if it is not done."""
 _SET_ASIDE_EVENTS = {LegState.DEFERRED: LegEvent.DEFER, LegState.NOT_NEEDED: LegEvent.WITHDRAW}
 _CASE_EVENTS = {
     CaseState.SETTLED: CaseEvent.COMPLETE,
@@ -36,11 +38,11 @@ def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
                 return False
             case Undo():
                 leg = case.leg(step.leg_no)
-                _begin_undo(work, case, leg, LegEvent.CANCEL)
+                _begin_undo(work, case, leg, LegEvent.CANCEL, now)
                 return False
             case Reverse():
                 leg = case.leg(step.leg_no)
-                _begin_undo(work, case, leg, LegEvent.REVERSE)
+                _begin_undo(work, case, leg, LegEvent.REVERSE, now)
                 return False
             case Finish():
                 _finish(case, step.state, now)
@@ -49,10 +51,8 @@ def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
                 return _waits_for_people(case)
 
 
-def _begin_undo(work: Work, case: CaseRecord, leg: LegRecord, event: LegEvent) -> None:
-    leg.apply(event)
-    leg.undo_attempts = leg.inquiries = 0
-    leg.rest_until(None)
+def _begin_undo(work: Work, case: CaseRecord, leg: LegRecord, event: LegEvent, now: datetime) -> None:
+    leg.begin_undo(event, now)
     work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
 
 

@@ -6,7 +6,7 @@ Several processes may sweep at once: each takes rows that nobody else holds.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,7 +15,7 @@ from hub.answers import give_answers
 from hub.broker.transport import OutboundMessage, Transport
 from hub.failpoints import failpoint
 from hub.ports import Clock
-from hub.progress import FIRST_LOOK_S, advance
+from hub.progress import FIRST_LOOK_S, UNDO_ANSWER_S, advance
 from hub.routes import leg_command
 from hub.work import Work, WorkUnits
 from routing.states import AWAITING_PAYER, CaseState
@@ -53,7 +53,8 @@ class CaseSweep:
         now = self._clock.now()
         with self._work_units.begin("sweep") as work:
             watched = work.store.cases.lock_watched(work.connection, now, limit)
-            due = [case for case in watched.values() if self._look(work, case, now)]
+            unheard = _undos_without_answer(work, watched.values(), now)
+            due = [case for case in watched.values() if self._look(work, case, now) or case.case_id in unheard]
             give_answers(work, due, now)
             work.store.cases.save(work.connection, watched.values())
         return len(watched)
@@ -109,6 +110,24 @@ class CaseSweep:
         for leg in case.legs:
             if leg.state in AWAITING_PAYER:
                 work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
+
+
+def _undos_without_answer(work: Work, watched: Iterable[CaseRecord], now: datetime) -> set[str]:
+    """Cases whose undo takes its time, and nobody has told those who asked for it so yet."""
+    undoing = [case.case_id for case in watched if case.state is CaseState.CANCELLING]
+    if not undoing:
+        return set()
+    asked = work.store.answers.undos_of(work.connection, undoing)
+    told = work.store.answers.latest(work.connection, undoing)
+    patience = timedelta(seconds=UNDO_ANSWER_S)
+    return {
+        case_id
+        for case_id, undos in asked.items()
+        if any(
+            now >= undo.asked_at + patience and (case_id not in told or told[case_id].answered_at < undo.asked_at)
+            for undo in undos
+        )
+    }
 
 
 class OutboxSweep:

@@ -10,7 +10,7 @@ from hub.books import RuleBooks
 from hub.inbound import Inbound, Taken
 from hub.intake import TOMBSTONE, check_sender, content_hash, message_id_reused, not_found
 from hub.ports import Clock
-from hub.progress import FIRST_LOOK_S, advance_all
+from hub.progress import UNDO_ANSWER_S, advance_all
 from hub.routes import leg_command, new_id
 from hub.work import Work, WorkUnits
 from routing.rulebook import Institution
@@ -114,7 +114,7 @@ class Undo:
         case.apply(CaseEvent.CANCEL)
         case.ended_at = None
         now = self._clock.now()
-        case.watch(now + timedelta(seconds=FIRST_LOOK_S))
+        case.watch(now + timedelta(seconds=UNDO_ANSWER_S))
         if not already_undoing:
             # A payer that takes its tasks from a queue has perhaps not looked at it yet: it need not be waited for.
             for leg in case.legs:

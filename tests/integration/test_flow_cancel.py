@@ -249,3 +249,24 @@ def test_a_trial_is_not_undone_by_its_settlement_number(database_url):
         hub.pump()
 
         assert isinstance(hub.cancel("S-1").error, NotFound)
+
+
+def test_who_asked_for_an_undo_hears_that_it_takes_its_time_once(database_url):
+    payers = three_payers()
+    with a_hub(database_url, payers=payers, running=False) as hub:
+        case_id = hub.settle().case_id
+        hub.pump()
+        payers[CRITICAL].script = [lost_before_effect, lost_before_effect]
+        hub.cancel()
+        hub.handle(CRITICAL, hub.commands()[0][1])
+        for _ in range(3):
+            hub.clock.advance(11)
+            hub.sweep()
+
+        assert [(one["status"], one["final"]) for one in hub.answers(case_id)] == [
+            ("settled", True),
+            ("cancelling", False),
+        ]
+        hub.pump()
+
+        assert hub.answers(case_id)[-1]["status"] == "cancelled"
