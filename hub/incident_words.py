@@ -92,9 +92,11 @@ def _payer_down(facts: Facts) -> Words:
 
 
 def _payer_stopped(facts: Facts) -> Words:
+    code = "all" if facts["payer"] == "*" else facts["payer"]
+    command = f"hub payer resume {code} --reason WHY --by YOU"
     who = "all payers are" if facts["payer"] == "*" else f"{facts['payer']} is"
     summary = f"{who} stopped by {facts['changed_by']} since {_at(facts['since'])}: {facts['reason']}"
-    return Words(summary, "needs you: nothing is sent there until it is released", f"hub payer resume {facts['payer']}")
+    return Words(summary, "needs you: nothing is sent there until it is released", command)
 
 
 def _dead_letters(facts: Facts) -> Words:

@@ -37,9 +37,10 @@ class Invariant:
 
 _CASE = "SELECT c.received_at AS at, c.case_id, found.subject, found.detail\nFROM settlement_case c\n"
 
+# A person has given the payer's word. To have it asked again, or reversed, is no word.
 _ACTED = (
     "EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no "
-    "AND o.state = 'executed')"
+    "AND o.state = 'executed' AND o.kind IN ('doubt.approve', 'doubt.decline', 'doubt.undone'))"
 )
 
 

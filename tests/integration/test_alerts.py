@@ -125,7 +125,7 @@ def test_one_alert_when_it_opens_and_one_when_it_ends(database: Engine, clock: M
         opened, recovered = receiver.got
         assert opened["incident"] == recovered["incident"]
         assert opened["summary"].startswith("P1 is stopped by lin since ")
-        assert opened["command"] == "hub payer resume P1"
+        assert opened["command"] == "hub payer resume P1 --reason WHY --by YOU"
         assert recovered["recovered_at"] > recovered["opened_at"]
 
 

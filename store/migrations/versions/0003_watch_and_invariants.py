@@ -32,11 +32,11 @@ FROM settlement_case c
 CROSS JOIN LATERAL (
     SELECT 'leg/' || c.case_id || '/' || l.leg_no, 'approved, and neither the payer nor a person has said so'
     FROM settlement_leg l
-    WHERE l.case_id = c.case_id AND l.state = 'approved' AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('approved')) AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed')
+    WHERE l.case_id = c.case_id AND l.state = 'approved' AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('approved')) AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed' AND o.kind IN ('doubt.approve', 'doubt.decline', 'doubt.undone'))
     UNION ALL
     SELECT 'leg/' || c.case_id || '/' || l.leg_no, l.state || ', and nobody has confirmed it'
     FROM settlement_leg l
-    WHERE l.case_id = c.case_id AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed')
+    WHERE l.case_id = c.case_id AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed' AND o.kind IN ('doubt.approve', 'doubt.decline', 'doubt.undone'))
       AND ((l.state = 'cancelled' AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('cancelled')))
         OR (l.state = 'reversed' AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('cancelled', 'declined', 'not_found'))))
     UNION ALL
@@ -130,7 +130,7 @@ CROSS JOIN LATERAL (
     FROM settlement_leg l
     WHERE l.case_id = c.case_id AND c.purpose = 'settle'
       AND l.state IN ('planned', 'declined', 'deferred', 'not_needed')
-      AND EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('approved')) AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('cancelled')) AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed')
+      AND EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('approved')) AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('cancelled')) AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed' AND o.kind IN ('doubt.approve', 'doubt.decline', 'doubt.undone'))
 ) AS found(subject, detail)""",
     "invariant_i07_unknown_is_never_guessed": """SELECT c.received_at AS at, c.case_id, found.subject, found.detail
 FROM settlement_case c
@@ -147,7 +147,7 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT 'leg/' || c.case_id || '/' || l.leg_no, 'was in doubt and is ' || l.state || ' without anybody''s word'
     FROM settlement_leg l
-    WHERE l.case_id = c.case_id AND c.purpose = 'settle' AND l.doubt_since IS NOT NULL AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed')
+    WHERE l.case_id = c.case_id AND c.purpose = 'settle' AND l.doubt_since IS NOT NULL AND NOT EXISTS (SELECT 1 FROM operator_action o WHERE o.subject = 'leg/' || c.case_id || '/' || l.leg_no AND o.state = 'executed' AND o.kind IN ('doubt.approve', 'doubt.decline', 'doubt.undone'))
       AND ((l.state = 'declined' AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('declined', 'cancelled')))
         OR (l.state = 'deferred' AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = l.leg_no AND e.direction = 'in' AND e.outcome IN ('deferred', 'not_found', 'cancelled'))))
 ) AS found(subject, detail)""",
