@@ -72,7 +72,9 @@ class Watcher:
         self.failures: list[Failure] = []
         self.payers: dict[str, Payer] = {}
         self.answers = 0
-        self.sent_ids: dict[str, set[str]] = {}
+        self.arrived_at: dict[str, float] = {}
+        self.resolved_s = 0.0
+        """The longest time from a case's arrival to an end of it."""
         database.observers.append(self.committed)
 
     def fail(self, kind: str, text: str) -> None:
@@ -93,8 +95,12 @@ class Watcher:
             self._answered(case_id, tables["answers"].get(case_id) or (), answers)
 
     def _case_moved(self, case_id: str, old: Any, new: Any) -> None:
+        now = self.database.loop.now
         if old is None:
+            self.arrived_at[case_id] = now
             return
+        if new[CASE_STATE] in TERMINAL and old[CASE_STATE] is not new[CASE_STATE]:
+            self.resolved_s = max(self.resolved_s, now - self.arrived_at[case_id])
         if new[CASE_VERSION] <= old[CASE_VERSION]:
             self.fail("I9 version", f"case {case_id[-6:]} went from {old[CASE_VERSION]} to {new[CASE_VERSION]}")
         if new[CASE_STATE] not in _CASE_REACHABLE[old[CASE_STATE]]:

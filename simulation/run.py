@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +14,19 @@ from typing import Any
 import structlog
 
 import hub.applier
+import hub.intake
 import hub.legs
 import hub.routes
+import hub.tasks
+import hub.undo
 from hub import failpoints
+from schemas.base import read_message, read_message_and_content
+from schemas.settlement import SettleRequest
 from simulation.chaos import Chaos, Fault
 from simulation.invariants import Failure, at_rest, on_peoples_list
 from simulation.loop import Died, Endless, Loop
 from simulation.world import PAYERS, World
+from store.coverage import person_key
 
 PROCESSES = ("gateway-1", "engine-1", "adapters-1", "adapters-2", "relay-1")
 TROUBLE_S = 140.0
@@ -196,22 +203,25 @@ def _dead_numbers(world: World) -> set[str]:
 
 def _report(seed: int, world: World) -> Report:
     doubts: Counter[str] = Counter()
-    resolved_s = 0.0
     for case in world.watcher.cases():
         doubts.update(f"{leg.state} {leg.reason_code}".strip() for leg in case.legs if on_peoples_list(leg))
-        if case.ended_at is not None:
-            resolved_s = max(resolved_s, (case.ended_at - case.received_at).total_seconds())
     return Report(
         seed,
         len(world.database.tables["cases"]),
         world.chaos.counts,
         world.watcher.failures,
         doubts,
-        resolved_s,
+        world.watcher.resolved_s,
         world.watcher.answers,
         world.chaos.injected,
         world.loop.trace or [],
     )
+
+
+_read_message = lru_cache(maxsize=4096)(read_message)
+_read_message_and_content = lru_cache(maxsize=4096)(read_message_and_content)
+_settle_request = lru_cache(maxsize=4096)(SettleRequest.model_validate_json)
+_person_key = lru_cache(maxsize=64)(person_key)
 
 
 @contextmanager
@@ -228,6 +238,12 @@ def _nothing_real(world: World) -> Iterator[None]:
         (hub.routes, "uuid_utils", SimpleNamespace(uuid7=an_id)),
         (hub.applier, "time", SimpleNamespace(sleep=loop.sleep)),
         (hub.legs, "perf_counter", lambda: loop.now),
+        # Frozen values read from the same bytes again and again, in run after run: reading them was half of the work.
+        (hub.intake, "read_message_and_content", _read_message_and_content),
+        (hub.undo, "read_message_and_content", _read_message_and_content),
+        (hub.undo, "read_message", _read_message),
+        (hub.intake, "person_key", _person_key),
+        (hub.tasks, "SettleRequest", SimpleNamespace(model_validate_json=_settle_request)),
     ]
     kept = [getattr(module, name) for module, name, _ in replaced]
     config = structlog.get_config()

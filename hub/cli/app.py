@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hub.cli import case, coverage, database, demo, docs, party, rules, run, sandbox, send, topology
+from hub.cli import case, coverage, database, demo, docs, party, rules, run, sandbox, send, simulate, topology
 from hub.cli.common import fail
 
 
@@ -63,4 +63,5 @@ database.register(app)
 coverage.register(app)
 party.register(app)
 sandbox.register(app)
+simulate.register(app)
 docs.register(app)
