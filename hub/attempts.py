@@ -42,7 +42,8 @@ class Call:
     timeout_s: float
     delivery: Delivery
     due: datetime | None
-    """A first call that is still in the pool's queue by then is not begun: nobody waits for its answer any more."""
+    """A claim that is still in the pool's queue by then is not begun: nobody waits for its answer any more, and the
+    settle window counts from when it was written down."""
 
 
 class Attempt:
@@ -131,8 +132,7 @@ class Attempt:
             leg.apply(LegEvent.NOT_HEARD, reason_code="time_up")
             return ACK
         if move is Move.REVERSE:
-            leg.apply(LegEvent.REVERSE)
-            leg.undo_attempts = leg.inquiries = 0
+            leg.begin_undo(LegEvent.REVERSE, self._now)
             return self._undoing()
         return self._resolve(move, Failure.IN_DOUBT, leg.inquiries)
 
@@ -203,6 +203,7 @@ class Attempt:
         if leg.state is LegState.CLAIMED:
             left_s = call_timeout_s(self._now, self._case.answer_by, timeout_s)
             timeout_s = left_s if left_s is not None else timeout_s
+        if operation is self._case.purpose:
             due = self._now + timedelta(seconds=timeout_s)
         return Call(task, prepared, attempt, timeout_s, delivery, due)
 

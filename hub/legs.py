@@ -111,12 +111,12 @@ class Legs:
     def _asked(self, payer: Payer, call: Call) -> Finished:
         if call.due is not None and self._clock.now() >= call.due:
             return ended(call.task, call.attempt, Ending.NOT_SENT, "call.too_late")
-        begun = perf_counter()
+        begun, asked_at = perf_counter(), self._clock.now()
         failpoint("call.before_send")
         finished = ask(payer.adapter, call.task, call.call, call.attempt, call.timeout_s)
         payer.gate.ended("" if finished.heard else finished.detail or finished.ending.value)
         failpoint("call.after_answer")
-        return replace(finished, took_us=round((perf_counter() - begun) * 1_000_000))
+        return replace(finished, took_us=round((perf_counter() - begun) * 1_000_000), asked_at=asked_at)
 
     def _ended(self, call: Call, verdict: Verdict) -> None:
         self._under_way.discard((call.task.case_id, call.task.leg_no))

@@ -9,7 +9,7 @@ from enum import Enum
 from hub.broker.transport import ACK, Verdict, retry
 from routing.deadline import ANSWER_RESERVE_S
 from routing.doubt import not_found_counts_from
-from routing.life import totals
+from routing.life import unclaimed_fen
 from routing.retry import POLICIES, Failure
 from routing.rulebook import Party
 from routing.states import UNDOING, CaseEvent, CaseState, LegEvent, LegState
@@ -49,6 +49,8 @@ class Finished:
     content_type: str = ""
     detail: str = ""
     took_us: int = 0
+    asked_at: datetime | None = None
+    """When the payer was asked, where that is known: what it said was true no later than when it came back."""
 
     @property
     def heard(self) -> bool:
@@ -85,8 +87,7 @@ def _awaits_word(case: CaseRecord, leg: LegRecord, can: Capabilities) -> bool:
         return not can.reversal  # where it can, the reversal on its way undoes whatever this word says
     if leg.open_at_payer or (leg.state is LegState.DEFERRED and leg.attempts > 0):
         # A payer that deferred, or of which nothing was heard, decides after all.
-        ended = case.state in (CaseState.SETTLED, CaseState.DECLINED)
-        return case.purpose is Operation.SETTLE and (ended or case.state is CaseState.OPEN)
+        return case.purpose is Operation.SETTLE and case.state is not CaseState.CANCELLED
     return leg.state in (LegState.CLAIMED, LegState.IN_DOUBT)
 
 
@@ -107,21 +108,28 @@ def _apply_word(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked, 
     if done.ending is not Ending.DECIDED or decision is None or decision.outcome is Outcome.UNKNOWN:
         return _apply_lost(case, leg, asked, now)
     if leg.state is LegState.DEFERRED and decision.outcome is Outcome.DEFERRED:
+        _note_open(leg, decision, now)
         return ACK
     event = _event_of(case, leg, done.operation, decision)
     if leg.state is LegState.REVERSING:
         return _apply_word_while_reversing(leg, decision, event, now)
-    late = case.revision > 0 and case.purpose is Operation.SETTLE
+    late = case.revision > 0 and case.purpose is Operation.SETTLE and case.state is not CaseState.CANCELLING
     unwanted = late and (asked.party.late_approval == "reverse" or case.state is CaseState.DECLINED)
     _reopen(case, now)
     leg.record(decision, event, now)
     if event is LegEvent.HOLD:
         leg.reason_code = "answer_held"
     elif event is LegEvent.APPROVE and unwanted:
-        leg.apply(LegEvent.CANCEL, reason_code="late_reversed")
-        leg.undo_attempts = 0
-        leg.rest_until(None)
+        leg.begin_undo(LegEvent.CANCEL, now, reason_code="late_reversed")
     return ACK
+
+
+def _note_open(leg: LegRecord, decision: Decision, now: datetime) -> None:
+    """A claim that was taken for never received is there and open after all: an undo must reach it."""
+    if not leg.open_at_payer:
+        leg.decided_at = decision.decided_at or now
+        leg.payer_reference = decision.payer_reference or leg.payer_reference
+        leg.changed = leg.decided = True
 
 
 def _event_of(case: CaseRecord, leg: LegRecord, operation: Operation, decision: Decision) -> LegEvent:
@@ -156,7 +164,7 @@ def _apply_word_while_reversing(leg: LegRecord, decision: Decision, event: LegEv
     if event is LegEvent.DEFER:
         event = LegEvent.APPROVE  # a deferral of 0 fen stands open there: it is cancelled like an approval
     leg.record(decision, event, now)
-    leg.undo_attempts = 0
+    leg.undo_attempts = leg.inquiries = 0
     leg.rest_until(None)
     return ACK
 
@@ -164,13 +172,15 @@ def _apply_word_while_reversing(leg: LegRecord, decision: Decision, event: LegEv
 def adds_up(case: CaseRecord, leg: LegRecord, decision: Decision) -> bool:
     """Whether an approval can be true: what it pays was left, and a basic adjudication divides the whole bill."""
     basic = decision.basic
+    # What was left when it was asked may be less by now: others were asked while it was undecided.
+    unclaimed = unclaimed_fen(case, leg)
     if leg.layer is Layer.BASIC:
         if basic is None or basic.total_fen != case.total_fen:
             return False
         borne = (decision.amount_fen, basic.account_fen, basic.hospital_fen, basic.cash_fen)
-        return min(borne) >= 0 and sum(borne) == case.total_fen and basic.fund_fen == decision.amount_fen
-    # What was left when it was asked may be less by now: others were asked while it was undecided.
-    return 0 <= decision.amount_fen <= min(leg.left_fen or 0, totals(case).cash_fen)
+        divides = min(borne) >= 0 and sum(borne) == case.total_fen and basic.fund_fen == decision.amount_fen
+        return divides and case.total_fen - basic.cash_fen <= unclaimed
+    return 0 <= decision.amount_fen <= min(leg.left_fen or 0, unclaimed)
 
 
 def _apply_not_sent(case: CaseRecord, leg: LegRecord, now: datetime) -> Verdict:
@@ -213,17 +223,16 @@ def _apply_inquiry(case: CaseRecord, leg: LegRecord, done: Finished, asked: Aske
         return _apply_word(case, leg, done, asked, now)
     if leg.state not in (LegState.IN_DOUBT, LegState.REVERSING):
         return ACK
-    counts_at = not_found_counts_from(now, leg.claimed_at, leg.not_found_since, asked.party.window_s)
+    asked_at = done.asked_at or now
+    counts_at = not_found_counts_from(asked_at, leg.claimed_at, leg.not_found_since, asked.party.window_s)
     if leg.not_found_since is None:
-        leg.not_found_since = now
+        leg.not_found_since = asked_at
         leg.changed = True
     if counts_at is not None:
-        return _again_in(case, leg, (counts_at - now).total_seconds(), now)
+        return _again_in(case, leg, max(1.0, (counts_at - now).total_seconds()), now)
     if leg.state is LegState.IN_DOUBT and asked.can.reversal:
         # Surely not there; its reversal blocks it should it come all the same.
-        leg.apply(LegEvent.REVERSE, reason_code="not_received")
-        leg.undo_attempts = leg.inquiries = 0
-        leg.rest_until(None)
+        leg.begin_undo(LegEvent.REVERSE, now, reason_code="not_received")
         return ACK
     leg.apply(LegEvent.NOT_HEARD, reason_code="not_received")
     return ACK
@@ -245,6 +254,7 @@ def _apply_undo(case: CaseRecord, leg: LegRecord, done: Finished, now: datetime)
         leg.apply(LegEvent.CANCEL_REFUSED, reason_code="cancel_refused")
         return ACK
     leg.apply(LegEvent.NOT_SENT if done.ending is Ending.NOT_SENT else LegEvent.ANSWER_LOST)
+    leg.doubt(now)
     return _again(case, leg, Failure.UNDO, leg.undo_attempts, now)
 
 

@@ -235,6 +235,13 @@ def _bears(case: Case, leg: Leg) -> bool:
     return leg.state is LegState.APPROVED
 
 
+def unclaimed_fen(case: Case, leg: Leg) -> int:
+    """The bill less everything that stands at payers other than `leg`'s, be it on its way back or not."""
+    standing = (LegState.APPROVED, LegState.CANCELLING, LegState.CANCEL_HELD)
+    others = [other for other in case.legs if other.leg_no != leg.leg_no and other.state in standing]
+    return case.total_fen - sum(other.amount_fen + other.account_fen + other.hospital_fen for other in others)
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """How the bill stands: total = shares + account + hospital + cash; `deferred` is the part of cash still open."""

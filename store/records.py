@@ -44,7 +44,8 @@ class LegRecord:
     reason_en: str = ""
     claimed_at: datetime | None = None
     doubt_since: datetime | None = None
-    """When the payer's word was first missed; kept when the doubt is resolved, as the measure of how long it took."""
+    """When the payer's word was first missed; kept when the doubt is resolved, as the measure of how long it took.
+    An undo has a measure of its own."""
     next_at: datetime | None = None
     """No attempt before this moment: the payer may still be answering, or a repeat is not due."""
     inquiries: int = 0
@@ -91,6 +92,13 @@ class LegRecord:
         if reason_code:
             self.reason_code = reason_code
         self.changed = True
+
+    def begin_undo(self, event: LegEvent, now: datetime, *, reason_code: str = "") -> None:
+        """Move to the undo, with all its tries: the doubt before it has used up none of them."""
+        self.apply(event, reason_code=reason_code)
+        self.undo_attempts = self.inquiries = 0
+        self.doubt_since = now if self.doubt_since else None
+        self.next_at = None
 
     def record(self, decision: Decision, event: LegEvent, now: datetime) -> None:
         """Apply a payer's word with its amounts and reasons."""

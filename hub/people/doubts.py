@@ -127,11 +127,9 @@ def _decline(case: CaseRecord, leg: LegRecord, _action: Action, now: datetime) -
     return "nothing stands at the payer"
 
 
-def _reverse(case: CaseRecord, leg: LegRecord, _action: Action, _now: datetime) -> str:
+def _reverse(case: CaseRecord, leg: LegRecord, _action: Action, now: datetime) -> str:
     _reopen(case)
-    leg.apply(LegEvent.REVERSE)
-    leg.inquiries = leg.undo_attempts = 0
-    leg.rest_until(None)
+    leg.begin_undo(LegEvent.REVERSE, now)
     return "whatever stands there is undone"
 
 

@@ -14,7 +14,7 @@ from hub.broker.transport import ACK, Verdict, VerdictKind
 from hub.outcomes import SWEEP_GRACE_S, Asked, Ending, Finished
 from hub.outcomes import apply_outcome as apply_outcome_of
 from hub.tasks import leg_of_request_id
-from routing.states import CaseState, LegState
+from routing.states import UNDOING, CaseState, LegEvent, LegState
 from schemas.codes import Layer, Outcome
 from schemas.payer import Capabilities, Decision, Operation
 from store.records import CaseRecord, LegRecord
@@ -120,7 +120,10 @@ def test_the_payers_word_replaces_older_trouble(before):
     assert leg.reason_code == ""
 
 
-@pytest.mark.parametrize("state", [one for one in LegState if one not in (LegState.CLAIMED, LegState.IN_DOUBT)])
+TAKES_A_WORD = (LegState.CLAIMED, LegState.IN_DOUBT, LegState.DEFERRED, LegState.REVERSING)
+
+
+@pytest.mark.parametrize("state", [one for one in LegState if one not in TAKES_A_WORD])
 @pytest.mark.parametrize("ending", list(Ending))
 def test_an_answer_to_what_is_decided_or_was_not_asked_changes_nothing(state, ending):
     case, leg = a_claimed(state, leg_no=2)
@@ -134,14 +137,15 @@ def test_an_answer_to_what_is_decided_or_was_not_asked_changes_nothing(state, en
 @pytest.mark.parametrize("state", [LegState.CLAIMED, LegState.IN_DOUBT])
 @pytest.mark.parametrize("decision", [None, Decision(Outcome.UNKNOWN, 700)])
 @pytest.mark.parametrize("can", [SAFE, UNSAFE])
-def test_no_usable_answer_is_a_doubt_and_only_harmless_repeats_come(state, decision, can):
+def test_no_usable_answer_is_a_doubt_whose_command_comes_again(state, decision, can):
+    """What may be said to the payer then, if anything, is decided when it comes: see `routing.doubt`."""
     case, leg = a_claimed(state, leg_no=2)
     ending = Ending.LOST if decision is None else Ending.DECIDED
 
     verdict = apply_outcome(case, leg, ended(leg, ending, decision), can, MOMENT)
 
     assert (leg.state, leg.reason_code, leg.amount_fen) == (LegState.IN_DOUBT, "answer_lost", 0)
-    assert verdict.kind is (VerdictKind.RETRY if can is SAFE else VerdictKind.ACK)
+    assert (leg.doubt_since, verdict.kind, verdict.delay_s) == (MOMENT, VerdictKind.RETRY, 1)
 
 
 def test_a_broken_answer_is_held():
@@ -187,7 +191,14 @@ def test_a_repeat_that_never_left_leaves_the_doubt():
 
 def test_repeats_come_to_an_end():
     case, leg = a_claimed(LegState.IN_DOUBT, leg_no=2)
-    leg.attempts = 30
+    leg.inquiries = 30
+
+    assert apply_outcome(case, leg, ended(leg, Ending.LOST), SAFE, MOMENT) == ACK
+    assert (leg.state, leg.next_at) == (LegState.IN_DOUBT, None)
+
+
+def test_repeats_come_to_an_end_in_time_too():
+    case, leg = a_claimed(LegState.IN_DOUBT, leg_no=2, doubt_since=MOMENT - timedelta(days=2), inquiries=3)
 
     assert apply_outcome(case, leg, ended(leg, Ending.LOST), SAFE, MOMENT) == ACK
 
@@ -238,7 +249,7 @@ def test_an_undo_without_a_clear_word_goes_on(ending, decision):
     assert case.watch_at == MOMENT + timedelta(seconds=1 + SWEEP_GRACE_S)
 
 
-@pytest.mark.parametrize("state", [one for one in LegState if one is not LegState.CANCELLING])
+@pytest.mark.parametrize("state", [one for one in LegState if one not in UNDOING])
 def test_an_undo_answered_twice_changes_nothing(state):
     case, leg = a_claimed(state, leg_no=2)
     before = replace(leg)
@@ -246,6 +257,173 @@ def test_an_undo_answered_twice_changes_nothing(state):
 
     assert apply_outcome(case, leg, done, SAFE, MOMENT) == ACK
     assert leg == before
+
+
+def test_a_confirmed_reversal_ends_the_leg_with_nothing_borne():
+    case, leg = a_claimed(LegState.REVERSING, leg_no=2, undo_attempts=1)
+    done = ended(leg, Ending.DECIDED, Decision(Outcome.CANCELLED, 7_500), operation=Operation.REVERSE)
+
+    assert apply_outcome(case, leg, done, SAFE, MOMENT) == ACK
+    assert (leg.state, leg.amount_fen) == (LegState.REVERSED, 0)
+
+
+def test_an_undo_begins_with_all_its_tries_and_time_whatever_the_doubt_before_it_took():
+    """Its patience was measured from the doubt: after three days the first lost answer to an undo ended it."""
+    case, leg = a_claimed(LegState.APPROVED, leg_no=2, doubt_since=MOMENT - timedelta(days=5), inquiries=29)
+    leg.begin_undo(LegEvent.CANCEL, MOMENT)
+    leg.undo_attempts = 1
+    case.state = CaseState.CANCELLING
+
+    verdict = apply_outcome(case, leg, ended(leg, Ending.LOST, operation=Operation.CANCEL), SAFE, MOMENT)
+
+    assert (leg.inquiries, verdict.kind, verdict.delay_s) == (0, VerdictKind.RETRY, 1)
+
+
+def test_an_undo_comes_to_an_end_in_count_and_in_time():
+    for changes in ({"undo_attempts": 60}, {"undo_attempts": 2, "doubt_since": MOMENT - timedelta(days=3)}):
+        case, leg = a_claimed(LegState.CANCELLING, leg_no=2, **changes)
+        case.state = CaseState.CANCELLING
+
+        assert apply_outcome(case, leg, ended(leg, Ending.LOST, operation=Operation.CANCEL), SAFE, MOMENT) == ACK
+        assert leg.next_at is None
+
+
+KNOWS = Capabilities(inquiry=True)
+WINDOW_S = a_rule_book().parties[0].window_s
+
+
+def inquired(leg: LegRecord, outcome: Outcome, asked_s: float, **changes: Any) -> Finished:
+    asked_at = MOMENT + timedelta(seconds=asked_s)
+    return ended(
+        leg, Ending.DECIDED, Decision(outcome), operation=Operation.INQUIRE, **{"asked_at": asked_at} | changes
+    )
+
+
+def test_the_first_not_found_proves_nothing_however_late_it_comes():
+    case, leg = a_claimed(LegState.IN_DOUBT, leg_no=2, claimed_at=MOMENT - timedelta(days=1))
+
+    verdict = apply_outcome(case, leg, inquired(leg, Outcome.NOT_FOUND, 0), KNOWS, MOMENT)
+
+    assert (leg.state, leg.not_found_since) == (LegState.IN_DOUBT, MOMENT)
+    assert (verdict.kind, verdict.delay_s) == (VerdictKind.RETRY, WINDOW_S)
+
+
+@pytest.mark.parametrize(
+    ("can", "state"), [(KNOWS, LegState.DEFERRED), (replace(KNOWS, reversal=True), LegState.REVERSING)]
+)
+def test_the_second_not_found_counts_and_is_made_sure_of_where_the_payer_can(can, state):
+    case, leg = a_claimed(LegState.IN_DOUBT, leg_no=2, claimed_at=MOMENT, not_found_since=MOMENT)
+    now = MOMENT + timedelta(seconds=WINDOW_S)
+
+    assert apply_outcome(case, leg, inquired(leg, Outcome.NOT_FOUND, WINDOW_S), can, now) == ACK
+    assert (leg.state, leg.reason_code, leg.open_at_payer) == (state, "not_received", False)
+
+
+def test_a_not_found_is_as_old_as_its_question():
+    """An answer that was stored late (the database was away) says nothing about the moment of its storing."""
+    case, leg = a_claimed(LegState.IN_DOUBT, leg_no=2, claimed_at=MOMENT, not_found_since=MOMENT)
+    now = MOMENT + timedelta(seconds=10 * WINDOW_S)
+
+    verdict = apply_outcome(case, leg, inquired(leg, Outcome.NOT_FOUND, WINDOW_S - 1), KNOWS, now)
+
+    assert (leg.state, verdict.kind, verdict.delay_s) == (LegState.IN_DOUBT, VerdictKind.RETRY, 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (Outcome.APPROVED, LegState.CANCELLING),
+        (Outcome.DEFERRED, LegState.CANCELLING),
+        (Outcome.DECLINED, LegState.REVERSED),
+        (Outcome.CANCELLED, LegState.REVERSED),
+        (Outcome.UNKNOWN, LegState.REVERSING),
+        (Outcome.NOT_FOUND, LegState.REVERSING),
+    ],
+)
+def test_what_cannot_be_reversed_is_asked_about_and_what_stands_is_cancelled(outcome, state):
+    case, leg = a_claimed(LegState.REVERSING, leg_no=2, claimed_at=MOMENT, inquiries=3, doubt_since=MOMENT)
+    case.state = CaseState.CANCELLING
+
+    apply_outcome(case, leg, inquired(leg, outcome, 0), KNOWS, MOMENT)
+
+    assert leg.state is state
+    assert state is not LegState.CANCELLING or leg.inquiries == 0
+
+
+def test_where_a_reversal_is_under_way_the_payers_word_on_the_claim_changes_nothing():
+    case, leg = a_claimed(LegState.REVERSING, leg_no=2)
+    before = replace(leg)
+
+    can = Capabilities(reversal=True)
+    assert apply_outcome(case, leg, ended(leg, Ending.DECIDED, Decision(Outcome.APPROVED, 1)), can, MOMENT) == ACK
+    assert leg == before
+
+
+def late(case_state: CaseState, decision: Decision | None, ending: Ending = Ending.DECIDED, **changes: Any) -> Any:
+    case, leg = a_claimed(LegState.DEFERRED, leg_no=2, **{"decided_at": MOMENT} | changes)
+    case.state, case.revision = case_state, 1
+    verdict = apply_outcome(case, leg, ended(leg, ending, decision), SAFE, MOMENT)
+    assert verdict == ACK
+    return case, leg
+
+
+@pytest.mark.parametrize("decided_at", [MOMENT, None], ids=["it deferred", "it was not heard"])
+@pytest.mark.parametrize(
+    ("before", "after", "state"),
+    [
+        (CaseState.OPEN, CaseState.OPEN, LegState.APPROVED),
+        (CaseState.SETTLED, CaseState.OPEN, LegState.APPROVED),
+        (CaseState.DECLINED, CaseState.OPEN, LegState.CANCELLING),
+        (CaseState.CANCELLING, CaseState.CANCELLING, LegState.APPROVED),
+        (CaseState.CANCELLED, CaseState.CANCELLED, LegState.DEFERRED),
+    ],
+)
+def test_a_late_approval_counts_or_is_taken_back(before, after, state, decided_at):
+    case, leg = late(before, Decision(Outcome.APPROVED, 100, "R"), decided_at=decided_at)
+
+    assert (case.state, leg.state) == (after, state)
+    assert case.watch_at is not None
+
+
+def test_a_late_answer_that_contradicts_is_held_in_an_open_case():
+    case, leg = late(CaseState.SETTLED, None, Ending.BROKEN)
+
+    assert (case.state, leg.state) == (CaseState.OPEN, LegState.HELD)
+
+
+@pytest.mark.parametrize("ending", [Ending.LOST, Ending.NOT_SENT])
+def test_a_late_try_without_a_word_leaves_a_deferral(ending):
+    case, leg = late(CaseState.SETTLED, None, ending)
+
+    assert (case.state, leg.state) == (CaseState.SETTLED, LegState.DEFERRED)
+
+
+def test_a_late_deferral_is_open_at_the_payer_and_will_be_withdrawn_with_its_case():
+    _, leg = late(CaseState.SETTLED, Decision(Outcome.DEFERRED, payer_reference="R"), decided_at=None)
+
+    assert (leg.open_at_payer, leg.payer_reference, leg.decided) == (True, "R", True)
+
+
+def test_what_still_stands_at_another_payer_cannot_be_approved_once_more():
+    """Both would stand there, and a cancel of the case would show more than the bill."""
+    case, leg = a_claimed(leg_no=3)
+    basic, taken_back = case.legs[:2]
+    basic.amount_fen, taken_back.amount_fen = 15_000, 10_000
+    taken_back.state = LegState.CANCELLING
+
+    apply_outcome(case, leg, ended(leg, Ending.DECIDED, Decision(Outcome.APPROVED, 5_001)), SAFE, MOMENT)
+
+    assert leg.state is LegState.HELD
+
+
+def test_a_basic_share_cannot_bear_what_an_independent_payer_bears_already():
+    other = a_leg(2, LegState.APPROVED, amount_fen=20_000, left_fen=TOTAL)
+    basic = a_leg(1, LegState.IN_DOUBT, attempts=1, left_fen=TOTAL)
+    case = a_case(basic, other)
+
+    apply_outcome(case, basic, ended(basic, Ending.DECIDED, GOOD_BASIC), SAFE, MOMENT)
+
+    assert basic.state is LegState.HELD
 
 
 def test_a_request_id_leads_back_to_its_leg():
