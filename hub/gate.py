@@ -58,10 +58,12 @@ class Gate:
         """None when a repeat, an inquiry or an undo that was tried before may go."""
         with self._lock:
             now = self._monotonic()
-            shut = self._shut(now)
-            if shut is None and not self._budget.take(now):
+            if self._stopped or self._breaker.opens_in(now) > 0:
+                return self._shut(now)
+            # The budget first: a repeat that must rest must not use up the one probe of a payer that was down.
+            if not self._budget.take(now):
                 return Closed("retry_budget", NO_BUDGET_REST_S)
-            return shut
+            return self._shut(now)
 
     def ended(self, error: str = "") -> None:
         """A call ended: with a usable answer, or with the code of what went wrong."""

@@ -46,7 +46,9 @@ class Breaker:
         return True
 
     def opens_in(self, now: float) -> float:
-        """Seconds until the next probe may go."""
+        """Seconds until the next call may go; 0 while everything may."""
+        if self.state is BreakerState.CLOSED:
+            return 0.0
         since = self._opened_at if self.state is BreakerState.OPEN else self._probed_at
         return max(0.0, self.open_s - (now - since))
 

@@ -156,6 +156,7 @@ def test_more_than_was_left_is_held(database_url):
 
 
 def test_an_answer_after_the_deadline_is_the_final_word(database_url):
+    """After the deadline its task is in doubt; where nothing can be inquired it is said again under its own id."""
     with a_hub(database_url, *RULES, running=False) as hub:
         case_id = hub.settle().case_id
         hub.pump()
@@ -165,7 +166,8 @@ def test_an_answer_after_the_deadline_is_the_final_word(database_url):
         answer(hub, an_answer(tasks(hub)[0]))
 
         assert [(one["final"], one["cash"]) for one in hub.answers(case_id)] == [(False, "150.00"), (True, "100.00")]
-        assert len(tasks(hub)) == 1
+        assert [task["operation"] for task in tasks(hub)] == ["settle", "settle"]
+        assert len({task["request_id"] for task in tasks(hub)}) == 1
 
 
 def test_its_cancel_is_a_task_too(database_url):

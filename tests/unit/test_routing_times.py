@@ -43,3 +43,18 @@ def test_waits_never_shrink_and_come_to_an_end(failure):
     assert delays == sorted(delays)
     assert policy.delay_s(policy.attempts_max) is None
     assert policy.delay_s(0) == policy.delay_s(1) == policy.delays_s[0]
+
+
+@pytest.mark.parametrize("failure", list(Failure))
+def test_no_try_begins_after_the_time_is_up(failure):
+    policy = POLICIES[failure]
+
+    assert policy.delay_s(1, policy.for_s - 1) is not None
+    assert policy.delay_s(1, policy.for_s) is None
+
+
+@pytest.mark.parametrize(("failure", "hours"), [(Failure.IN_DOUBT, 20), (Failure.UNDO, 48)])
+def test_the_tries_of_a_doubt_and_of_an_undo_outlast_a_night(failure, hours):
+    policy = POLICIES[failure]
+
+    assert sum(policy.delay_s(made) for made in range(1, policy.attempts_max)) >= hours * 3600
