@@ -11,6 +11,8 @@ from tests.support.servers import PostgresServer, RabbitServer, fresh_database, 
 from tests.support.traffic import Town, running_town
 
 SEED = 20261122
+HTTP_PER_MINUTE = 200
+"""About what 12 callers get accepted in a minute when each of them waits for an answer that does not come."""
 DISK_IS_LOW = "{resource_limit, disk, node()}"
 """The alarm that the broker raises below its disk_free_limit."""
 
@@ -70,5 +72,45 @@ def test_a_broker_that_is_short_of_disk_stops_nobody_from_sending_over_http(
             http.wait_for(accepted=3)
         finally:
             breakable_rabbitmq.evaluate(f"rabbit_alarm:clear_alarm({DISK_IS_LOW})")
+
+        town.assert_all_is_well(amqp, http)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_broker_that_is_away_for_minutes_is_caught_up_with(town: Town, breakable_rabbitmq: RabbitServer) -> None:
+    with town.both(30_000, 40) as (amqp, http):
+        amqp.wait_for(answered=100)
+        breakable_rabbitmq.stop()
+        http.wait_for(accepted=HTTP_PER_MINUTE * 5, within_s=900)
+        breakable_rabbitmq.start()
+        amqp.wait_for(answered=200, within_s=180)
+
+        town.assert_all_is_well(amqp, http)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_broker_that_stands_still_for_a_minute(town: Town, breakable_rabbitmq: RabbitServer) -> None:
+    with town.both(30_000, 40) as (amqp, http):
+        amqp.wait_for(answered=100)
+        breakable_rabbitmq.pause()
+        try:
+            http.wait_for(accepted=HTTP_PER_MINUTE, within_s=300)
+        finally:
+            breakable_rabbitmq.resume()
+        amqp.wait_for(answered=200, within_s=180)
+
+        town.assert_all_is_well(amqp, http)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_broker_killed_again_and_again(town: Town, breakable_rabbitmq: RabbitServer) -> None:
+    with town.both(30_000, 80) as (amqp, http):
+        for _ in range(20):
+            amqp.wait_for(answered=80, within_s=120)
+            breakable_rabbitmq.kill()
+            breakable_rabbitmq.start()
 
         town.assert_all_is_well(amqp, http)

@@ -81,3 +81,30 @@ def test_a_database_that_takes_no_more_connections_is_answered_in_time(
             eventually(lambda: http.ledger.told[503] >= 4, within_s=20)
 
         town.assert_all_is_well(amqp, http)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_database_killed_again_and_again(town: Town, breakable_postgres: PostgresServer) -> None:
+    with town.both(30_000, 80) as (amqp, http):
+        for _ in range(40):
+            amqp.wait_for(answered=50, within_s=120)
+            breakable_postgres.kill()
+            breakable_postgres.start()
+
+        town.assert_all_is_well(amqp, http)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_database_that_stands_still_for_a_minute(town: Town, breakable_postgres: PostgresServer) -> None:
+    with town.both(30_000, 40) as (amqp, http):
+        amqp.wait_for(answered=100)
+        breakable_postgres.pause()
+        try:
+            eventually(lambda: http.ledger.told[503] >= 12 * 20, within_s=300)
+        finally:
+            breakable_postgres.resume()
+        amqp.wait_for(answered=200, within_s=180)
+
+        town.assert_all_is_well(amqp, http)

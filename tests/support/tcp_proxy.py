@@ -125,10 +125,16 @@ class TcpProxy:
 
         self._set((), good)
 
+    def forget(self) -> None:
+        """Keep nothing of what was recorded so far."""
+        self._recorded.clear()
+        for pair in tuple(self._pairs):
+            pair.sent_up.clear()
+
     def repeat(self) -> list[bytes]:
         """Send what each client sent so far once more, on a connection of its own; what the server answered.
 
-        Each connection is ended by us after what it repeats, so the protocol must be one that allows for it (HTTP).
+        The server must end a connection that it has answered on, as HTTP's does when it is told to.
         """
         said, self._recorded = self._recorded, []
         said += [bytes(pair.sent_up) for pair in self._pairs if pair.sent_up]
@@ -261,7 +267,6 @@ class TcpProxy:
         with server, contextlib.suppress(OSError):
             async with asyncio.timeout(ANSWER_S_MAX):
                 await self._loop.sock_sendall(server, said)
-                server.shutdown(socket.SHUT_WR)
                 while piece := await self._loop.sock_recv(server, READ_MAX):
                     answer += piece
         return bytes(answer)

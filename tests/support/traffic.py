@@ -22,6 +22,7 @@ from sqlalchemy import text
 from hub.demo.ledger import borne_as_told, borne_by_legs, wrong_sums
 from sandbox.amqp import Outgoing
 from sandbox.day import DayCase
+from sandbox.entries import Entry
 from sandbox.his import AmqpHospital, HospitalRequest, settle
 from sandbox.his_book import HospitalBook
 from sandbox.proof import differences
@@ -29,7 +30,7 @@ from store.database import open_engine
 from tests.support.eventually import eventually
 from tests.support.hub_processes import WITH_HTTP, World, world
 
-PATIENCE_S = 150.0
+PATIENCE_S = 90.0
 ASK_AGAIN_S = 0.2
 """A hospital that was told to come back does so after this."""
 _APPROVED_LEGS = text(
@@ -84,9 +85,13 @@ class Stream:
             lambda: len(self.ledger.accepted) >= accepted and len(self.ledger.answered) >= answered, within_s=within_s
         )
 
+    def halt(self) -> None:
+        """Send nothing new."""
+        self._stopped.set()
+
     def finish(self) -> Ledger:
         """Send nothing new and wait until everything that was sent is answered."""
-        self._stopped.set()
+        self.halt()
         self.join()
         if self._failure is not None:
             raise self._failure
@@ -158,6 +163,8 @@ class HttpStream(Stream):
     def __init__(self, url: str, town: Town, bills: Iterable[DayCase], per_second: float, *, senders: int = 12) -> None:
         super().__init__(bills, per_second / senders)
         self._url = url
+        # One request per connection, so that a proxy can repeat each by itself.
+        self._headers = {"Connection": "close"} if town.http_url else {}
         self._book = town.book
         # No caller waits longer than this: an answer that does not come in time is a failure of the test.
         self._pool = urllib3.PoolManager(maxsize=senders, retries=False, timeout=urllib3.Timeout(connect=3, read=10))
@@ -195,6 +202,7 @@ class HttpStream(Stream):
             "Idempotency-Key": request.key,
             "Prefer": "wait=2",
             "X-Party": request.institution,
+            **self._headers,
         }
         url = f"{self._url}/api/v1/transactions/{request.transaction}"
         try:
@@ -262,6 +270,8 @@ class Town:
 
     def assert_all_is_well(self, *streams: AmqpStream | HttpStream, dead: Iterable[str] = ()) -> None:
         """Every accepted settlement came to its end once; all books agree; nothing waits; the dead are those named."""
+        for stream in streams:
+            stream.halt()
         ledgers = [stream.finish() for stream in streams]
         print(*ledgers, sep="; ")
         # Our own connections may have met the fault too.
@@ -280,6 +290,14 @@ class Town:
         """From now on look for the truth in this database."""
         self.world.engine.dispose()
         self.world.engine = open_engine(database_url, by_key=False)
+
+    def entries(self) -> dict[tuple[str, str], Entry]:
+        """All that stands in the payers' books."""
+        return {
+            (payer, entry.request_id): entry
+            for payer, book in self.world.sandbox.books.items()
+            for entry in book.entries()
+        }
 
     def causes_of_death(self) -> list[str]:
         """Why messages were set aside, one for each."""
