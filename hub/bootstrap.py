@@ -202,9 +202,8 @@ def _add_adapters(hub: Hub) -> None:
 
 def _add_relay(hub: Hub) -> None:
     copy = dead_copier(hub.engine)
-    if not hub.settings.embedded_broker:
-        for queue in COPIED_QUEUES:
-            hub.transport.subscribe(_subscription(hub, queue, copy))
+    for queue in COPIED_QUEUES:
+        hub.transport.subscribe(_subscription(hub, queue, copy))
     hub.sweeps.append(Every("case-sweep", CASE_SWEEP_PAUSE_S, CaseSweep(hub.work_units, hub.clock)))
     if not hub.settings.embedded_broker:
         hub.sweeps.append(Every("outbox-sweep", OUTBOX_SWEEP_PAUSE_S, OutboxSweep(hub.work_units, hub.transport)))

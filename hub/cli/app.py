@@ -7,7 +7,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hub.cli import case, coverage, database, demo, docs, party, rules, run, sandbox, send, simulate, topology
+from hub.cli import (
+    action,
+    case,
+    coverage,
+    database,
+    demo,
+    dlq,
+    docs,
+    doubt,
+    incident,
+    party,
+    payer,
+    rules,
+    run,
+    sandbox,
+    send,
+    simulate,
+    topology,
+    verify,
+)
 from hub.cli.common import fail
 
 
@@ -57,6 +76,12 @@ demo.register(app)
 run.register(app)
 send.register(app)
 case.register(app)
+dlq.register(app)
+action.register(app)
+incident.register(app)
+doubt.register(app)
+payer.register(app)
+verify.register(app)
 rules.register(app)
 topology.register(app)
 database.register(app)

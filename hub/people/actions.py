@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from hub.people.operators import check_operator, check_reason
 from hub.ports import Clock
 from hub.work import Work, WorkUnits
@@ -28,8 +26,6 @@ from schemas.errors import (
 )
 from store import actions
 from store.actions import Action, ActionState
-
-log = structlog.get_logger()
 
 Run = Callable[[Work, Action], str]
 """Does what the action asks, in the given unit of work; returns what was done in one line, without personal data.
@@ -174,9 +170,7 @@ class Actions:
             return ActionState.FAILED, error.message or str(error) or error.code
 
     def _decided(self, work: Work, action: Action, state: ActionState, by: str, outcome: str) -> Action:
-        done = actions.decide(work.connection, action.id, state, by=by, outcome=outcome, now=self._clock.now())
-        log.info("operator_action", id=done.id, kind=done.kind, state=done.state, by=done.requested_by, second=by)
-        return done
+        return actions.decide(work.connection, action.id, state, by=by, outcome=outcome, now=self._clock.now())
 
 
 def _missing(action_id: int) -> Any:

@@ -229,9 +229,9 @@ class DeadLetters:
         rows.resolve(work.connection, replays, state, by=by, resolution=action.reason, now=now)
 
 
-def in_parts(letters: Sequence[StoredLetter], size: int) -> Iterator[list[StoredLetter]]:
-    """Letters as actions take them: those with money and those without apart, at most `size` together."""
-    for money in (False, True):
+def in_parts(letters: Sequence[StoredLetter], harmless_max: int, money_max: int) -> Iterator[list[StoredLetter]]:
+    """Letters as actions take them: those with money apart, since one of them makes all wait for a second person."""
+    for money, size in ((False, harmless_max), (True, money_max)):
         alike = [letter for letter in letters if facts_of(letter).money is money]
         for start in range(0, len(alike), size):
             yield alike[start : start + size]

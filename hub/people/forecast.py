@@ -69,8 +69,9 @@ def blocked_by(layout: Topology, letter: StoredLetter) -> Bilingual | None:
         )
     if layout.resolve(letter.exchange, letter.routing_key) == UNROUTED:
         return Bilingual(
-            zh=f"没有队列接收 {letter.exchange} / {letter.routing_key}。",
-            en=f"no queue takes {letter.exchange} / {letter.routing_key}; see the diagnosis.",
+            zh=f"没有队列接收 {letter.exchange} / {letter.routing_key}：交易名称有误，或规则库中该机构未启用队列。",
+            en=f"no queue takes {letter.exchange} / {letter.routing_key}: the transaction is misspelt, or the rule "
+            "book in force gives this party no queue (amqp).",
         )
     return None
 

@@ -19,7 +19,7 @@ LEG = "leg"
 HARMLESS = frozenset({"case.query", "settlement.trial", "settlement.answer", "error.answer", "claim.trial"})
 """Neither handling these nor losing them moves money. Whatever is not named here counts as money."""
 _CASE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_REPLAYED = re.compile(r".+/replay-([0-9]{1,18})", re.ASCII | re.DOTALL)
+_REPLAYED = re.compile(r".*/replay-([0-9]{1,18})", re.ASCII | re.DOTALL)
 _MESSAGE_ID_BYTES_MAX = 200
 
 

@@ -29,9 +29,12 @@ _KEY_MAX = 64
 Mask = Callable[[str], str]
 
 
-def masked(body: bytes) -> str:
-    """The body as indented JSON with personal values replaced; for other bytes, what they are."""
-    return _lines(body, lambda _: "***")
+def masked(body: bytes, *, entries_max: int = 0) -> str:
+    """The body as indented JSON with personal values replaced; for other bytes, what they are.
+
+    `entries_max`: of longer lists the beginning is shown and how many follow; 0 for all.
+    """
+    return _lines(body, lambda _: "***", entries_max)
 
 
 def plain(body: bytes) -> str:
@@ -54,13 +57,24 @@ def difference(before: bytes, after: bytes, *, hidden: bool = True) -> str:
     return "\n".join(lines)
 
 
-def _lines(body: bytes, mask: Mask) -> str:
+def _lines(body: bytes, mask: Mask, entries_max: int = 0) -> str:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
         digest = hashlib.sha256(body).hexdigest()
         return f"({len(body)} bytes that are no JSON, SHA-256 {digest[:16]}…)"
-    return orjson.dumps(_masked(content, "", mask, personal=False), option=orjson.OPT_INDENT_2).decode()
+    shown = _shortened(_masked(content, "", mask, personal=False), entries_max)
+    return orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
+
+
+def _shortened(value: Any, entries_max: int) -> Any:
+    if isinstance(value, dict):
+        return {name: _shortened(one, entries_max) for name, one in value.items()}
+    if not isinstance(value, list):
+        return value
+    kept = [_shortened(one, entries_max) for one in value]
+    left = len(kept) - entries_max
+    return [*kept[:entries_max], f"… {left} more"] if entries_max and left > 0 else kept
 
 
 def _masked(value: Any, key: str, mask: Mask, *, personal: bool) -> Any:

@@ -24,12 +24,9 @@ class Office:
 
 
 def open_office(
-    work_units: WorkUnits,
-    clock: Clock,
-    layout: Callable[[], Topology],
-    payers: Callable[[], Collection[str]],
+    work_units: WorkUnits, clock: Clock, layout: Callable[[], Topology], payers: Callable[[], Collection[str]]
 ) -> Office:
-    """The office of one process; `layout` is what the rule book in force declares on the broker, `payers` its payers."""
+    """The office of one process; `layout` and `payers` are those of the rule book in force."""
     actions = Actions(work_units, clock)
     actions.register(*doubt_kinds(clock), *payer_kinds(clock, payers))
     return Office(actions, DeadLetters(work_units, clock, layout, actions))
