@@ -84,7 +84,7 @@ def single(event: Event, incident: Incident) -> Alert:
         "command": f"hub incident show {incident.id}" if event == "recovered" else said.command,
         "opened_at": incident.opened_at.isoformat(),
         "recovered_at": incident.recovered_at.isoformat() if incident.recovered_at else None,
-        "facts": dict(incident.facts),
+        "facts": {name: value for name, value in incident.facts.items() if name != "case_ids"},
     }
     return Alert(alert_id, event, incident.kind, False, body)
 

@@ -19,7 +19,7 @@ from hub.settings import Settings
 from hub.sweeps import Every
 from store import incidents, invariants
 from store.database import database_is_away
-from store.incidents import DETECTORS, Found, Pass
+from store.incidents import DETECTORS, Found, Incident, Pass
 from store.invariants import INVARIANTS, Invariant, Violation
 
 log = structlog.get_logger()
@@ -30,6 +30,8 @@ LATE_S = 60.0
 DELIVERY_PAUSE_S = 1.0
 VERIFY_LOOK_PAUSE_S = 5.0
 """How often a relay asks whether the next run of the views is due."""
+VERIFY_CASES_MAX = 5_000
+"""The newest cases of the window that a scheduled run looks at: its cost has an end, whatever the load."""
 VERIFY_TIMEOUT_S = 4.5
 """Of one view on the schedule; `hub verify` gives more."""
 FIRST_SHOWN = 5
@@ -102,25 +104,20 @@ class Verifier:
             )
             if mine is None:
                 return 0
-            since = self._since(connection, now)
-        return sum(self._check(one, since.get(one.view), now) for one in INVARIANTS)
+            since = invariants.newest(connection, VERIFY_CASES_MAX, now - timedelta(seconds=self._window_s))
+            known = {one.subject: one for one in incidents.listed(connection, kind="invariant.broken")}
+        return sum(self._check(one, since, known.get(f"view/{one.view}"), now) for one in INVARIANTS)
 
-    def _since(self, connection: Connection, now: datetime) -> dict[str, datetime]:
-        """From when on each view is looked at: a broken one as far back as when it was found broken."""
-        window = timedelta(seconds=self._window_s)
-        since = {one.view: now - window for one in INVARIANTS}
-        for incident in incidents.listed(connection, kind="invariant.broken"):
-            view = incident.subject.removeprefix("view/")
-            if view in since:
-                since[view] = min(since[view], incident.opened_at - window)
-        return since
-
-    def _check(self, one: Invariant, since: datetime | None, now: datetime) -> bool:
+    def _check(self, one: Invariant, since: datetime, known: Incident | None, now: datetime) -> bool:
+        """Look at what is recent or open, and once more at what was found broken before, however old it is by now."""
+        again: list[str] = known.facts["case_ids"] if known else []
+        if known and not again:  # it is about no case: look as far back as when it was found
+            since = min(since, known.opened_at - timedelta(seconds=self._window_s))
         subject = f"view/{one.view}"
         try:
             with self._engine.connect() as connection:
                 invariants.prepare(connection, VERIFY_TIMEOUT_S)
-                found = invariants.broken(connection, one, since)
+                found = invariants.broken(connection, one, since, again=again)
         except Exception as error:
             log.warning("invariant_not_checked", invariant=one.code, error=type(error).__name__)
             if database_is_away(error) and not _gave_up(error):
@@ -149,6 +146,7 @@ def broken_facts(one: Invariant, found: list[Violation]) -> dict[str, object]:
         "rule": one.rule,
         "count": len(found),
         "count_max": invariants.ROWS_MAX,
+        "case_ids": [row.case_id for row in found if row.case_id],
         "first": [f"{row.subject}: {row.detail}" for row in found[:FIRST_SHOWN]],
     }
 

@@ -366,6 +366,7 @@ class Violation:
     case_id: str | None
 
 
+_ARRIVED_LAST = text("SELECT received_at FROM settlement_case ORDER BY received_at DESC OFFSET :count LIMIT 1")
 _OPEN_BEFORE = text(
     "SELECT case_id FROM settlement_case WHERE watch_at IS NOT NULL AND received_at < :since LIMIT :count"
 )
@@ -381,18 +382,33 @@ def prepare(connection: Connection, timeout_s: float) -> None:
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
 
 
-def broken(connection: Connection, one: Invariant, since: datetime | None, limit: int = ROWS_MAX) -> list[Violation]:
+def newest(connection: Connection, count: int, since: datetime) -> datetime:
+    """The moment from which on at most `count` cases have come in; `since` when that is later."""
+    arrived: datetime | None = connection.execute(_ARRIVED_LAST, {"count": count}).scalar()
+    return since if arrived is None else max(since, arrived)
+
+
+def broken(
+    connection: Connection,
+    one: Invariant,
+    since: datetime | None,
+    limit: int = ROWS_MAX,
+    *,
+    again: Sequence[str] = (),
+) -> list[Violation]:
     """The first `limit` rows of a view.
 
-    With `since`: about cases that came in from then on, or that are still open whenever they came.
+    With `since`: about cases that came in from then on, that are still open, or whose ids are in `again`.
     """
     if since is None:
         return _rows(connection, one, "true", {}, limit)
     recent = _rows(connection, one, "at >= :since", {"since": since}, limit)
-    open_ids = connection.execute(_OPEN_BEFORE, {"since": since, "count": OPEN_MAX}).scalars().all()
-    if not open_ids or len(recent) >= limit:
+    before = connection.execute(_OPEN_BEFORE, {"since": since, "count": OPEN_MAX}).scalars()
+    named = sorted({str(case_id) for case_id in before} | set(again))
+    if not named or len(recent) >= limit:
         return recent
-    return recent + _rows(connection, one, "case_id = ANY(:ids)", {"ids": list(open_ids)}, limit - len(recent))
+    where = "case_id = ANY(CAST(:ids AS uuid[])) AND at < :since"
+    return recent + _rows(connection, one, where, {"ids": named, "since": since}, limit - len(recent))
 
 
 def _rows(connection: Connection, one: Invariant, where: str, values: dict[str, Any], limit: int) -> list[Violation]:

