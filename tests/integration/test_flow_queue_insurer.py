@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from schemas.errors import InvalidMessage, Malformed, NotFound
@@ -16,27 +14,10 @@ from tests.support.builders import (
     QUEUE_INSURER,
     QUEUE_RULE,
 )
-from tests.support.hub_in_process import TestHub, a_hub
+from tests.support.hub_in_process import a_hub
+from tests.support.queue_insurer import an_answer, answer, tasks
 
 RULES = (BASIC_RULE, QUEUE_RULE)
-
-
-def an_answer(task: dict[str, Any], outcome: str = "approved", amount: str = "50.00", **changes: Any) -> dict[str, Any]:
-    return {
-        "request_id": task["request_id"],
-        "outcome": outcome,
-        "amount": amount,
-        "payer_reference": "Q-1",
-        "decided_at": "2026-03-02T09:16:00+08:00",
-    } | changes
-
-
-def tasks(hub: TestHub) -> list[dict[str, Any]]:
-    return hub.outbox(f"out.{QUEUE_INSURER}")
-
-
-def answer(hub: TestHub, message: Any, party: str = QUEUE_INSURER) -> Any:
-    return hub.send(Transaction.CLAIM_ANSWER, message, party=party)
 
 
 def test_its_answer_settles_the_case_and_its_repeat_changes_nothing(database_url):

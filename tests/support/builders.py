@@ -209,7 +209,8 @@ Behaviour = Callable[["StubPayer", Mapping[str, Any]], bytes]
 
 @dataclass
 class StubPayer:
-    """A payer in this process with a book of its own. It answers a repeated request id from its book.
+    """A payer in this process with a book of its own. It answers a repeated request id from its book, unless it is not
+    idempotent: then a repeated settlement is one more settlement.
 
     `script` holds a behaviour for each coming call; when it is used up the payer pays `percent` of what is left.
     """
@@ -223,6 +224,8 @@ class StubPayer:
     calls: list[tuple[str, str]] = field(default_factory=list)
     account_fen: int = 0
     hospital_fen: int = 0
+    under_way: list[Mapping[str, Any]] = field(default_factory=list)
+    """Requests that it took in and has not booked: `land` does."""
     order: list[str] | None = None
     """Shared by payers whose effects are to be compared in time: the request ids in the order of their effect."""
 
@@ -275,15 +278,23 @@ class StubPayer:
     def enter(self, task: Mapping[str, Any], outcome: Outcome, amount_fen: int) -> bytes:
         """Book a request once; what the book says about it."""
         with self._lock:
-            known = self.book.get(task["request_id"])
+            name = task["request_id"]
+            known = self.book.get(name)
+            if known is not None and not self.idempotent and task["operation"] == Operation.SETTLE:
+                name, known = f"{name} once more ({len(self.book)})", None
             if known is None:
                 answer = {"outcome": outcome, "amount": amount_fen, "reference": f"REF-{task['request_id'][-8:]}"}
                 effective = outcome in (Outcome.APPROVED, Outcome.CANCELLED)
                 known = Entry(Operation(task["operation"]), amount_fen if effective else 0, json.dumps(answer).encode())
-                self.book[task["request_id"]] = known
+                self.book[name] = known
                 if self.order is not None:
-                    self.order.append(task["request_id"])
+                    self.order.append(name)
             return known.answer
+
+    def land(self) -> list[bytes]:
+        """Book what was under way inside it; what it says about each, though nobody hears it."""
+        landed, self.under_way = self.under_way, []
+        return [pays(self, task) for task in landed]
 
 
 def pays(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
@@ -293,7 +304,7 @@ def pays(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
         return payer.enter(task, Outcome.CANCELLED, original.amount_fen if original else 0)
     if task["operation"] == Operation.INQUIRE:
         known = payer.book.get(task["original"])
-        return known.answer if known else json.dumps({"outcome": Outcome.NOT_FOUND, "amount": 0}).encode()
+        return known.answer if known else finds_nothing(payer, task)
     if f"{task['request_id']}-c" in payer.book:
         return payer.enter(task, Outcome.DECLINED, 0)
     return payer.enter(task, Outcome.APPROVED, share_fen(task["left"], payer.percent, 100))
@@ -319,6 +330,23 @@ def lost_after_effect(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
 
 def lost_before_effect(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
     raise OutcomeUnknown("no answer")
+
+
+def lost_after_refusal(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
+    """Declines, and its answer is lost."""
+    declines(payer, task)
+    raise OutcomeUnknown("no answer")
+
+
+def lands_later(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
+    """Takes the request in, gives no answer, and books it only with `StubPayer.land`."""
+    payer.under_way.append(task)
+    raise OutcomeUnknown("no answer")
+
+
+def finds_nothing(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
+    """Says that it never heard of the request, whatever its book says."""
+    return json.dumps({"outcome": Outcome.NOT_FOUND, "amount": 0}).encode()
 
 
 def babbles(payer: StubPayer, task: Mapping[str, Any]) -> bytes:

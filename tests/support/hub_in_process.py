@@ -126,6 +126,10 @@ class TestHub:
         message = {"institution": HOSPITAL, "settlement_no": settlement_no, "cancel_no": cancel_no, "reason": "r"}
         return self.send(Transaction.CANCEL, message, **changes)
 
+    def reverse(self, settlement_no: str = "S-1", reverse_no: str = "R-1", **changes: Any) -> Taken:
+        message = {"institution": HOSPITAL, "settlement_no": settlement_no, "reverse_no": reverse_no, "reason": "r"}
+        return self.send(Transaction.REVERSE, message, **changes)
+
     def query(self, settlement_no: str = "S-1") -> Taken:
         return self.send(Transaction.QUERY, {"institution": HOSPITAL, "settlement_no": settlement_no})
 
@@ -151,6 +155,13 @@ class TestHub:
     def sweep(self) -> int:
         """One pass of the case sweep."""
         return CaseSweep(self.hub.work_units, self.clock)()
+
+    def let_pass(self, *seconds: float) -> None:
+        """Let time pass, piece by piece; each time the sweep looks and what it finds is done."""
+        for piece in seconds:
+            self.clock.advance(piece)
+            self.sweep()
+            self.pump()
 
     def outbox(self, queue: str) -> list[dict[str, Any]]:
         """The bodies that wait in a queue of the embedded broker, oldest first."""
@@ -226,6 +237,9 @@ def a_hub(
         party_token_secret=SecretStr(TOKEN_SECRET),
     )
     hub = bootstrap(settings, clock=clock, make=make)
+    for payer in hub.payers.values():
+        # Its breaker and its budget live through the hours that a test lets pass.
+        payer.gate._monotonic = lambda: clock.now().timestamp()
     if running:
         hub.start()
     try:
