@@ -122,6 +122,9 @@ class TestHub:
     def settle(self, settlement_no: str = "S-1", total_fen: int = 30_000, **changes: Any) -> Taken:
         return self.send(Transaction.SETTLE, a_settle_request(total_fen, settlement_no, **changes))
 
+    def trial(self) -> Taken:
+        return self.send(Transaction.TRIAL, a_settle_request())
+
     def cancel(self, settlement_no: str = "S-1", cancel_no: str = "C-1", **changes: Any) -> Taken:
         message = {"institution": HOSPITAL, "settlement_no": settlement_no, "cancel_no": cancel_no, "reason": "r"}
         return self.send(Transaction.CANCEL, message, **changes)
