@@ -21,6 +21,9 @@ log = structlog.get_logger()
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
+MIGRATION_LOCK_TIMEOUT_MS = 1_000
+"""Shorter than everybody else's: whoever queues behind a migration that waits for a table gets its turn in time."""
+MIGRATION_TRIES_MAX = 120
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 _DRIVER = "postgresql+psycopg2"
 
@@ -146,7 +149,22 @@ def schema_revisions(engine: Engine) -> tuple[str, str]:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` to `revision`."""
-    from alembic import command
+    """Bring the database at `url` to `revision`, also while processes work on it.
 
-    command.upgrade(alembic_config(url), revision)
+    Each step waits shortly for the tables that it changes and lets everybody else pass before it tries again.
+    """
+    from alembic import command
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
+
+    patiently = Retrying(
+        retry=retry_if_exception(_table_is_busy),
+        stop=stop_after_attempt(MIGRATION_TRIES_MAX),
+        wait=wait_random(0.2, 1.0),
+        reraise=True,
+    )
+    patiently(command.upgrade, alembic_config(url), revision)
+
+
+def _table_is_busy(error: BaseException) -> bool:
+    """Whether a lock was not to be had in time, or the database chose us to end a deadlock."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) in ("55P03", "40P01")

@@ -1,16 +1,28 @@
-"""Alembic's entry: runs the steps in one transaction on the URL that `store.database` supplies."""
+"""Alembic's entry: runs each step in a transaction of its own on the URL that `store.database` supplies."""
 
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from store.database import MIGRATION_LOCK_TIMEOUT_MS
 from store.tables import metadata
 
-engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
+ONE_AT_A_TIME = 7_204_117_003
+"""Key of the lock that keeps two upgrades of one database apart; nothing else uses advisory locks."""
+
+engine = create_engine(
+    context.config.attributes["url"],
+    poolclass=NullPool,
+    connect_args={"options": f"-c lock_timeout={MIGRATION_LOCK_TIMEOUT_MS}", "application_name": "hub-migration"},
+)
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ONE_AT_A_TIME})
+    connection.commit()
+    context.configure(
+        connection=connection, target_metadata=metadata, compare_server_default=True, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 engine.dispose()

@@ -13,6 +13,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # In the order in which the hub locks rows, so that it and we cannot wait for each other.
+    op.execute("LOCK TABLE settlement_case, settlement_leg, dead_letter IN ACCESS EXCLUSIVE MODE")
     op.create_table(
         "incident",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -154,15 +156,20 @@ def upgrade() -> None:
             comment="when an inquiry first found nothing",
         ),
     )
+    # Checking every stored row takes as long as there are rows: the next but one step does it while everybody works.
     op.drop_constraint("leg_state_is_known", "settlement_leg", type_="check")
     op.create_check_constraint(
         "leg_state_is_known",
         "settlement_leg",
         "state IN ('planned', 'claimed', 'in_doubt', 'approved', 'declined', 'deferred', 'held', 'not_needed', 'cancelling', 'cancel_held', 'cancelled', 'reversing', 'reversed')",
+        postgresql_not_valid=True,
     )
     op.drop_constraint("case_total_is_positive", "settlement_case", type_="check")
     op.create_check_constraint(
-        "case_total_is_positive", "settlement_case", "total_fen > 0 OR (total_fen = 0 AND state = 'cancelled')"
+        "case_total_is_positive",
+        "settlement_case",
+        "total_fen > 0 OR (total_fen = 0 AND state = 'cancelled')",
+        postgresql_not_valid=True,
     )
     op.create_check_constraint(
         "dead_letter_state_is_known", "dead_letter", "state IN ('open', 'replayed', 'discarded')"
