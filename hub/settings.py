@@ -34,8 +34,10 @@ class Settings(BaseModel):
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8480
     party_token_secret: SecretStr = SecretStr("")
     """Key from which the parties' HTTP tokens are derived; 32 characters or more."""
+    operator_token_secret: SecretStr = SecretStr("")
+    """Key from which the operators' HTTP tokens are derived; 32 characters or more, another than the parties'."""
     trust_party_header: bool = False
-    """Believe the X-Party header instead of tokens: for the sandbox on loopback only."""
+    """Believe the X-Party and X-Operator headers instead of tokens: for the sandbox on loopback only."""
     person_key_secret: SecretStr = SecretStr("")
     """Key of the hash under which coverage is found by identity number; 32 characters or more; never change it."""
     data_dir: Path = Path(".hub")
@@ -71,7 +73,11 @@ class Settings(BaseModel):
     def _safe_together(self) -> Self:
         if self.trust_party_header and self.http_host not in _LOOPBACK:
             raise PydanticCustomError("settings", "trust_party_header: only with HUB_HTTP_HOST on loopback")
-        secrets = {"party_token_secret": self.party_token_secret, "person_key_secret": self.person_key_secret}
+        secrets = {
+            "party_token_secret": self.party_token_secret,
+            "operator_token_secret": self.operator_token_secret,
+            "person_key_secret": self.person_key_secret,
+        }
         for name, secret in secrets.items():
             if 0 < len(secret.get_secret_value()) < 32:
                 raise PydanticCustomError("settings", f"{name}: needs 32 characters or more")

@@ -17,6 +17,7 @@ from hub.cli import (
     docs,
     doubt,
     incident,
+    operator,
     party,
     payer,
     rules,
@@ -87,6 +88,7 @@ topology.register(app)
 database.register(app)
 coverage.register(app)
 party.register(app)
+operator.register(app)
 sandbox.register(app)
 simulate.register(app)
 docs.register(app)

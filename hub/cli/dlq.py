@@ -60,12 +60,13 @@ def list_(
     Example: hub dlq list --cause hub.bug --owner -
     """
     from hub.cli import dlq_views
+    from hub.people import views
 
     wanted = _filter(cause, queue, type_, owner, older_than, message, state)
     with _office() as office:
         found, total = office.dead_letters.listed(wanted, limit=limit), office.dead_letters.count(wanted)
     if as_json:
-        show_json({"letters": [dlq_views.listed_as_dict(one) for one in found], "total": total})
+        show_json({"letters": [views.listed_as_dict(one) for one in found], "total": total})
         return
     console().print(dlq_views.list_table(found, datetime.now(UTC)) if found else "No such dead letters.")
     if total > len(found):
@@ -86,12 +87,13 @@ def groups(
     Example: hub dlq groups --by owner
     """
     from hub.cli import dlq_views
+    from hub.people import views
 
     wanted = _filter(cause, queue, type_, owner, older_than, "", "open")
     with _office() as office:
         found = office.dead_letters.groups(wanted, by)
     if as_json:
-        show_json({"by": by, "groups": [dlq_views.group_as_dict(one) for one in found]})
+        show_json({"by": by, "groups": [views.group_as_dict(one) for one in found]})
     else:
         console().print(dlq_views.group_table(found, by, datetime.now(UTC)) if found else "No open dead letters.")
 
@@ -109,13 +111,14 @@ def show(
     Example: hub dlq show 12
     """
     from hub.cli import dlq_views
+    from hub.people import views
 
     with _office() as office:
         if reveal:
             office.dead_letters.reveal(letter, _reason(reason), _operator(by))
         view = office.dead_letters.show(letter)
     if as_json:
-        show_json(dlq_views.as_dict(view, reveal=reveal))
+        show_json(views.as_dict(view, reveal=reveal))
     else:
         dlq_views.show(view, console(), reveal=reveal, full=full)
 
@@ -284,10 +287,11 @@ def _found(office: Office, letters: Sequence[int] | None, wanted: LetterFilter) 
 
 def _foretell(office: Office, found: Sequence[StoredLetter], *, as_json: bool) -> None:
     from hub.cli import dlq_views
+    from hub.people import views
 
     told = office.dead_letters.forecasts(found)
     if as_json:
-        show_json({"forecasts": [dlq_views.forecast_as_dict(one) for one in told]})
+        show_json({"forecasts": [views.forecast_as_dict(one) for one in told]})
     else:
         console().print(dlq_views.forecast_table(found, told))
         console().print(dlq_views.forecast_summary(told))

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from hub.cli.case_views import timeline_table
-from hub.cli.office import as_dict as action_as_dict
 from hub.people.dead_letters import LetterView
 from hub.people.forecast import Effect, Forecast
 from hub.people.letters import facts_of
 from hub.people.masking import difference, masked, plain
+from hub.people.views import action_as_dict
 from routing.plan import CHINA_STANDARD_TIME
 from store.actions import Action
 from store.dead_letters import LetterGroup, StoredLetter
@@ -179,74 +179,6 @@ def progress(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], 
     with bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
-
-
-def listed_as_dict(letter: StoredLetter) -> dict[str, Any]:
-    """One letter of a list for JSON, without its body."""
-    facts = facts_of(letter)
-    return {
-        "id": letter.id,
-        "state": letter.state,
-        "died_at": letter.died_at.isoformat(),
-        "cause": letter.cause,
-        "detail": letter.detail,
-        "what": facts.what,
-        "party": facts.party,
-        "money": facts.money,
-        "owner": letter.owner,
-        "edited": letter.edited_body is not None,
-        "source_queue": letter.source_queue,
-        "exchange": letter.exchange,
-        "routing_key": letter.routing_key,
-        "attempt": letter.attempt,
-        "message_id": letter.message_id,
-        "correlation_id": letter.correlation_id,
-        "resolved_at": letter.resolved_at and letter.resolved_at.isoformat(),
-        "resolved_by": letter.resolved_by,
-        "resolution": letter.resolution,
-        "replay_message_id": letter.replay_message_id,
-    }
-
-
-def group_as_dict(group: LetterGroup) -> dict[str, Any]:
-    """One group for JSON."""
-    return {
-        "key": group.key,
-        "letters": group.letters,
-        "unowned": group.unowned,
-        "oldest_at": group.oldest_at.isoformat(),
-        "newest_at": group.newest_at.isoformat(),
-        "example_id": group.example_id,
-    }
-
-
-def forecast_as_dict(told: Forecast) -> dict[str, Any]:
-    """What a replay would do, for JSON."""
-    return {"id": told.letter_id, "effect": told.effect.value, "text": told.text.model_dump()}
-
-
-def as_dict(view: LetterView, *, reveal: bool = False) -> dict[str, Any]:
-    """One letter with everything, for JSON; the body as text, with personal data only if `reveal`."""
-    letter, found = view.letter, view.diagnosis
-    edited = letter.edited_body
-    return {
-        **listed_as_dict(letter),
-        "diagnosis": {
-            "happened": found.happened.model_dump(),
-            "why": found.why.model_dump(),
-            "what_to_do": found.todo.model_dump(),
-            "remedy": found.remedy.value,
-            "replay_is_safe": view.safety.model_dump(),
-        },
-        "forecast": forecast_as_dict(view.forecast),
-        "body": plain(letter.body) if reveal else masked(letter.body),
-        "difference": None if edited is None else difference(letter.body, edited, hidden=not reveal),
-        "case_id": view.case_id,
-        "timeline": [event.as_dict() for event in view.timeline],
-        "actions": [action_as_dict(one) for one in view.actions],
-        "replay_of": view.replay_of or None,
-        "replays": [one.id for one in view.replays],
-    }
 
 
 def acted_as_dict(made: Sequence[Action], left: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hub.gateway.cases import Cases
 from hub.gateway.health import Health
 from hub.gateway.mailbox import Mailbox
 from hub.gateway.openapi import document
+from hub.gateway.operators import Operators
 from hub.gateway.problems import http_problem, problem_response
 from hub.gateway.transactions import JSON, MESSAGE_ID, Transactions, case_id_of
 from schemas.errors import HubError, IllegalTransition, OutcomeUnknown, Unavailable
@@ -27,7 +28,9 @@ log = structlog.get_logger()
 class GatewayApp:
     """The ASGI application."""
 
-    def __init__(self, transactions: Transactions, cases: Cases, mailbox: Mailbox, health: Health) -> None:
+    def __init__(
+        self, transactions: Transactions, cases: Cases, mailbox: Mailbox, health: Health, operators: Operators
+    ) -> None:
         get, post = ["GET"], ["POST"]
         self.routes = [
             Route("/api/v1/transactions/{name}", transactions.post, methods=post),
@@ -39,6 +42,7 @@ class GatewayApp:
             Route("/healthz", health.alive, methods=get),
             Route("/readyz", health.ready, methods=get),
             Route("/openapi.json", self._describe, methods=get),
+            *operators.routes(),
         ]
         self._router = Router(self.routes, redirect_slashes=False)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hmac
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from hub.people.operators import is_operator
 from schemas.errors import Forbidden
 from schemas.identity import PARTY_PATTERN
 
 _PARTY = re.compile(PARTY_PATTERN, re.ASCII)
 _SCHEME = "bearer"
+_OPERATOR = "operator:"
 
 
 class NotIdentified(Forbidden):
@@ -43,11 +46,41 @@ class Doorkeeper:
         raise NotIdentified("no token")
 
     def _by_token(self, authorization: str) -> str:
-        scheme, _, token = authorization.strip().partition(" ")
-        party, _, mac = token.strip().partition(".")
-        if scheme.lower() != _SCHEME or not self.secret or not _PARTY.fullmatch(party):
-            raise NotIdentified("not a token of ours")
-        # Compared as bytes: what a stranger sends need not be ASCII.
-        if not hmac.compare_digest(token_for(self.secret, party).encode(), f"{party}.{mac.rstrip('=')}".encode()):
-            raise NotIdentified("the token does not belong to the party")
-        return party
+        return _proven(self.secret, authorization, lambda party: _PARTY.fullmatch(party) is not None)
+
+
+def operator_token(secret: str, name: str) -> str:
+    """The token of an operator: `operator:<name>.<mac>`, which no party's token can be and which is no party's."""
+    return token_for(secret, _OPERATOR + name)
+
+
+@dataclass(frozen=True, slots=True)
+class OfficeDoor:
+    """As `Doorkeeper`, for operators: with a secret and a header of their own."""
+
+    secret: str
+    trust_header: bool = False
+    """Believe X-Operator where no token is given."""
+
+    def operator_of(self, authorization: str | None, x_operator: str | None) -> str:
+        """The operator's name; NotIdentified when no header proves one."""
+        if authorization is not None:
+            return _proven(self.secret, authorization, _names_operator).removeprefix(_OPERATOR)
+        if self.trust_header and x_operator is not None and is_operator(x_operator):
+            return x_operator
+        raise NotIdentified("no token")
+
+
+def _names_operator(speaker: str) -> bool:
+    return speaker.startswith(_OPERATOR) and is_operator(speaker.removeprefix(_OPERATOR))
+
+
+def _proven(secret: str, authorization: str, may_speak: Callable[[str], bool]) -> str:
+    scheme, _, token = authorization.strip().partition(" ")
+    speaker, _, mac = token.strip().partition(".")
+    if scheme.lower() != _SCHEME or not secret or not may_speak(speaker):
+        raise NotIdentified("not a token of ours")
+    # Compared as bytes: what a stranger sends need not be ASCII.
+    if not hmac.compare_digest(token_for(secret, speaker).encode(), f"{speaker}.{mac.rstrip('=')}".encode()):
+        raise NotIdentified("the token does not belong to the speaker")
+    return speaker

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from adapters.hospital.problems import CONTENT_TYPE
+from hub.gateway import openapi_operators as operators
 from hub.gateway.mailbox import LIMIT_MAX, WAIT_S_MAX, MailboxAck
 from hub.gateway.reading import IDEMPOTENCY_KEY
 from schemas.answer import CombinedAnswer
@@ -88,12 +89,14 @@ def document() -> bytes:
             "/api/v1/cases/{case_id}/timeline": {"get": _get_timeline()},
             "/api/v1/mailbox": {"get": _get_mailbox()},
             "/api/v1/mailbox/ack": {"post": _acknowledge()},
+            **operators.paths(_refusals),
             "/healthz": {"get": _health("Whether the process lives")},
             "/readyz": {"get": _health("Whether requests can be served", 503)},
         },
         "components": {
             "securitySchemes": {
-                "partyToken": {"type": "http", "scheme": "bearer", "description": "The party's token: CODE.mac"}
+                "partyToken": {"type": "http", "scheme": "bearer", "description": "The party's token: CODE.mac"},
+                **operators.SCHEME,
             },
             "schemas": _schemas(),
         },
@@ -102,8 +105,8 @@ def document() -> bytes:
 
 
 def _schemas() -> Json:
-    inputs = [(model, "validation") for model in _READ]
-    outputs = [(model, "serialization") for model in _WRITTEN]
+    inputs = [(model, "validation") for model in (*_READ, *operators.READ)]
+    outputs = [(model, "serialization") for model in (*_WRITTEN, *operators.WRITTEN)]
     _, definitions = models_json_schema([*inputs, *outputs], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
     found: Json = definitions["$defs"]
     return dict(sorted(found.items()))

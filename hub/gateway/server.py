@@ -20,15 +20,17 @@ from hub.gateway.app import GatewayApp
 from hub.gateway.batched import BatchedCalls
 from hub.gateway.cases import Cases
 from hub.gateway.health import Health
-from hub.gateway.identity import Doorkeeper
+from hub.gateway.identity import Doorkeeper, OfficeDoor
 from hub.gateway.intake import SureIntake
 from hub.gateway.mailbox import Mailbox
+from hub.gateway.operators import Operators
 from hub.gateway.protocol import BoundedHttp, Leaving
 from hub.gateway.transactions import Transactions
 from hub.gateway.views import CaseView, CaseViews
 from hub.gateway.waiters import AnswerWaiters
 from hub.inbound import Inbound, Taken
 from hub.listener import BACKLOG, listen
+from hub.people.office import open_office
 from hub.routes import HINT_PREFIX, new_id
 from hub.settings import Settings
 
@@ -67,6 +69,9 @@ class GatewayServer:
         )
         self._calls = BatchedCalls[Callable[[], Any], Any]("gateway-calls", _call_each, batch_max=1, workers=2)
         self._checks = BatchedCalls[Callable[[], Any], Any]("gateway-checks", _call_each, batch_max=1, workers=1)
+        self._office = BatchedCalls[Callable[[], Any], Any](
+            "gateway-office", _call_each, batch_max=1, workers=1, has_effects=True
+        )
         doorkeeper = Doorkeeper(settings.party_token_secret.get_secret_value(), settings.trust_party_header)
         letterbox = hub.transport if isinstance(hub.transport, EmbeddedTransport) else None
         self._mailbox = Mailbox(doorkeeper, self._calls, hub.books, letterbox)
@@ -83,6 +88,7 @@ class GatewayServer:
             Cases(doorkeeper, self._views, self._calls, reader, hub.clock),
             self._mailbox,
             Health(self._checks, hub.engine, hub.transport, hub.books, self._leaving),
+            self._operators(hub, settings),
         )
         self.port = settings.http_port
         self._server: uvicorn.Server | None = None
@@ -91,6 +97,15 @@ class GatewayServer:
         self._thread = threading.Thread(target=self._run, name="gateway-http", daemon=True)
         self._listener: socket.socket | None = None
         self._shared = False
+
+    def _operators(self, hub: Hub, settings: Settings) -> Operators:
+        from hub.bootstrap import broker_topology
+
+        door = OfficeDoor(settings.operator_token_secret.get_secret_value(), settings.trust_party_header)
+        office = open_office(
+            hub.work_units, hub.clock, lambda: broker_topology(hub.books.active().book), lambda: hub.payers
+        )
+        return Operators(door, office, self._office, hub.clock)
 
     def listen_on(self, shared: socket.socket) -> None:
         """Accept from a listening socket that lives on when this gateway ends; call it before `start`."""
@@ -140,7 +155,7 @@ class GatewayServer:
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._begin_to_stop, timeout_s)
         self._thread.join(timeout_s + STOP_MARGIN_S)
-        for pool in (self._intake, self._views, self._calls, self._checks):
+        for pool in (self._intake, self._views, self._calls, self._checks, self._office):
             pool.stop(STOP_MARGIN_S)
         self._waiters.stop(STOP_MARGIN_S)
 
@@ -159,7 +174,7 @@ class GatewayServer:
     async def _serve(self) -> None:
         assert self._listener is not None
         loop = asyncio.get_running_loop()
-        for pool in (self._intake, self._views, self._calls, self._checks, self._waiters):
+        for pool in (self._intake, self._views, self._calls, self._checks, self._office, self._waiters):
             pool.start(loop)
         self._server = uvicorn.Server(_config(self._app, self._leaving))
         self._loop = loop

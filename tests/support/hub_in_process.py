@@ -41,6 +41,7 @@ from tests.support.rule_books import put_in_force
 
 PERSON_SECRET = "a secret of thirty-two characters"
 TOKEN_SECRET = "another secret of thirty-two characters"
+OPERATOR_SECRET = "a third secret, thirty-two characters"
 
 
 class MovableClock:
@@ -238,6 +239,7 @@ def a_hub(
         person_key_secret=SecretStr(PERSON_SECRET),
         http_port=0,
         party_token_secret=SecretStr(TOKEN_SECRET),
+        operator_token_secret=SecretStr(OPERATOR_SECRET),
     )
     hub = bootstrap(settings, clock=clock, make=make)
     for payer in hub.payers.values():

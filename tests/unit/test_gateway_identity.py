@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.gateway.identity import Doorkeeper, NotIdentified, token_for
+from hub.gateway.identity import Doorkeeper, NotIdentified, OfficeDoor, operator_token, token_for
 from tests.support.builders import HOSPITAL, OTHER_HOSPITAL
 
 SECRET = "a secret of thirty-two characters"
@@ -60,3 +60,36 @@ def test_a_header_that_is_no_party_names_nobody(header):
 def test_a_wrong_token_is_not_outvoted_by_a_trusted_header():
     with pytest.raises(NotIdentified):
         Doorkeeper(SECRET, trust_header=True).party_of("Bearer x.y", HOSPITAL)
+
+
+OFFICE = OfficeDoor(SECRET)
+
+
+def test_an_operators_token_names_the_operator():
+    assert OFFICE.operator_of(f"Bearer {operator_token(SECRET, 'li')}", None) == "li"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        f"Bearer {TOKEN}",
+        f"Bearer {token_for(SECRET, 'li')}",
+        f"Bearer {operator_token(SECRET, 'Li')}",
+        "Bearer operator:",
+    ],
+)
+def test_nobody_else_is_an_operator(authorization):
+    with pytest.raises(NotIdentified):
+        OFFICE.operator_of(authorization, "li")
+
+
+def test_an_operator_is_no_party_even_with_one_secret_for_both():
+    with pytest.raises(NotIdentified):
+        DOOR.party_of(f"Bearer {operator_token(SECRET, 'li')}", None)
+
+
+@pytest.mark.parametrize(("trusted", "header"), [(False, "li"), (True, "Li"), (True, HOSPITAL), (True, None)])
+def test_an_operators_header_must_be_trusted_and_name_one(trusted, header):
+    with pytest.raises(NotIdentified):
+        OfficeDoor("", trusted).operator_of(None, header)
+    assert OfficeDoor("", trust_header=True).operator_of(None, "li") == "li"
