@@ -12,8 +12,6 @@ from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from store.incidents import Incident
-
 LATE_S = 60.0
 
 
@@ -37,24 +35,22 @@ def list_(
     Example: hub incident list --kind case.overdue
     """
     from hub.incident_words import KINDS
-    from hub.watch import WATCH
-    from store import incidents
+    from hub.incidents import listing
 
     if kind and kind not in KINDS:
         fail(f"--kind: one of {', '.join(sorted(KINDS))}", USAGE)
     with open_database(settings()) as engine, engine.connect() as connection:
-        found = incidents.listed(connection, kind=kind, recovered=all_, limit=limit)
-        counts = incidents.counts(connection)
-        looked_at = incidents.last_pass(connection, WATCH)
+        told = listing(connection, kind=kind, recovered=all_, limit=limit)
     if as_json:
-        show_json({"open": counts, "watched_at": looked_at, "incidents": [as_dict(one) for one in found]})
+        show_json(told)
         return
     shown = console()
+    looked_at: datetime | None = told["watched_at"]
     if looked_at is None or (datetime.now(UTC) - looked_at).total_seconds() > LATE_S:
         shown.print(f"the watch has not looked since {looked_at or 'ever'}: start a relay with `hub run`", markup=False)
-    shown.print(_table(found) if found else "there is nothing")
-    if counts:
-        shown.print("open: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    shown.print(_table(told["incidents"]) if told["incidents"] else "there is nothing")
+    if told["open"]:
+        shown.print("open: " + ", ".join(f"{name} {count}" for name, count in told["open"].items()))
 
 
 def show(
@@ -64,6 +60,7 @@ def show(
 
     Example: hub incident show 17
     """
+    from hub.incidents import as_dict
     from store import incidents
 
     with open_database(settings()) as engine, engine.connect() as connection:
@@ -101,47 +98,19 @@ def try_webhook(as_json: AsJson = False) -> None:
         fail(f"HUB_ALERT_WEBHOOK_URL: the test alert did not arrive: {error}")
 
 
-def as_dict(one: Incident) -> dict[str, Any]:
-    """An incident with its words, for machines."""
-    from hub.incident_words import words
-
-    said = words(one.kind, one.subject, one.facts)
-    return {
-        "id": one.id,
-        "kind": one.kind,
-        "subject": one.subject,
-        "state": "open" if one.recovered_at is None else "recovered",
-        "summary": said.summary,
-        "next_step": said.next_step,
-        "command": said.command,
-        "opened_at": one.opened_at,
-        "seen_at": one.seen_at,
-        "recovered_at": one.recovered_at,
-        "open_notice_at": one.open_notice_at,
-        "recovery_notice_at": one.recovery_notice_at,
-        "facts": dict(one.facts),
-    }
-
-
 def _text(value: Any) -> str:
     if value is None:
         return "-"
     return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
 
 
-def _table(found: list[Incident]) -> Table:
+def _table(found: list[dict[str, Any]]) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table("no", "kind", "since", "what", "next", box=box.SIMPLE)
     for one in found:
-        told = as_dict(one)
-        over = f"over since {one.recovered_at:%m-%d %H:%M:%S}" if one.recovered_at else told["next_step"]
-        table.add_row(
-            str(one.id),
-            one.kind,
-            f"{one.opened_at:%m-%d %H:%M:%S}",
-            told["summary"],
-            f"{over}\n{told['command']}",
-        )
+        ended = one["recovered_at"]
+        step = f"over since {ended:%m-%d %H:%M:%S}" if ended else f"{one['next_step']}\n{one['command']}"
+        table.add_row(str(one["id"]), one["kind"], f"{one['opened_at']:%m-%d %H:%M:%S}", one["summary"], step)
     return table

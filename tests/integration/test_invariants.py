@@ -30,19 +30,9 @@ from tests.support.builders import (
     unreachable,
 )
 from tests.support.hub_in_process import TestHub, a_hub
+from tests.support.soundness import broken
 
 MIGRATION = importlib.import_module("store.migrations.versions.0003_watch_and_invariants")
-
-
-def broken(engine: Engine, since: datetime | None = None) -> dict[str, list[str]]:
-    """Code -> details of each invariant that does not hold."""
-    found: dict[str, list[str]] = {}
-    for one in INVARIANTS:
-        with engine.connect() as connection:
-            invariants.prepare(connection, 20.0)
-            if rows := invariants.broken(connection, one, since):
-                found[one.code] = [row.detail for row in rows]
-    return found
 
 
 @pytest.fixture
@@ -96,6 +86,32 @@ def test_a_held_answer_and_a_doubt_for_people_break_nothing(database_url: str, r
         for number in ("S-1", "S-2"):
             hub.settle(number)
             hub.pump()
+
+        assert broken(reports) == {}
+
+
+@pytest.mark.parametrize("can", [{}, {"inquiry": True}, {"reversal": True}, {"inquiry": True, "reversal": True}])
+@pytest.mark.parametrize("trouble", [lost_after_effect, lost_before_effect])
+def test_whatever_ends_a_doubt_every_view_is_empty(database_url: str, reports: Engine, trouble, can) -> None:
+    payers = {CRITICAL: StubPayer(idempotent=False, script=[trouble, trouble], **can)}
+    with a_hub(database_url, payers=payers, running=False) as hub:
+        for number in ("S-1", "S-2"):
+            hub.settle(number)
+            hub.pump()
+        hub.cancel("S-2")
+        for _ in range(12):
+            hub.clock.advance(60)
+            hub.sweep()
+            hub.pump()
+            assert broken(reports) == {}
+
+
+def test_a_reversal_that_comes_first_leaves_every_view_empty(database_url: str, reports: Engine) -> None:
+    with a_hub(database_url, running=False) as hub:
+        hub.reverse("S-1")
+        hub.settle("S-1")
+        hub.reverse("S-1")
+        hub.pump()
 
         assert broken(reports) == {}
 
