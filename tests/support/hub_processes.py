@@ -30,6 +30,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import free_port
 from tests.support.role_process import start_role
 from tests.support.rule_books import put_in_force
+from tests.support.soundness import broken
 
 PERSON_SECRET = "a synthetic secret for synthetic people"
 ROLES = ("engine", "adapters", "relay")
@@ -120,9 +121,10 @@ class World:
         return len(settlement_numbers) - int(done)
 
     def assert_books_agree(self) -> None:
-        """What the hub says each payer bears is what stands in that payer's own book, case by case."""
+        """What the hub says each payer bears stands in that payer's own book, case by case; and every view is empty."""
         sides = {"hub": borne_by_legs(self.engine), "parties": borne_by_books(self.sandbox.books)}
         assert differences(sides) == []
+        assert broken(self.engine) == {}
 
     def assert_nothing_lies_about(self) -> None:
         """Every message found its end: nothing waits in the outbox and nothing died."""
