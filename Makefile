@@ -30,7 +30,7 @@ bench: $(BENCH_VENV)/.stamp ## measure the hub beside a bare floor and other fra
 	@$(BENCH_VENV)/bin/python -m tests.support.install
 	@$(BENCH_VENV)/bin/python -m bench.run $(ARGS)
 
-soak: $(VENV)/.stamp ## the fault tests again and again for MINUTES (120)
+soak: $(VENV)/.stamp ## random faults under traffic, then the long fault tests, for MINUTES (120)
 	@$(BIN)/python -m tests.support.install
 	@$(BIN)/python -m tests.support.soak --minutes $(MINUTES)
 

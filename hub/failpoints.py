@@ -14,6 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
+log = structlog.get_logger()
+
 ACTIONS = ("kill", "raise", "hang")
 HANG_S = 30.0
 
@@ -68,6 +72,7 @@ def _reached(name: str) -> None:
         point.countdown -= 1
         if point.countdown != 0:
             return
+    log.warning("failpoint_reached", point=name, action=point.action)
     if point.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if point.action == "hang":

@@ -11,6 +11,8 @@ from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import orjson
+import yaml
 from sqlalchemy import Engine, text
 
 from hub.bootstrap import broker_topology
@@ -57,9 +59,19 @@ class HubProcesses:
             "HUB_FAILPOINTS": failpoints,
             "HUB_HTTP_PORT": str(self.http_port),
             "HUB_TRUST_PARTY_HEADER": "true",
+            "HUB_DRAIN_S": "0",
         }
-        self.running[name or role] = start_role(role, settings, self.log)
+        self.running[name or role] = start_role(role, settings, self.log, self._clock_of(role))
         return self.running[name or role]
+
+    def set_clock(self, role: str, ahead_s: float) -> None:
+        """Set the clocks of a role's processes forward or, below 0, back; running ones see it at once."""
+        unfinished = self._clock_of(role).with_suffix(".part")
+        unfinished.write_text(str(ahead_s), encoding="ascii")
+        unfinished.replace(self._clock_of(role))
+
+    def _clock_of(self, role: str) -> Path:
+        return self.log.with_name(f"{role}.clock")
 
     @property
     def http_url(self) -> str:
@@ -74,6 +86,18 @@ class HubProcesses:
         """How often the processes have logged an event so far."""
         return self.log.read_text(encoding="utf-8", errors="replace").count(f'"event":"{event}"')
 
+    def reached(self) -> list[tuple[str, str]]:
+        """(role, point) of every failpoint that was reached by a process that lived on."""
+        lines = self.log.read_bytes().splitlines()
+        events = [orjson.loads(line) for line in lines if b'"failpoint_reached"' in line]
+        return [(event["role"], event["point"]) for event in events]
+
+    def kill(self, role: str) -> None:
+        """End one role as a power cut would."""
+        process = self.running.pop(role)
+        process.kill()
+        process.join(10)
+
     def stop(self, role: str) -> None:
         """End one role as an operator would."""
         process = self.running.pop(role)
@@ -84,10 +108,8 @@ class HubProcesses:
 
     def stop_all(self) -> None:
         """End them as a power cut would."""
-        for process in self.running.values():
-            process.kill()
-            process.join(10)
-        self.running.clear()
+        for role in list(self.running):
+            self.kill(role)
 
 
 @dataclass
@@ -128,10 +150,11 @@ class World:
 
     def assert_nothing_lies_about(self) -> None:
         """Every message found its end: nothing waits in the outbox and nothing died."""
-        eventually(lambda: self._count("outbox") == 0, within_s=20)
-        assert self._count("dead_letter") == 0
+        eventually(lambda: self.count("outbox") == 0, within_s=20)
+        assert self.count("dead_letter") == 0
 
-    def _count(self, table: str) -> int:
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
         with self.engine.connect() as connection:
             return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
@@ -146,16 +169,20 @@ def world(
     seed: int,
     hub_database_url: str = "",
     hub_broker_url: str = "",
+    payer_timeout_s: float | None = None,
 ) -> Iterator[World]:
     """A hub with its parties, not started: rule book active, topology declared, coverage stored.
 
     The test looks at the database and the parties read their queues at the first two addresses; the hub's own way
-    there (a proxy, several hosts) may be another.
+    there (a proxy, several hosts) may be another. With `payer_timeout_s` payers answer within it or are in doubt, and
+    what they have not heard of twice as long later they never will.
     """
     settings = CastSettings(data=folder, broker_url=broker_url)
     day = HospitalDay(cases, day=(datetime.now(UTC) - timedelta(days=1)).date(), seed=seed)
     with Sandbox(settings) as sandbox:
         content = rule_book_text(sandbox.endpoints(), day.institutions, amqp=len(day.institutions))
+        if payer_timeout_s is not None:
+            content = _impatient(content, payer_timeout_s)
         apply(broker_topology(read_rule_book(content)), broker_url)
         put_in_force(database_url, content)
         engine = open_engine(database_url, by_key=False)
@@ -167,6 +194,13 @@ def world(
         finally:
             hub.stop_all()
             engine.dispose()
+
+
+def _impatient(content: str, timeout_s: float) -> str:
+    book = yaml.safe_load(content)
+    for party in book["parties"]:
+        party |= {"timeout_s": timeout_s, "settle_window_s": 2 * timeout_s}
+    return yaml.safe_dump(book, allow_unicode=True, sort_keys=False)
 
 
 def _covered(row: PolicyOfDay) -> CoverageRow:

@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,17 +19,24 @@ from pathlib import Path
 _READ_BEFORE = ["pytest", "hub.cli.app", "hub.bootstrap", "hub.broker.declare", __name__]
 
 
-def start_role(role: str, settings: Mapping[str, str], log: Path) -> BaseProcess:
-    """A process of its own that runs one role as the command line does, its output appended to `log`."""
+def start_role(role: str, settings: Mapping[str, str], log: Path, clock: Path | None = None) -> BaseProcess:
+    """A process of its own that runs one role as the command line does, its output appended to `log`.
+
+    The file `clock` holds the seconds that its time of day is ahead, also while it runs; timers go on as ever, as they
+    do when somebody sets a machine's clock.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_READ_BEFORE)
-    process = context.Process(target=_run, args=(role, dict(settings), log), name=role)
+    process = context.Process(target=_run, args=(role, dict(settings), log, clock), name=role)
     process.start()
     return process
 
 
-def _run(role: str, settings: Mapping[str, str], log: Path) -> None:
+def _run(role: str, settings: Mapping[str, str], log: Path, clock: Path | None) -> None:
     from hub.cli import main
+
+    if clock is not None:
+        _set_by(clock)
 
     with log.open("ab") as output:
         os.dup2(output.fileno(), 1)
@@ -36,6 +45,21 @@ def _run(role: str, settings: Mapping[str, str], log: Path) -> None:
     os.environ.update(settings)
     sys.argv = ["hub", "run", "--no-apply-topology", "--role", role]
     main()
+
+
+def _set_by(clock: Path) -> None:
+    from hub.clock import SystemClock
+
+    right = time.time
+
+    def ahead_s() -> float:
+        return float(clock.read_text(encoding="ascii")) if clock.exists() else 0.0
+
+    def wrong(_: SystemClock) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=ahead_s())
+
+    SystemClock.now = wrong  # type: ignore[method-assign]
+    time.time = lambda: right() + ahead_s()
 
 
 def _end_with_parent() -> None:
