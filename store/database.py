@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psycopg2
 import psycopg2.extensions
 import structlog
-from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -26,6 +26,8 @@ MIGRATION_LOCK_TIMEOUT_MS = 1_000
 MIGRATION_TRIES_MAX = 120
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 _DRIVER = "postgresql+psycopg2"
+_READ_ONLY = "25006"
+"""A standby that took over the old name, say, or a server that protects the last of its disk."""
 
 
 # Our statements look rows up by key, a bounded set at a time. The planner must not turn to scans of whole tables when
@@ -48,7 +50,7 @@ def open_engine(url: str, *, pool_size: int = 8, application: str = "hub", by_ke
     )
     if by_key:
         options += f" {_LOOK_UP_BY_KEY}"
-    return create_engine(
+    engine = create_engine(
         _driver_url(url),
         pool_size=pool_size,
         max_overflow=0,
@@ -66,6 +68,14 @@ def open_engine(url: str, *, pool_size: int = 8, application: str = "hub", by_ke
             "connection_factory": _SureCommits,
         },
     )
+    event.listen(engine, "handle_error", _look_for_one_that_takes_writes)
+    return engine
+
+
+def _look_for_one_that_takes_writes(context: ExceptionContext) -> None:
+    """A server that may only be read is not our database, or not now: its connections are given up."""
+    if getattr(context.original_exception, "pgcode", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 class _SureCommits(psycopg2.extensions.connection):

@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg2
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 _PREPARED = "prepared statements"
 
@@ -26,9 +25,8 @@ def driver_cursor(connection: Connection, statement: str) -> Iterator[Any]:
     try:
         yield cursor
     except psycopg2.Error as error:
-        raise DBAPIError.instance(
-            statement, None, error, psycopg2.Error, hide_parameters=True, dialect=connection.dialect
-        ) from error
+        # SQLAlchemy's own way out: it also throws a lost connection away, and with it those that were lost with it.
+        connection._handle_dbapi_exception(error, statement, None, None, None)
     finally:
         cursor.close()
 
