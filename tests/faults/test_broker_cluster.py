@@ -47,8 +47,10 @@ def town(
         yield found
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(300)
 def test_two_of_three_nodes_die_and_the_hub_takes_work_all_the_same(town: Town, cluster: RabbitCluster) -> None:
-    with town.both(400, 40) as (amqp, http):
+    with town.both(40) as (amqp, http):
         amqp.wait_for(answered=10)
         cluster.nodes[0].kill()
         # The majority carries on.
@@ -64,7 +66,7 @@ def test_two_of_three_nodes_die_and_the_hub_takes_work_all_the_same(town: Town, 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_nodes_die_in_turn(town: Town, cluster: RabbitCluster) -> None:
-    with town.both(20_000, 60) as (amqp, http):
+    with town.both(60) as (amqp, http):
         for node in cluster.nodes * 2:
             node.kill()
             amqp.wait_for(answered=100, within_s=90)
@@ -79,7 +81,7 @@ def test_nodes_die_in_turn(town: Town, cluster: RabbitCluster) -> None:
 def test_a_node_is_cut_off_from_the_others(town: Town, cluster: RabbitCluster, lost: int) -> None:
     node = cluster.nodes[lost]
     others = [one for one in cluster.nodes if one is not node]
-    with town.both(20_000, 60) as (amqp, http):
+    with town.both(60) as (amqp, http):
         amqp.wait_for(answered=100)
         node.cut_off(others)
         # The one that is alone pauses; who was connected to it goes to the others.
@@ -94,7 +96,7 @@ def test_a_node_is_cut_off_from_the_others(town: Town, cluster: RabbitCluster, l
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_node_stands_still_for_a_minute(town: Town, cluster: RabbitCluster) -> None:
-    with town.both(20_000, 60) as (amqp, http):
+    with town.both(60) as (amqp, http):
         amqp.wait_for(answered=100)
         cluster.nodes[0].pause()
         try:

@@ -71,7 +71,7 @@ def tap(channel: Any, town: Town) -> None:
 def test_a_message_that_no_queue_takes_is_kept_and_sent_again(town: Town) -> None:
     queue = payer_queue(parties.CRITICAL_ILLNESS)
     unroutable = town.world.hub.logged("publish_unroutable")
-    with town.both(300, 40) as (amqp, http), a_channel(town.broker_url) as channel:
+    with town.both(40) as (amqp, http), a_channel(town.broker_url) as channel:
         amqp.wait_for(answered=5)
         channel.queue_unbind(queue, COMMANDS, queue)
         try:
@@ -85,13 +85,13 @@ def test_a_message_that_no_queue_takes_is_kept_and_sent_again(town: Town) -> Non
 def test_whatever_comes_again_in_any_order_changes_nothing(town: Town) -> None:
     with a_channel(town.broker_url) as channel:
         tap(channel, town)
-        with town.both(300, 60) as (amqp, http):
+        with town.both(60) as (amqp, http):
             amqp.wait_for(answered=60)
             town.assert_all_is_well(amqp, http)
         said = all_tapped(channel)
         entries = town.entries()
 
-        with town.both(300, 60) as (amqp, http):
+        with town.both(60) as (amqp, http):
             again = [*said, *said]
             random.Random(SEED).shuffle(again)
             for method, properties, body in again:
@@ -115,7 +115,7 @@ POISON_FOR_PAYERS = [b"", b"\x00\xff\xfe", b"{", b"[]", b"null", b'{"case_id": "
 
 def test_poison_ends_among_the_dead_and_the_rest_flows(town: Town) -> None:
     before = town.causes_of_death()
-    with town.both(300, 40) as (amqp, http), a_channel(town.broker_url) as channel:
+    with town.both(40) as (amqp, http), a_channel(town.broker_url) as channel:
         amqp.wait_for(accepted=5)
         for number, body in enumerate(POISON_FOR_PAYERS):
             properties = pika.BasicProperties(message_id=f"poison-{number}")
@@ -134,7 +134,7 @@ def test_a_consumer_that_forgets_to_acknowledge_is_relieved(town: Town, breakabl
         hub.stop("adapters")
         hub.start("adapters", failpoints="call.before_send=hang@3")
         closed = hub.logged("consumer_channel_closed")
-        with town.both(300, 40) as (amqp, http):
+        with town.both(40) as (amqp, http):
             eventually(lambda: hub.logged("consumer_channel_closed") > closed, within_s=30)
             # What it had in hand comes again and goes through; only the call that hangs still hangs.
             amqp.wait_for(answered=10)

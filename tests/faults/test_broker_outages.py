@@ -34,7 +34,7 @@ def town(
 
 
 def test_a_broker_killed_under_load_loses_nothing(town: Town, breakable_rabbitmq: RabbitServer) -> None:
-    with town.both(300, 50) as (amqp, http):
+    with town.both(50) as (amqp, http):
         amqp.wait_for(accepted=15)
         breakable_rabbitmq.kill()
         # The hub takes what comes over HTTP on its word, broker or not.
@@ -48,7 +48,7 @@ def test_a_frozen_broker_is_given_up_and_asked_again_under_the_same_ids(
     town: Town, breakable_rabbitmq: RabbitServer
 ) -> None:
     given_up = town.world.hub.logged("broker_connection_given_up")
-    with town.both(400, 30) as (amqp, http):
+    with town.both(30) as (amqp, http):
         amqp.wait_for(accepted=10)
         breakable_rabbitmq.pause()
         try:
@@ -64,7 +64,7 @@ def test_a_broker_that_is_short_of_disk_stops_nobody_from_sending_over_http(
     town: Town, breakable_rabbitmq: RabbitServer
 ) -> None:
     blocked = town.world.hub.logged("broker_blocked")
-    with town.both(200, 40) as (amqp, http):
+    with town.both(40) as (amqp, http):
         amqp.wait_for(accepted=5)
         breakable_rabbitmq.evaluate(f"rabbit_alarm:set_alarm({{{DISK_IS_LOW}, []}})")
         try:
@@ -79,7 +79,7 @@ def test_a_broker_that_is_short_of_disk_stops_nobody_from_sending_over_http(
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_broker_that_is_away_for_minutes_is_caught_up_with(town: Town, breakable_rabbitmq: RabbitServer) -> None:
-    with town.both(30_000, 40) as (amqp, http):
+    with town.both(40) as (amqp, http):
         amqp.wait_for(answered=100)
         breakable_rabbitmq.stop()
         http.wait_for(accepted=HTTP_PER_MINUTE * 5, within_s=900)
@@ -92,7 +92,7 @@ def test_a_broker_that_is_away_for_minutes_is_caught_up_with(town: Town, breakab
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_broker_that_stands_still_for_a_minute(town: Town, breakable_rabbitmq: RabbitServer) -> None:
-    with town.both(30_000, 40) as (amqp, http):
+    with town.both(40) as (amqp, http):
         amqp.wait_for(answered=100)
         breakable_rabbitmq.pause()
         try:
@@ -107,7 +107,7 @@ def test_a_broker_that_stands_still_for_a_minute(town: Town, breakable_rabbitmq:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_broker_killed_again_and_again(town: Town, breakable_rabbitmq: RabbitServer) -> None:
-    with town.both(30_000, 80) as (amqp, http):
+    with town.both(80) as (amqp, http):
         for _ in range(20):
             amqp.wait_for(answered=80, within_s=120)
             breakable_rabbitmq.kill()

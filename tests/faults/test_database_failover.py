@@ -46,7 +46,7 @@ def town(pair: PostgresPair, rabbitmq_server: RabbitServer, tmp_path: Path) -> I
 
 @pytest.mark.timeout(240)
 def test_the_standby_goes_away_comes_back_and_takes_over(town: Town, pair: PostgresPair) -> None:
-    with town.both(600, 40) as (amqp, http):
+    with town.both(40) as (amqp, http):
         amqp.wait_for(answered=10)
         pair.standby.kill()
         # Commits wait, callers do not; a wait that an operator cancels is not taken for a commit.
