@@ -21,7 +21,7 @@ from store.invariants import SINCE
 FOUND_MAX = 10_000
 """Of one kind. Beyond that the oldest are on the list, and the list says so by its length."""
 DOUBT_AGE_S = 60.0
-HEALTH_AGE_S = 90.0
+HEALTH_AGE_S = 30.0
 """A process that has not reported for so long is gone, and with it what it thought of a payer."""
 OUTBOX_AGE_S = 30.0
 ACTION_AGE_S = 900.0
