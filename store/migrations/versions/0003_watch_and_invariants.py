@@ -159,6 +159,8 @@ CROSS JOIN LATERAL (
     WHERE e.case_id = c.case_id AND e.direction = 'in' AND e.leg_no > 0 AND NOT EXISTS (
         SELECT 1 FROM exchange o WHERE o.case_id = e.case_id AND o.leg_no = e.leg_no AND o.direction = 'out'
           AND o.request_id = e.request_id AND o.exchange_id < e.exchange_id)
+      AND NOT (e.operation = 'people' AND EXISTS (SELECT 1 FROM operator_action a
+          WHERE 'action/' || a.id = e.request_id AND a.subject = 'leg/' || c.case_id || '/' || e.leg_no))
 ) AS found(subject, detail)""",
     "invariant_i09_states_agree": """SELECT c.received_at AS at, c.case_id, found.subject, found.detail
 FROM settlement_case c
