@@ -71,7 +71,7 @@ def forecast_table(letters: Sequence[StoredLetter], told: Sequence[Forecast]) ->
 def forecast_summary(told: Sequence[Forecast]) -> str:
     """How many of each kind."""
     counts = {effect: sum(one.effect is effect for one in told) for effect in Effect}
-    return f"{len(told)} letters: " + ", ".join(f"{count} {effect}" for effect, count in counts.items() if count)
+    return f"{_letters(len(told))}: " + ", ".join(f"{count} {effect}" for effect, count in counts.items() if count)
 
 
 def show(view: LetterView, console: Console, *, reveal: bool, full: bool = False) -> None:
@@ -162,7 +162,7 @@ def show_acted(made: Sequence[Action], left: Sequence[str], console: Console) ->
         if action.state == "requested":
             count = len(action.detail["letters"])
             console.print(
-                f"action {action.id} waits for a second person ({count} letters): hub action approve {action.id} --by …"
+                f"action {action.id} waits for a second person ({_letters(count)}): hub action approve {action.id} --by …"
             )
         else:
             console.print(action.outcome, markup=False)
@@ -196,6 +196,10 @@ def _age(at: datetime, now: datetime) -> str:
         return f"{age.days}d"
     minutes, seconds = divmod(int(age.total_seconds()), 60)
     return f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m" if minutes else f"{seconds}s"
+
+
+def _letters(count: int) -> str:
+    return "1 letter" if count == 1 else f"{count} letters"
 
 
 def _short(text: str) -> str:

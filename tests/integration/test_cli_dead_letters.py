@@ -111,7 +111,7 @@ def test_many_are_replayed_and_what_cannot_is_named(world: TestHub):
     said = hub("dlq", "replay", "--all", "--reason", "mended", "--by", "li")
 
     assert "replayed 1" in said
-    assert "waits for a second person (1 letters)" in said
+    assert "waits for a second person (1 letter)" in said
     assert f"left {refused}: it would be refused again" in said
     assert f"left {unproven}: who sent it cannot be proven" in said
     assert (state_of(world, query), state_of(world, money)) == ("replayed", "open")
