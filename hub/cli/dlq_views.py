@@ -160,10 +160,8 @@ def show_acted(made: Sequence[Action], left: Sequence[str], console: Console) ->
     """What became of a replay or a discard."""
     for action in made:
         if action.state == "requested":
-            count = len(action.detail["letters"])
-            console.print(
-                f"action {action.id} waits for a second person ({_letters(count)}): hub action approve {action.id} --by …"
-            )
+            waits = f"action {action.id} waits for a second person ({_letters(len(action.detail['letters']))})"
+            console.print(f"{waits}: hub action approve {action.id} --by …")
         else:
             console.print(action.outcome, markup=False)
     for text in left:
