@@ -14,6 +14,8 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from store.lookout import Lookout
+
 if TYPE_CHECKING:  # alembic takes a second to import and is needed for migrations only
     from alembic.config import Config
 
@@ -65,10 +67,14 @@ def open_engine(url: str, *, pool_size: int = 8, application: str = "hub", by_ke
             "keepalives_idle": 10,
             "keepalives_interval": 3,
             "keepalives_count": 3,
+            # Without it what was sent to a host that lost its power is sent again for a quarter of an hour.
+            "tcp_user_timeout": 15_000,
             "connection_factory": _SureCommits,
         },
     )
     event.listen(engine, "handle_error", _look_for_one_that_takes_writes)
+    if _SEVERAL_HOSTS.fullmatch(url):
+        Lookout(engine)
     return engine
 
 

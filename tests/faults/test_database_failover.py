@@ -66,6 +66,20 @@ def test_the_standby_goes_away_comes_back_and_takes_over(town: Town, pair: Postg
         town.assert_all_is_well(amqp, http)
 
 
+def test_a_primary_that_stands_still_is_left_for_the_one_that_took_over(town: Town, pair: PostgresPair) -> None:
+    with town.both(40) as (amqp, http):
+        amqp.wait_for(answered=10)
+        pair.primary.pause()
+        pair.promote()
+        town.look_at(pair.url_of(town.world.hub.database_url, on=pair.standby))
+        # Every pooled connection leads to the server that never answers again.
+        amqp.wait_for(answered=10, within_s=60)
+        http.wait_for(answered=5, within_s=60)
+        assert town.world.hub.logged("database_stands_still")
+
+        town.assert_all_is_well(amqp, http)
+
+
 def test_a_commit_that_no_standby_confirmed_is_not_a_success(pair: PostgresPair) -> None:
     engine = open_engine(pair.primary.url)
     with engine.begin() as connection:
