@@ -40,7 +40,9 @@ def test_the_settings_table_lists_every_setting_and_no_other() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_every_command_on_a_page_exists(page: Path) -> None:
-    for words in re.findall(r"(?:^|[`$(&] ?)hub ((?:[a-z]+(?:-[a-z]+)* ?)+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+    for words in re.findall(
+        r"(?:^|[`$(&] ?)hub ((?:[a-z]+(?:-[a-z]+)* ?)+)", page.read_text(encoding="utf-8"), re.MULTILINE
+    ):
         first, *rest = words.split()
         if first in GROUPS:
             assert first in COMMANDS or f"{first} {rest[0]}" in COMMANDS, words
