@@ -20,8 +20,8 @@ program decides a state: an event that a table does not know for a state is refu
 _LEG_HEAD = """
 ## A leg: one payer's part of a case
 
-`in_doubt` means that the payer may have been heard and no usable answer came: it is asked again under the same
-request id, never under a new one. {payer} wait for the payer. {people} wait for people.
+`in_doubt` means that the payer may have been heard and no usable answer came: what became of the request is found out
+under its own id, or it is undone (`reversing`); it is never sent under a new one. {payer} wait for the payer. {people} wait for people.
 """
 _CASE_HEAD = """
 ## A case: one settlement of one visit
