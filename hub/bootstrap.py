@@ -23,7 +23,7 @@ from hub.broker.topology import ANSWERS, INTAKE, Party, Topology, payer_queue, t
 from hub.broker.transport import Subscription
 from hub.calls import Payer
 from hub.claims import ClaimAnswers
-from hub.clock import SystemClock
+from hub.clock import DatabaseClock
 from hub.desk import Desk
 from hub.engine import Engine as MessageEngine
 from hub.gate import Gate
@@ -49,6 +49,7 @@ log = structlog.get_logger()
 CASE_SWEEP_PAUSE_S = 0.2
 OUTBOX_SWEEP_PAUSE_S = 1.0
 RULE_BOOK_PAUSE_S = 2.0
+CLOCK_PAUSE_S = 5.0
 CONFIRMED_PAUSE_S = 0.5
 PAYER_CONTROL_PAUSE_S = 1.0
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
@@ -136,10 +137,11 @@ def bootstrap(
 ) -> Hub:
     """The hub with these roles, not started. `database_url` is the embedded server's when settings ask for one."""
     failpoints.arm(settings.failpoints)
-    clock = clock or SystemClock()
     name = "hub-" + "-".join(sorted(roles)) if roles != ALL_ROLES else "hub"
     url = database_url or settings.database_url.get_secret_value()
     engine = open_engine(url, pool_size=settings.database_pool_size, application=name)
+    shared = DatabaseClock(engine)
+    clock = clock or shared
     books = RuleBooks(engine, clock)
     book = books.active().book
     layout = broker_topology(book)
@@ -158,6 +160,7 @@ def bootstrap(
         # Confirmed rows are removed with the next transaction of this process; when none comes, soon all the same,
         # or the relay would take them for lost and publish them once more.
         hub.sweeps.append(Every("confirmed-rows", CONFIRMED_PAUSE_S, work_units.flush_confirmed))
+    hub.sweeps.append(Every("clock", CLOCK_PAUSE_S, shared.look))
     hub.sweeps.append(Every("rule-book", RULE_BOOK_PAUSE_S, lambda: books.refresh().version and 0))
     if Role.ENGINE in roles:
         _add_engine(hub)

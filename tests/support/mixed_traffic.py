@@ -29,6 +29,7 @@ from sandbox.his_book import HospitalBook
 from sandbox.proof import Difference, borne_by_books, differences
 from tests.support.eventually import eventually
 from tests.support.hub_processes import World
+from tests.support.soundness import broken
 
 ASK_AGAIN_MAX = 200
 ASK_AGAIN_S = 0.3
@@ -68,10 +69,12 @@ class Tally:
     doubts_open: int = 0
     longest_doubt_s: float = 0.0
     wrong_answers: list[object] = field(default_factory=list)
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    """What the invariants' views show, by invariant."""
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.doubled or self.wrong_fen or self.wrong_answers)
+        return not (self.lost or self.doubled or self.wrong_fen or self.wrong_answers or self.broken)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -83,7 +86,8 @@ class Tally:
             f"with people {self.with_people}",
             f"no failure in {self.cases} cases: the rate is below {bound:.2g} with 95 % confidence"
             if self.is_clean
-            else f"FAILED: {self.lost[:5]} {self.doubled[:5]} {self.wrong_fen[:5]} {self.wrong_answers[:5]}",
+            else f"FAILED: lost {self.lost[:5]} doubled {self.doubled[:5]} wrong {self.wrong_fen[:5]} "
+            f"answers {self.wrong_answers[:5]} invariants {self.broken}",
         ]
 
 
@@ -188,6 +192,7 @@ class MixedTraffic:
         except AssertionError:
             deadline_passed = True
         tally = self._tally()
+        tally.broken = broken(self.world.engine)
         if not deadline_passed and tally.is_clean:
             eventually(self._the_hospitals_know, within_s=30)
         return tally
