@@ -16,7 +16,7 @@ import orjson
 
 from hub.applier import Applier
 from hub.attempts import Attempt, Call
-from hub.broker.transport import ACK, BatchHandler, Delivery, Verdict, dead
+from hub.broker.transport import ACK, BatchHandler, Delivery, Verdict, dead, retry
 from hub.call_pool import CallPool, Pool
 from hub.calls import Payer, ask, ended
 from hub.failpoints import failpoint
@@ -28,6 +28,8 @@ from hub.work import WorkUnits
 from routing.states import CaseState, LegState
 from store.exchanges import Exchange
 from store.records import CaseRecord
+
+CRASHED_AGAIN_S = 5.0
 
 
 class Legs:
@@ -104,8 +106,11 @@ class Legs:
     def _call(self, payer: Payer, call: Call) -> None:
         try:
             self._applier.add(self._asked(payer, call), partial(self._ended, call))
-        except BaseException:
+        except BaseException as error:
             self._under_way.discard((call.task.case_id, call.task.leg_no))
+            if isinstance(error, Exception):
+                # A bug of ours: the command comes again and finds the leg claimed, that is, in doubt.
+                call.delivery.settle(retry(CRASHED_AGAIN_S, "hub.bug"))
             raise
 
     def _asked(self, payer: Payer, call: Call) -> Finished:
