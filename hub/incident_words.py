@@ -24,8 +24,12 @@ _DOES = {
     "in_doubt": "may have been heard and gave no usable answer",
     "held": "gave an answer that contradicts itself",
     "cancelling": "has not confirmed the undo",
-    "cancel_held": "refused the undo",
+    "cancel_held": "has not undone its part and will not by itself",
     "reversing": "has not confirmed the reversal",
+}
+_TODO = {
+    "held": "needs you: compare its answer with its books, then enter what is true or have it undone",
+    "cancel_held": "needs you: have its people take it back, then say so, or have the hub try again",
 }
 _BY_PEOPLE = ("held", "cancel_held")
 _BY_THE_HUB = ("in_doubt", "reversing", "cancelling")
@@ -75,7 +79,8 @@ def _leg(facts: Facts) -> Words:
     summary = f"{where}: {facts['payer']} {_DOES[state]}, since {_at(facts['since'])}"
     command = _leg_command(facts["case_id"], facts)
     if _needs_you(facts):
-        return Words(summary, "needs you: ask the payer what stands in its books and enter its word", command)
+        todo = _TODO.get(state, "needs you: ask the payer what stands in its books and enter its word")
+        return Words(summary, todo, command)
     tried = max(facts["attempts"], facts["inquiries"], facts["undo_attempts"])
     return Words(summary, f"the hub goes on by itself ({tried} tries); next attempt {_at(facts['next_at'])}", command)
 
@@ -102,7 +107,7 @@ def _payer_stopped(facts: Facts) -> Words:
 def _dead_letters(facts: Facts) -> Words:
     return Words(
         f"{facts['count']} dead letters: {facts['cause']}, the oldest of {_at(facts['since'])}",
-        "needs you: replay or discard them",
+        "needs you: read what to do about each, then replay or discard them",
         f"hub dlq list --cause {facts['cause']}",
     )
 
@@ -188,6 +193,6 @@ def group_words(kind: str, count: int, by_payer: Mapping[str, int]) -> Words:
     spread = ", ".join(f"{payer} {of}" for payer, of in by_payer.items())
     return Words(
         f"{count} × {kind}" + (f" ({spread})" if spread else ""),
-        "see the list; one cause may stand behind all of them",
+        "one cause may stand behind all of them: see the list, and hub payer list",
         f"hub incident list --kind {kind}",
     )

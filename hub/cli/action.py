@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hub.cli.common import NEGATIVE, USAGE, AsJson, console, fail, open_database, settings, show_json
-from hub.cli.office import By, Reason, as_dict, office_of
+from hub.cli.common import NEGATIVE, USAGE, AsJson, console, fail, show_json
+from hub.cli.office import By, Reason, operator, the_office, told
 
 if TYPE_CHECKING:
-    from hub.people.office import Office
+    from store.actions import Action
 
 _STATES = ("requested", "executed", "rejected", "failed", "all")
 ActionId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The action's number.")]
@@ -38,14 +36,15 @@ def list_(
     Example: hub action list
     """
     from hub.cli import action_views
+    from hub.people.views import action_as_dict
 
     if state not in _STATES:
         fail(f"--state: one of {', '.join(_STATES)}", USAGE)
-    with _office() as office:
+    with the_office() as office:
         wanted = "" if state == "all" else state
         found = office.actions.listed(state=wanted, kind=kind, subject=subject, limit=limit)
     if as_json:
-        show_json({"actions": [as_dict(one) for one in found]})
+        show_json({"actions": [action_as_dict(one) for one in found]})
     else:
         empty = "Nothing waits for a second person." if state == "requested" else "No such actions."
         console().print(action_views.table(found) if found else empty)
@@ -57,12 +56,13 @@ def show(action: ActionId, as_json: AsJson = False) -> None:
     Example: hub action show 7
     """
     from hub.cli import action_views
+    from hub.people.views import action_as_dict
 
-    with _office() as office:
+    with the_office() as office:
         found = office.actions.get(action)
         letters = action_views.letters_of(office, found)
     if as_json:
-        show_json(as_dict(found))
+        show_json(action_as_dict(found))
     else:
         action_views.show(found, letters, console())
 
@@ -76,16 +76,27 @@ def approve(
 
     Example: hub action approve 7 --by wang
     """
-    from hub.cli import action_views
+    from hub.people.views import action_as_dict
+    from schemas.errors import Conflict, Forbidden, NotFound
 
-    with _office() as office:
-        done = [office.actions.approve(one, _operator(by)) for one in actions]
+    by = operator(by)
+    done: list[Action] = []
+    refused: list[str] = []
+    with the_office() as office:
+        # One that cannot be approved must not hide what was done about the others.
+        for one in dict.fromkeys(actions):
+            try:
+                done.append(office.actions.approve(one, by))
+            except (Conflict, Forbidden, NotFound) as error:
+                refused.append(f"action {one}: {error.message or error.code}")
     if as_json:
-        show_json({"actions": [as_dict(one) for one in done]})
+        show_json({"actions": [action_as_dict(one) for one in done], "refused": refused})
     else:
-        for one in done:
-            console().print(action_views.ended(one), markup=False)
-    if any(one.state == "failed" for one in done):
+        for action in done:
+            console().print(told(action), markup=False, soft_wrap=True)
+    if refused:
+        fail("; ".join(refused))
+    if any(action.state == "failed" for action in done):
         raise typer.Exit(NEGATIVE)
 
 
@@ -94,26 +105,11 @@ def reject(action: ActionId, reason: Reason, by: By = "", as_json: AsJson = Fals
 
     Example: hub action reject 7 --reason "the hospital has cancelled" --by wang
     """
-    from hub.cli import action_views
+    from hub.people.views import action_as_dict
 
-    with _office() as office:
-        done = office.actions.reject(action, _operator(by), reason)
+    with the_office() as office:
+        done = office.actions.reject(action, operator(by), reason)
     if as_json:
-        show_json(as_dict(done))
+        show_json(action_as_dict(done))
     else:
-        console().print(action_views.ended(done), markup=False)
-
-
-@contextlib.contextmanager
-def _office() -> Iterator[Office]:
-    given = settings()
-    with open_database(given) as engine, office_of(engine, given) as office:
-        yield office
-
-
-def _operator(by: str) -> str:
-    from hub.people.operators import is_operator
-
-    if not is_operator(by):
-        fail("--by: say who you are (or set HUB_OPERATOR): 2 to 32 small letters, digits and _ -", USAGE)
-    return by
+        console().print(told(done), markup=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from store.actions import Action
 from store.dead_letters import StoredLetter
 
 _LETTERS_SHOWN = 20
+LEG = "leg/"
 Told = tuple[list[StoredLetter], Table | None, str]
 
 
@@ -54,8 +55,10 @@ def show(action: Action, told: Told, console: Console) -> None:
     console.print(action_line(action), markup=False)
     if letters:
         console.print(f"letters: {_some([letter.id for letter in letters])}")
-    else:
+    elif action.detail:
         console.print(orjson.dumps(dict(action.detail), option=orjson.OPT_INDENT_2).decode(), markup=False)
+    if action.subject.startswith(LEG):
+        console.print(f"about: hub doubt show {action.subject.removeprefix(LEG)}", markup=False, soft_wrap=True)
     if forecasts is not None:
         console.print(forecasts)
         console.print(summary)
@@ -65,14 +68,10 @@ def show(action: Action, told: Told, console: Console) -> None:
             console.print(difference(letter.body, letter.edited_body), markup=False)
     if action.state == "requested":
         console.print(
-            f"\nWaits for somebody other than {action.requested_by}: hub action approve {action.id}, "
-            f"or hub action reject {action.id} --reason …"
+            f"\nWaits for somebody other than {action.requested_by}: hub action approve {action.id} --by YOU, "
+            f"or hub action reject {action.id} --reason WHY --by YOU",
+            soft_wrap=True,
         )
-
-
-def ended(action: Action) -> str:
-    """What became of it."""
-    return f"action {action.id} {action.state}: {action.outcome}"
 
 
 def _some(ids: Sequence[int]) -> str:

@@ -22,7 +22,7 @@ def show_answer(answer: dict[str, Any], console: Console, *, repeated: bool = Fa
     for column in ("payer", "layer", "product", "state"):
         table.add_column(column)
     table.add_column("yuan", justify="right")
-    table.add_column("reason and next step")
+    table.add_column("reason and next step", overflow="fold")
     for share in answer["shares"]:
         texts = [share[part] for part in ("reason", "next_step") if part in share]
         said = "; ".join(f"{text['zh']} {text['en']}" for text in texts)

@@ -19,6 +19,7 @@ from hub.demo.report import timeline_table
 from hub.timeline import TimelineEvent, timeline
 from routing.plan import CHINA_STANDARD_TIME, Considered, route_of
 from routing.rulebook import RuleBook
+from routing.states import CaseState
 from schemas.answer import CombinedAnswer, RouteStep
 from schemas.money import yuan_of
 from store import answers, cases, exchanges
@@ -30,13 +31,13 @@ _LIST = text(
     """
     SELECT c.case_id, c.institution, c.settlement_no, c.purpose, c.state, c.revision, c.total_fen, c.received_at,
            c.ended_at, c.overdue, min(a.answered_at) AS answered_at,
-           sum(l.amount_fen) FILTER (WHERE l.state = 'approved') AS paid_fen, count(*) AS legs
+           sum(l.amount_fen) FILTER (WHERE l.state = 'approved') AS paid_fen, count(l.leg_no) AS legs
     FROM (
         SELECT * FROM settlement_case
         WHERE (:state = '' OR state = :state) AND (:institution = '' OR institution = :institution)
           AND received_at >= :since AND (:trials OR purpose = 'settle')
         ORDER BY received_at DESC LIMIT :limit
-    ) c JOIN settlement_leg l USING (case_id)
+    ) c LEFT JOIN settlement_leg l USING (case_id)
     LEFT JOIN case_answer a ON a.case_id = c.case_id AND a.revision = 1
     GROUP BY c.case_id, c.institution, c.settlement_no, c.purpose, c.state, c.revision, c.total_fen, c.received_at,
              c.ended_at, c.overdue
@@ -142,7 +143,8 @@ def list_table(rows: Sequence[Any]) -> Table:
         table.add_column(column, justify="right")
     for row in rows:
         took = "" if row.answered_at is None else f"{(row.answered_at - row.received_at).total_seconds() * 1000:.0f}"
-        state = row.state if row.purpose == "settle" else f"{row.state} (trial)"
+        state = f"{row.state} (never came)" if _tombstone(row.state, row.legs) else row.state
+        state = state if row.purpose == "settle" else f"{state} (trial)"
         table.add_row(
             _local(row.received_at), f"{row.institution}/{row.settlement_no}", state, yuan_of(row.total_fen),
             yuan_of(int(row.paid_fen or 0)), str(row.legs), took,
@@ -161,10 +163,18 @@ def show(view: View, console: Console) -> None:
         f"{'' if answer.final else ', not final'}; received {_local(case.received_at)}, answer due "
         f"{_local(case.answer_by)}{', overdue' if case.overdue else ''}; rule book version {case.rulebook_version}"
     )
+    if _tombstone(case.state, len(case.legs)):
+        console.print("Its reversal came and it never did: no payer was asked, and it is refused should it come later.")
+        return
     console.print(f"{answer.message.zh}  {answer.message.en}\n")
     console.print(_parts(view))
     console.print()
     console.print(_route(view.route))
+
+
+def _tombstone(state: str, legs: int) -> bool:
+    """Whether this only holds the place of a settlement that was undone before it came."""
+    return state == CaseState.CANCELLED and not legs
 
 
 def _parts(view: View) -> Table:
@@ -174,7 +184,7 @@ def _parts(view: View) -> Table:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for column in ("may bear", "bears", "took ms"):
         table.add_column(column, justify="right")
-    table.add_column("reason")
+    table.add_column("reason", overflow="fold")
     for leg, share in zip(view.case.legs, answer.shares, strict=True):
         reason = f"{share.reason.zh} {share.reason.en}" if share.reason else ""
         table.add_row(

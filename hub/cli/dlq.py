@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hub.cli.common import NEGATIVE, USAGE, AsJson, console, fail, open_database, settings, show_json
-from hub.cli.office import By, Reason, office_of
+from hub.cli.common import NEGATIVE, USAGE, AsJson, console, fail, show_json
+from hub.cli.office import By, Reason, operator, the_office
 
 if TYPE_CHECKING:
     from hub.people.office import Office
@@ -63,7 +62,7 @@ def list_(
     from hub.people import views
 
     wanted = _filter(cause, queue, type_, owner, older_than, message, state)
-    with _office() as office:
+    with the_office() as office:
         found, total = office.dead_letters.listed(wanted, limit=limit), office.dead_letters.count(wanted)
     if as_json:
         show_json({"letters": [views.listed_as_dict(one) for one in found], "total": total})
@@ -90,7 +89,7 @@ def groups(
     from hub.people import views
 
     wanted = _filter(cause, queue, type_, owner, older_than, "", "open")
-    with _office() as office:
+    with the_office() as office:
         found = office.dead_letters.groups(wanted, by)
     if as_json:
         show_json({"by": by, "groups": [views.group_as_dict(one) for one in found]})
@@ -113,9 +112,9 @@ def show(
     from hub.cli import dlq_views
     from hub.people import views
 
-    with _office() as office:
+    with the_office() as office:
         if reveal:
-            office.dead_letters.reveal(letter, _reason(reason), _operator(by))
+            office.dead_letters.reveal(letter, _reason(reason), operator(by))
         view = office.dead_letters.show(letter)
     if as_json:
         show_json(views.as_dict(view, reveal=reveal))
@@ -134,8 +133,8 @@ def take(
     Example: hub dlq take 12 13 --by li
     """
     owner = {"": None, "-": ""}.get(to, to)
-    with _office() as office:
-        taken = office.dead_letters.take(letters, _operator(by), owner=owner)
+    with the_office() as office:
+        taken = office.dead_letters.take(letters, operator(by), owner=owner)
     if as_json:
         show_json({"taken": taken})
     elif taken:
@@ -165,14 +164,14 @@ def edit(
         fail("name one of --file, --undo, --out", USAGE)
     if out is not None and out.exists():
         fail(f"--out: {out} exists already", USAGE)
-    with _office() as office:
+    with the_office() as office:
         if out is not None:
-            given = office.dead_letters.reveal(letter, _reason(reason), _operator(by))
+            given = office.dead_letters.reveal(letter, _reason(reason), operator(by))
             _write_new(out, plain(given.to_send))
             difference = ""
         else:
             body = file.read_bytes() if file is not None else None
-            difference = office.dead_letters.edit(letter, body, _reason(reason), _operator(by))
+            difference = office.dead_letters.edit(letter, body, _reason(reason), operator(by))
     if as_json:
         show_json({"letter": letter, "difference": difference, "written": out and str(out)})
     elif out is not None:
@@ -202,12 +201,12 @@ def replay(
     Example: hub dlq replay --cause hub.bug --dry-run
     """
     wanted = _selection(letters, all_, _filter(cause, queue, type_, owner, older_than, "", "open"))
-    with _office() as office:
+    with the_office() as office:
         found = _found(office, letters, wanted)
         if dry_run:
             _foretell(office, found, as_json=as_json)
             return
-        reason, by = _reason(reason), _operator(by)
+        reason, by = _reason(reason), operator(by)
         useful, left = _useful(office, found, named=bool(letters))
         _act(office, "replay", useful, reason, by, left, as_json=as_json)
 
@@ -229,24 +228,9 @@ def discard(
     Example: hub dlq discard 12 --reason "sent again by the hospital as M-88" --by li
     """
     wanted = _selection(letters, all_, _filter(cause, queue, type_, owner, older_than, "", "open"))
-    with _office() as office:
+    with the_office() as office:
         found = _found(office, letters, wanted)
-        _act(office, "discard", found, _reason(reason), _operator(by), [], as_json=as_json)
-
-
-@contextlib.contextmanager
-def _office() -> Iterator[Office]:
-    given = settings()
-    with open_database(given) as engine, office_of(engine, given) as office:
-        yield office
-
-
-def _operator(by: str) -> str:
-    from hub.people.operators import is_operator
-
-    if not is_operator(by):
-        fail("--by: say who you are (or set HUB_OPERATOR): 2 to 32 small letters, digits and _ -", USAGE)
-    return by
+        _act(office, "discard", found, _reason(reason), operator(by), [], as_json=as_json)
 
 
 def _reason(reason: str) -> str:

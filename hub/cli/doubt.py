@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 
 _LEG = re.compile(r"(?P<case>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[^/\s]+/[^/\s]+)/(?P<leg>[1-9][0-9]{0,3})")
+
+
+_READ_MAX = 100_000
 
 
 def _named(which: str) -> str:
@@ -51,12 +55,16 @@ def list_(
     from store import doubts
 
     with open_database(settings()) as engine, engine.connect() as connection:
-        found = doubts.listed(connection, payer=payer, limit=limit)
-    found = [one for one in found if not (needs_people and one.resolves_itself)]
+        every = doubts.listed(connection, payer=payer, limit=_READ_MAX)
+    wanted = [one for one in every if not (needs_people and one.resolves_itself)]
+    found = wanted[:limit]
     if as_json:
         show_json({"doubts": [doubt_views.as_dict(one) for one in found]})
-    else:
-        console().print(doubt_views.table(found))
+        return
+    shown = console()
+    if found:
+        shown.print(doubt_views.table(found))
+    shown.print(doubt_views.summary(found, wanted, every))
 
 
 def show(leg: Which, as_json: AsJson = False) -> None:
@@ -77,6 +85,8 @@ def show(leg: Which, as_json: AsJson = False) -> None:
 
 def ask(leg: Which, reason: Reason, by: By = "", as_json: AsJson = False) -> None:
     """Have the payer asked again now, with all tries anew. Needs no second person.
+
+    `hub doubt show` says what it would hear. Refused where its interface can hear nothing that helps.
 
     Example: hub doubt ask CASE/2 --reason "their system is back since 09:40" --by li
     """
@@ -139,7 +149,27 @@ def _act(kind: str, leg: str, detail: dict[str, Any], reason: str, by: str, *, a
     with open_database(given) as engine:
         with engine.connect() as connection:
             case_id, leg_no = find(connection, leg)
+            if kind == "doubt.ask":
+                _check_that_it_can_hear(connection, case_id, leg_no)
         ask_for(engine, given, kind, subject_of(case_id, leg_no), detail, reason, by, as_json=as_json)
+
+
+def _check_that_it_can_hear(connection: Connection, case_id: str, leg_no: int) -> None:
+    """An ask of which the payer hears nothing would only look like progress."""
+    from hub.cli import doubt_views
+    from hub.people.ways import next_word
+    from routing.doubt import Move
+    from routing.states import LegState
+
+    view = doubt_views.read(connection, case_id, leg_no)
+    asked = (LegState.IN_DOUBT, LegState.CANCEL_HELD, LegState.REVERSING, LegState.CANCELLING)
+    if view.party is None or view.leg.state not in asked:
+        return
+    if next_word(view.case, view.leg, view.party, datetime.now(UTC)) is Move.PEOPLE:
+        fail(
+            f"{view.leg.payer} cannot be asked through its interface: telephone, then enter its word; "
+            f"the ways: hub doubt show {case_id}/{leg_no}"
+        )
 
 
 def find(connection: Connection, which: str) -> tuple[str, int]:

@@ -11,22 +11,17 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
+from hub.people.masking import masked
+from hub.people.ways import abilities, can_of, ways
+from routing.rulebook import Party
+from routing.rulebook_file import read_rule_book
 from routing.states import LegState
 from schemas.money import yuan_of
 from schemas.texts import reason_text
-from store import cases, exchanges
+from store import cases, doubts, exchanges, rulebooks
 from store.doubts import OpenDoubt
 from store.exchanges import Exchange
 from store.records import CaseRecord, LegRecord
-
-_CHOICES = {
-    LegState.IN_DOUBT: ("ask", "approve", "decline", "reverse"),
-    LegState.HELD: ("approve", "decline", "reverse"),
-    LegState.REVERSING: ("ask", "undone"),
-    LegState.CANCELLING: ("ask", "undone"),
-    LegState.CANCEL_HELD: ("ask", "reverse", "undone"),
-    LegState.DEFERRED: ("approve", "decline", "reverse"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +31,32 @@ class View:
     case: CaseRecord
     leg: LegRecord
     said: Sequence[Exchange]
+    party: Party | None
+    """As the rule book in force knows the payer; None when it does not any more."""
+
+    @property
+    def last_word(self) -> Exchange | None:
+        """The payer's newest answer that has a content."""
+        return next((one for one in reversed(self.said) if one.direction == "in" and one.body and not _ours(one)), None)
 
 
 def read(connection: Connection, case_id: str, leg_no: int) -> View:
     """A leg that exists."""
     case = cases.read(connection, [case_id])[case_id]
     said = [one for one in exchanges.of_case(connection, case_id) if one.leg_no == leg_no]
-    return View(case, case.leg(leg_no), said)
+    leg = case.leg(leg_no)
+    active = rulebooks.active(connection, datetime.now(UTC))
+    book = read_rule_book(active.content) if active else None
+    return View(case, leg, said, book.party_by_code.get(leg.payer) if book else None)
 
 
 def table(found: Sequence[OpenDoubt]) -> Table:
     """The list."""
-    view = Table(title=f"{len(found)} open doubts" if found else "No open doubts", title_justify="left", box=None)
+    view = Table(box=None, pad_edge=False)
     for name in ("leg", "hospital's number", "payer", "state", "since", "tries", "next"):
-        view.add_column(name, justify="right" if name in ("since", "tries") else "left", overflow="fold")
+        view.add_column(
+            name, justify="right" if name in ("since", "tries") else "left", no_wrap=name == "leg", overflow="fold"
+        )
     now = datetime.now(UTC)
     for one in found:
         tries = max(one.attempts + one.inquiries, one.undo_attempts)
@@ -66,40 +73,61 @@ def table(found: Sequence[OpenDoubt]) -> Table:
 
 
 def show(view: View, console: Console) -> None:
-    """One leg in full."""
+    """One leg in full: how it stands, what was said, and each choice as a command to copy."""
     leg, case = view.leg, view.case
     now = datetime.now(UTC)
-    reason = reason_text(leg.reason_code)
     console.print(f"Leg {leg.leg_no} of case {case.case_id}: {leg.payer} ({leg.layer}), {leg.state}")
     console.print(f"  {case.institution}/{case.settlement_no}, {case.state}, bill {yuan_of(case.total_fen)} yuan")
-    if reason or leg.reason_code:
-        console.print(f"  because {reason.en if reason else leg.reason_code}")
+    if because := _because(leg):
+        console.print(f"  because {because}", markup=False)
     console.print(f"  our request {leg.request_id}, undo {leg.cancel_id}")
     console.print(f"  at most {yuan_of(leg.left_fen or 0)} yuan; on record {yuan_of(leg.amount_fen)} yuan")
+    if view.party is not None:
+        console.print(f"  its interface can: {abilities(can_of(view.party))}")
     console.print(f"  {_how_it_goes_on(leg, now)}")
-    said = Table(title="What was said", title_justify="left", box=None)
+    console.print(_said(view.said))
+    if view.last_word is not None:
+        shown = masked(view.last_word.body, entries_max=1)
+        console.print(f"Its last word (personal data hidden): {shown}", markup=False)
+    for way in ways(case, leg, view.party, now):
+        console.print(f"{way.name}: {way.meaning}", markup=False)
+        console.print(f"  hub doubt {way.name} {case.case_id}/{leg.leg_no} {way.options}", markup=False, soft_wrap=True)
+
+
+def _because(leg: LegRecord) -> str:
+    reason = reason_text(leg.reason_code)
+    theirs = f"{leg.reason_zh} {leg.reason_en}".strip()
+    return " / ".join(filter(None, (reason.en if reason else leg.reason_code, theirs)))
+
+
+def _said(said: Sequence[Exchange]) -> Table:
+    table = Table(title="What was said", title_justify="left", box=None)
     for name in ("at (UTC)", "direction", "what", "try", "result", "HTTP", "bytes"):
-        said.add_column(name, justify="right" if name in ("try", "HTTP", "bytes") else "left")
-    for one in view.said:
-        said.add_row(
+        table.add_column(name, justify="right" if name in ("try", "HTTP", "bytes") else "left")
+    for one in said:
+        who = "from our people" if _ours(one) else "from the payer" if one.direction == "in" else "to the payer"
+        table.add_row(
             f"{one.at.astimezone(UTC):%m-%d %H:%M:%S.%f}"[:-3],
-            "to the payer" if one.direction == "out" else "from the payer" if one.operation != "people" else "people",
-            one.operation,
+            who,
+            one.request_id if _ours(one) else one.operation,
             str(one.attempt),
             one.outcome or "-",
             str(one.status or "-"),
             str(len(one.body)),
         )
-    console.print(said)
-    for choice in _CHOICES.get(leg.state, ()):
-        console.print(f"  hub doubt {choice} {case.case_id}/{leg.leg_no} …")
+    return table
+
+
+def _ours(one: Exchange) -> bool:
+    """Whether people decided here, not the payer."""
+    return one.operation == doubts.PEOPLE
 
 
 def _how_it_goes_on(leg: LegRecord, now: datetime) -> str:
-    if leg.state not in _CHOICES or leg.state is LegState.DEFERRED:
+    if leg.state not in doubts.OPEN_STATES:
         return "nothing is open about it"
     if leg.state in (LegState.HELD, LegState.CANCEL_HELD) or leg.next_at is None:
-        return "needs you: the hub tries nothing more by itself"
+        return "needs you: the hub tries nothing more by itself; ask its people what stands in their books"
     return f"the hub goes on by itself, next attempt {_next(leg.next_at, now)}"
 
 
@@ -139,7 +167,7 @@ def view_as_dict(view: View) -> dict[str, Any]:
         "case_state": view.case.state,
         "leg": leg,
         "said": said,
-        "choices": list(_CHOICES.get(view.leg.state, ())),
+        "choices": [way.name for way in ways(view.case, view.leg, view.party, datetime.now(UTC))],
     }
 
 
@@ -154,3 +182,12 @@ def _next(at: datetime | None, now: datetime) -> str:
     if at is None or at <= now:
         return "now"
     return f"in {_age(at - now)}"
+
+
+def summary(found: Sequence[OpenDoubt], wanted: Sequence[OpenDoubt], every: Sequence[OpenDoubt]) -> str:
+    """How many there are and what to run next."""
+    people = sum(not one.resolves_itself for one in every)
+    if not found:
+        return f"nothing needs you; {len(every)} resolve themselves" if every else "no open doubts"
+    more = f"; {len(wanted) - len(found)} more: use --limit" if len(wanted) > len(found) else ""
+    return f"{len(every)} open, {people} need you: hub doubt show LEG{more}"

@@ -10,7 +10,7 @@ import typer
 from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings, show_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
 LATE_S = 60.0
 
@@ -48,9 +48,12 @@ def list_(
     looked_at: datetime | None = told["watched_at"]
     if looked_at is None or (datetime.now(UTC) - looked_at).total_seconds() > LATE_S:
         shown.print(f"the watch has not looked since {looked_at or 'ever'}: start a relay with `hub run`", markup=False)
-    shown.print(_table(told["incidents"]) if told["incidents"] else "there is nothing")
+    for one in told["incidents"]:
+        _show_one(one, shown)
     if told["open"]:
         shown.print("open: " + ", ".join(f"{name} {count}" for name, count in told["open"].items()))
+    elif not told["incidents"]:
+        shown.print("there is nothing")
 
 
 def show(
@@ -104,13 +107,16 @@ def _text(value: Any) -> str:
     return value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
-    from rich import box
-    from rich.table import Table
+def _show_one(one: dict[str, Any], shown: Console) -> None:
+    """A few lines; the command on a line of its own that is never broken, so that it can be copied."""
+    from rich.markup import escape
+    from rich.padding import Padding
 
-    table = Table("no", "kind", "since", "what", "next", box=box.SIMPLE)
-    for one in found:
-        ended = one["recovered_at"]
-        step = f"over since {ended:%m-%d %H:%M:%S}" if ended else f"{one['next_step']}\n{one['command']}"
-        table.add_row(str(one["id"]), one["kind"], f"{one['opened_at']:%m-%d %H:%M:%S}", one["summary"], step)
-    return table
+    ended = one["recovered_at"]
+    shown.print(f"{one['id']}  [bold]{one['kind']}[/]  since {one['opened_at']:%m-%d %H:%M:%S}")
+    shown.print(Padding(escape(one["summary"]), (0, 0, 0, 4)))
+    if ended:
+        shown.print(f"    over since {ended:%m-%d %H:%M:%S}")
+        return
+    shown.print(Padding(escape(one["next_step"]), (0, 0, 0, 4)))
+    shown.print(f"    {one['command']}", markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.common import NEGATIVE, console, fail, show_json
+from hub.cli.common import NEGATIVE, USAGE, console, fail, open_database, settings, show_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,6 +38,23 @@ def office_of(engine: Engine, given: Settings) -> Iterator[Office]:
     yield open_office(work_units, clock, lambda: layout, lambda: book.party_by_code)
 
 
+@contextlib.contextmanager
+def the_office() -> Iterator[Office]:
+    """The operators' office on the database of this process's settings."""
+    given = settings()
+    with open_database(given) as engine, office_of(engine, given) as office:
+        yield office
+
+
+def operator(by: str) -> str:
+    """Who acts; ends the command when nobody is named."""
+    from hub.people.operators import is_operator
+
+    if not is_operator(by):
+        fail("--by: say who you are (or set HUB_OPERATOR): 2 to 32 small letters, digits and _ -", USAGE)
+    return by
+
+
 def ask_for(
     engine: Engine,
     given: Settings,
@@ -48,32 +65,29 @@ def ask_for(
     by: str,
     *,
     as_json: bool,
+    then: str = "",
 ) -> None:
-    """Ask for an action and show what became of it."""
-    if not by:
-        fail("--by: say who you are, or set HUB_OPERATOR")
+    """Ask for an action and show what became of it; `then` is what to run when it is done."""
+    from hub.people.views import action_as_dict
+
+    by = operator(by)
     with office_of(engine, given) as office:
-        show_action(office.actions.request(kind, subject, detail, reason, by), as_json=as_json)
-
-
-def show_action(action: Action, *, as_json: bool) -> None:
-    """What became of an action, and who must do what next; ends the command when it failed."""
+        action = office.actions.request(kind, subject, detail, reason, by)
     if as_json:
-        show_json(as_dict(action))
-    elif action.state == "requested":
-        console().print(
-            f"Action {action.id} waits for a second person: hub action approve {action.id} --by <another operator>"
-        )
-    elif action.state == "executed":
-        console().print(f"Done: {action.outcome}")
+        show_json(action_as_dict(action))
     else:
-        console().print(f"Action {action.id} {action.state}: {action.outcome}")
+        console().print(told(action), markup=False, soft_wrap=True)
+        if then and action.state == "executed":
+            console().print(then, markup=False, soft_wrap=True)
     if action.state == "failed":
         raise typer.Exit(NEGATIVE)
 
 
-def as_dict(action: Action) -> dict[str, Any]:
-    """For JSON."""
-    from dataclasses import asdict
-
-    return asdict(action)
+def told(action: Action) -> str:
+    """What became of an action, and who must do what next."""
+    if action.state == "requested":
+        return (
+            f"action {action.id} waits for a second person: hub action show {action.id}, "
+            f"then hub action approve {action.id} --by ANOTHER"
+        )
+    return f"action {action.id} {action.state}: {action.outcome}"

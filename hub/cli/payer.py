@@ -26,15 +26,15 @@ def list_(as_json: AsJson = False) -> None:
 
     Example: hub payer list
     """
-    _show("", as_json=as_json)
+    _show(ALL, each_process=False, as_json=as_json)
 
 
 def show(payer: Who, as_json: AsJson = False) -> None:
-    """Show one payer as each process sees it.
+    """Show one payer, or all, as each process sees it, and what to run next.
 
     Example: hub payer show ANKANG
     """
-    _show(payer, as_json=as_json)
+    _show(payer, each_process=True, as_json=as_json)
 
 
 def stop(payer: Who, reason: Reason, by: By = "", as_json: AsJson = False) -> None:
@@ -58,16 +58,20 @@ def _turn(kind: str, payer: str, reason: str, by: str, *, as_json: bool) -> None
     from store.payers import EVERYBODY
 
     given = settings()
+    then = f"to let them go on: hub payer resume {payer} --reason WHY --by YOU"
+    if kind == "payer.resume":
+        then = "what rested goes out now: hub payer list"
     with open_database(given) as engine:
         subject = subject_of(EVERYBODY if payer == ALL else payer)
-        ask_for(engine, given, kind, subject, {}, reason, by, as_json=as_json)
+        ask_for(engine, given, kind, subject, {}, reason, by, as_json=as_json, then=then)
 
 
-def _show(only: str, *, as_json: bool) -> None:
+def _show(payer: str, *, each_process: bool, as_json: bool) -> None:
     from hub.books import RuleBooks
     from hub.cli import payer_views
     from hub.clock import SystemClock
 
+    only = "" if payer == ALL else payer
     with open_database(settings()) as engine:
         known = RuleBooks(engine, SystemClock()).active().book.party_by_code
         if only and only not in known:
@@ -77,4 +81,4 @@ def _show(only: str, *, as_json: bool) -> None:
     if as_json:
         show_json({"payers": [payer_views.as_dict(view) for view in views]})
     else:
-        payer_views.show(views, console(), each_process=bool(only))
+        payer_views.show(views, console(), each_process=each_process)

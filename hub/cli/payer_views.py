@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -82,9 +82,24 @@ def show(views: Sequence[View], console: Console, *, each_process: bool) -> None
     if each_process:
         for one in (health for view in views for health in view.processes):
             console.print(
-                f"  {one.process}: breaker {one.breaker} since {one.since:%m-%d %H:%M:%S}, {one.failures} failures in "
-                f"a row, {one.retries_held} repeats put off, heard {one.updated_at:%H:%M:%S}"
+                f"  {one.party} in {one.process}: breaker {one.breaker} since {one.since:%m-%d %H:%M:%S}, "
+                f"{one.failures} failures in a row, {one.retries_held} repeats put off, "
+                f"heard {one.updated_at:%H:%M:%S}",
+                markup=False,
             )
+    for view in views:
+        for step in _next_steps(view):
+            console.print(step, markup=False, soft_wrap=True)
+
+
+def _next_steps(view: View) -> Iterator[str]:
+    """The commands for what is open with this payer."""
+    if view.stopped is not None:
+        code = "all" if view.stopped.party == EVERYBODY else view.code
+        yield f"{view.code} is stopped: hub payer resume {code} --reason WHY --by YOU"
+    if view.need_people:
+        shown = f"hub doubt list --needs-people --payer {view.code}"
+        yield f"{view.code} has {view.need_people} parts that need you: {shown}"
 
 
 def as_dict(view: View) -> dict[str, Any]:
