@@ -77,6 +77,9 @@ def apply_outcome(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked
     if done.operation is Operation.INQUIRE:
         return _apply_inquiry(case, leg, done, asked, now)
     if done.ending is Ending.NOT_SENT:
+        if leg.state is LegState.CLAIMED and done.attempt != leg.attempts:
+            # Stored before, by a commit whose end was not heard: it says nothing about the attempt under way.
+            return ACK
         return _apply_not_sent(case, leg, now)
     return _apply_word(case, leg, done, asked, now)
 

@@ -442,3 +442,13 @@ def test_no_other_text_is_a_request_id(text):
 
 def test_layers_have_the_order_in_which_they_work():
     assert sorted(Layer, key=lambda layer: layer.rank) == list(Layer)
+
+
+def test_what_was_not_sent_before_says_nothing_about_the_attempt_under_way():
+    case, leg = a_claimed(leg_no=2)
+    leg.attempts = 2
+    earlier = replace(ended(leg, Ending.NOT_SENT), attempt=1)
+
+    assert apply_outcome(case, leg, earlier, UNSAFE, MOMENT) == ACK
+
+    assert leg.state is LegState.CLAIMED
