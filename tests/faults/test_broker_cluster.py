@@ -84,10 +84,12 @@ def test_a_node_is_cut_off_from_the_others(town: Town, cluster: RabbitCluster, l
     with town.both(60) as (amqp, http):
         amqp.wait_for(answered=100)
         node.cut_off(others)
-        # The one that is alone pauses; who was connected to it goes to the others.
-        amqp.wait_for(answered=600, within_s=120)
-        node.rejoin(others)
-        cluster.mend()
+        try:
+            # The one that is alone pauses; who was connected to it goes to the others.
+            amqp.wait_for(answered=600, within_s=120)
+        finally:
+            node.rejoin(others)
+            cluster.mend()
         amqp.wait_for(answered=100, within_s=90)
 
         town.assert_all_is_well(amqp, http)

@@ -39,11 +39,12 @@ class Node(LocalRabbit):
     def cut_off(self, others: Sequence[Node]) -> None:
         """No more connection between this node and those, from either side; clients reach all of them.
 
-        Each side expects a cookie of the other that it does not have, so they refuse each other from now on.
+        Each side expects a cookie of the other that it does not have, so they refuse each other from now on. All lines
+        go down at once: nodes that see each other lose a third one at different times all pause.
         """
         for one, other in self._pairs(others):
-            secret = f"'not-{one._port}'"
-            one.evaluate(f"erlang:set_cookie({other.node_name}, {secret}), erlang:disconnect_node({other.node_name})")
+            one.evaluate(f"erlang:set_cookie({other.node_name}, 'not-{one._port}')")
+        self.evaluate(", ".join(f"erlang:disconnect_node({other.node_name})" for other in others))
 
     def rejoin(self, others: Sequence[Node]) -> None:
         """Mend what `cut_off` did."""
