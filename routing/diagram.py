@@ -21,7 +21,8 @@ _LEG_HEAD = """
 ## A leg: one payer's part of a case
 
 `in_doubt` means that the payer may have been heard and no usable answer came: what became of the request is found out
-under its own id, or it is undone (`reversing`); it is never sent under a new one. {payer} wait for the payer. {people} wait for people.
+under its own id, or it is undone (`reversing`); it is never sent under a new one.
+{payer} wait for the payer. {people} wait for people.
 """
 _CASE_HEAD = """
 ## A case: one settlement of one visit
