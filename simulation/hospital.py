@@ -84,7 +84,8 @@ class Visit:
     total_fen: int
     trial: bool
     said: list[Said] = field(default_factory=list)
-    undo_asked: bool = False
+    reused: Said | None = None
+    """A message about another number under the id of one about this."""
 
     @property
     def by_queue(self) -> bool:
@@ -154,7 +155,6 @@ class Hospital:
         return said
 
     def _undo_at(self, when: float, visit: Visit, kind: str) -> None:
-        visit.undo_asked = True
         number = f"{'C' if kind == 'cancel' else 'R'}-{visit.number}"
         said = self._said(visit, f"settlement.{kind}", f"M{number}", {f"{kind}_no": number, "reason": "wrong"})
         self._say_at(when, visit, said)
@@ -174,6 +174,7 @@ class Hospital:
         if chaos.happens(Fault.ID_REUSED, number):
             reused = self._settle(visit, f"M-{number}", settlement_no=f"T-{number}")
             visit.said.remove(reused)
+            visit.reused = reused
             self._by_message[settle.message_id] = settle
             self._say_at(start + chaos.between(0.5, 40.0, "reused", number), visit, reused)
 

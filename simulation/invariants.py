@@ -62,6 +62,8 @@ NOTHING_STANDS = (
     LegState.REVERSED,
 )
 TERMINAL = (CaseState.SETTLED, CaseState.DECLINED, CaseState.CANCELLED)
+ENDED = (*NOTHING_STANDS[1:], LegState.APPROVED)
+"""What a leg of an ended case may be; of a cancelled one nothing stands either."""
 
 
 class Watcher:
@@ -73,6 +75,7 @@ class Watcher:
         self.payers: dict[str, Payer] = {}
         self.answers = 0
         self.arrived_at: dict[str, float] = {}
+        self.late_approval_reverses = False
         self.resolved_s = 0.0
         """The longest time from a case's arrival to an end of it."""
         database.observers.append(self.committed)
@@ -129,12 +132,24 @@ class Watcher:
     def _answered(self, case_id: str, old: tuple[StoredAnswer, ...], new: tuple[StoredAnswer, ...]) -> None:
         if new[: len(old)] != old:
             self.fail("I10 answer changed", f"an answer of case {case_id[-6:]} was written anew")
+        before = orjson.loads(old[-1].body) if old else None
         for answer in new[len(old) :]:
             if old and answer.revision <= old[-1].revision:
                 self.fail(
                     "I10 revision", f"case {case_id[-6:]} has revision {answer.revision} after {old[-1].revision}"
                 )
-            self.adds_up(answer.body)
+            said = self.adds_up(answer.body)
+            if before is not None and self.late_approval_reverses:
+                self._late_approval(before, said)
+            before = said
+
+    def _late_approval(self, before: dict[str, Any], said: dict[str, Any]) -> None:
+        """The policy `reverse`: what the patient has paid in cash no payer takes over afterwards."""
+        if said["status"] not in ("settled", "partly_settled"):
+            return
+        for old, new in zip(before["shares"], said["shares"], strict=True):
+            if new["state"] == "approved" and old["state"] != "approved":
+                self.fail("late approval", f"case {said['case_id'][-6:]}: {new['payer']} pays after all")
 
     def adds_up(self, body: bytes) -> dict[str, Any]:
         """An answer that somebody gets: its parts are the whole bill, none is negative."""
@@ -199,6 +214,9 @@ class Watcher:
         """I2 and I6: what the hub says, and what stands in the payers' own books."""
         for case in self.cases():
             for leg in case.legs:
+                stands = case.state is CaseState.CANCELLED and leg.state is LegState.APPROVED
+                if case.state in TERMINAL and (stands or leg.state not in ENDED):
+                    self.fail("I9 ended open", f"case {case.case_id[-6:]} is {case.state} with a leg {leg.state}")
                 entry = self.payers[leg.payer].book.get(leg.request_id)
                 net = entry.net if entry is not None else 0
                 name = f"leg {case.case_id[-6:]}/{leg.leg_no} ({leg.payer})"

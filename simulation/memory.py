@@ -44,7 +44,6 @@ class Database:
         self.exchange_id = 0
         self.observers: list[Callable[[Tables, Tables], None]] = []
         """Called with what is committed and what a transaction is about to add to it."""
-        self.locking = True
 
     @property
     def is_away(self) -> bool:
@@ -98,8 +97,6 @@ class Transaction:
     def lock(self, key: Any) -> None:
         """Wait until nobody else holds this row; an error when that takes too long."""
         database = self.database
-        if not database.locking:
-            return
         while (holder := database.locks.get(key)) is not None and holder is not self:
             if not database.loop.in_task:
                 raise away("lock timeout", broken=False)
@@ -113,7 +110,7 @@ class Transaction:
         self.locks.add(key)
 
     def try_lock(self, key: Any) -> bool:
-        if self.database.locking and self.database.locks.get(key, self) is not self:
+        if self.database.locks.get(key, self) is not self:
             return False
         self.database.locks[key] = self
         self.locks.add(key)

@@ -6,6 +6,7 @@ stands in its book, and only the book is believed at the end.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +40,8 @@ class Entry:
     """What was asked, to see that no id is used for anything else."""
     applied: int = 0
     taken_back: int = 0
-    inquiries: int = 0
-    visible_from: float = 0.0
+    lies: bool = False
+    """The first inquiry is told that there is no such request."""
     open: bool = False
     """Deferred, and neither decided nor withdrawn since."""
 
@@ -65,6 +66,7 @@ class Payer:
     book: dict[str, Entry] = field(default_factory=dict)
     barred: set[str] = field(default_factory=set)
     """Requests reversed before they came."""
+    inquired: Counter[str] = field(default_factory=Counter)
     down_until: float = -1.0
     reference: int = 0
 
@@ -92,17 +94,19 @@ class Payer:
 
     def _new(self, asked: dict[str, Any], sent_at: float) -> dict[str, Any]:
         id_ = asked["request_id"]
-        name = (self.code, id_)
+        name = (self.code, asked["name"])
         if id_ in self.barred or self.chaos.happens(Fault.DECLINES, *name):
             outcome, amount = Outcome.DECLINED, 0
-        elif self.chaos.happens(Fault.DEFERS, *name):
+        elif self.chaos.happens(Fault.DEFERS, *name) or (
+            self.can.by_queue and self.chaos.happens(Fault.DEFERS, "by queue", *name)
+        ):
             outcome, amount = Outcome.DEFERRED, 0
         else:
             outcome, amount = Outcome.APPROVED, share_fen(asked["left"], self.percent, 100)
         answer = self._answer(asked, outcome, amount)
         entry = Entry(asked["operation"], outcome, amount, answer, asked)
         if self.chaos.happens(Fault.INQUIRY_LIES, *name):
-            entry.visible_from = min(self.loop.now + 5.0, sent_at + WINDOW_S)
+            entry.lies = True
         self.book[id_] = entry
         if outcome is Outcome.APPROVED and asked["operation"] == "settle":
             entry.applied = 1
@@ -134,7 +138,7 @@ class Payer:
             return known.answer
         entry = self.book.get(original)
         refused = asked["operation"] == "cancel" and (entry is None or entry.outcome is Outcome.DECLINED)
-        if refused or self.chaos.happens(Fault.REFUSES_UNDO, self.code, id_):
+        if refused or self.chaos.happens(Fault.REFUSES_UNDO, self.code, asked["name"]):
             outcome, amount = Outcome.DECLINED, 0
         else:
             outcome, amount = Outcome.CANCELLED, entry.amount_fen if entry is not None else 0
@@ -156,11 +160,10 @@ class Payer:
             entry.answer = self._answer(entry.said, Outcome.DECLINED, 0)
 
     def _inquired(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.inquired[asked["original"]] += 1
         entry = self.book.get(asked["original"])
-        if entry is not None:
-            entry.inquiries += 1
-            if self.loop.now < entry.visible_from and entry.inquiries == 1:
-                entry = None
+        if entry is not None and entry.lies and self.inquired[asked["original"]] == 1:
+            entry = None
         if entry is None:
             return self._answer(asked, Outcome.NOT_FOUND, 0)
         return entry.answer | {"outcome": entry.outcome.value, "request_id": asked["request_id"]}
@@ -181,10 +184,10 @@ class Payer:
         """From within a task: the answer, or the errors that an adapter's client raises."""
         asked: dict[str, Any] = orjson.loads(body)
         loop, chaos = self.loop, self.chaos
-        name = (self.code, asked["operation"], asked["request_id"])
+        name = (self.code, asked["operation"], asked["name"])
         self.watcher.sent(self, asked)
         if loop.trace is not None:
-            loop.note(self.code, f"is sent {asked['operation']} {asked['request_id'][-8:]}")
+            loop.note(self.code, f"is sent {asked['operation']} {asked['name']}")
         if self.is_down or chaos.happens(Fault.NOT_REACHED, *name):
             loop.sleep(0.01)
             raise Unavailable("not reached")
@@ -207,10 +210,10 @@ class Payer:
         if self.is_down:
             return
         loop, chaos = self.loop, self.chaos
-        name = (self.code, asked["operation"], asked["request_id"])
+        name = (self.code, asked["operation"], asked["name"])
         answer = self.process(asked, sent_at)
         if loop.trace is not None:
-            said = f"{asked['operation']} {asked['request_id'][-8:]}: {answer['outcome']} {answer['amount']}"
+            said = f"{asked['operation']} {asked['name']}: {answer['outcome']} {answer['amount']}"
             loop.note(self.code, said)
         if parking is None:
             return
@@ -237,7 +240,7 @@ class Payer:
     def take(self, message: OutboundMessage) -> None:
         """A task from its queue."""
         asked: dict[str, Any] = orjson.loads(message.body)
-        name = (self.code, asked["operation"], asked["request_id"])
+        name = (self.code, asked["operation"], asked["name"])
         self.watcher.sent(self, asked)
         delay_s = self.chaos.between(0.01, 0.3, "works", *name)
         if self.is_down:
@@ -247,10 +250,10 @@ class Payer:
         self.loop.after(delay_s, self._worked, asked)
 
     def _worked(self, asked: dict[str, Any]) -> None:
-        name = (self.code, asked["operation"], asked["request_id"])
+        name = (self.code, asked["operation"], asked["name"])
         answer = self.process(asked, self.loop.now)
         if self.loop.trace is not None:
-            said = f"{asked['operation']} {asked['request_id'][-8:]}: {answer['outcome']} {answer['amount']}"
+            said = f"{asked['operation']} {asked['name']}: {answer['outcome']} {answer['amount']}"
             self.loop.note(self.code, said)
         self._say(answer)
         if self.chaos.happens(Fault.ANSWER_TWICE, *name):
@@ -273,6 +276,7 @@ class SimAdapter:
                 {
                     "operation": task.operation.value,
                     "request_id": task.request_id,
+                    "name": f"{task.request.settlement_no}/{task.request_id[33:]}",
                     "case_id": task.case_id,
                     "leg_no": task.leg_no,
                     "total": task.request.total,
@@ -300,10 +304,6 @@ class SimAdapter:
         except ValueError:
             return Decision(Outcome.UNKNOWN, raw_code=str(said["outcome"]))
         amount = fen_of(said["amount"])
-        if outcome is Outcome.APPROVED and amount > (
-            task.request.total if task.layer is Layer.BASIC else task.left_fen
-        ):
-            raise InvalidMessage("more than was left", code="answer.identity")
         basic = _adjudicated(task, amount) if outcome is Outcome.APPROVED and task.layer is Layer.BASIC else None
         if outcome is Outcome.CANCELLED and task.operation is Operation.CANCEL and amount != task.original_amount_fen:
             raise InvalidMessage("not what was settled", code="cancel.mirror")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,13 +20,16 @@ import hub.routes
 import hub.tasks
 import hub.undo
 from hub import failpoints
+from routing.states import CaseState
 from schemas.base import read_message, read_message_and_content
 from schemas.settlement import SettleRequest
 from simulation.chaos import Chaos, Fault
+from simulation.hospital import Visit
 from simulation.invariants import Failure, at_rest, on_peoples_list
 from simulation.loop import Died, Endless, Loop
 from simulation.world import PAYERS, World
 from store.coverage import person_key
+from store.records import CaseRecord
 
 PROCESSES = ("gateway-1", "engine-1", "adapters-1", "adapters-2", "relay-1")
 TROUBLE_S = 140.0
@@ -168,37 +171,55 @@ def _prove_messages(world: World) -> None:
 
 def _prove_hospital(world: World) -> None:
     """I1, I5, I10, I11: one case per number, an answer for everybody, the same for the same, undone what was undone."""
-    watcher = world.watcher
-    keys = world.database.tables["keys"]
+    cases = {(case.institution, case.case_key): case for case in world.watcher.cases()}
+    died = {letter.message.message_id for letter in world.broker.dead}
     for visit in world.hospital.visits:
-        seen: dict[tuple[str, int], dict[str, Any]] = {}
-        for said in visit.said:
-            for answer in said.answers:
-                if answer["settlement_no"] != visit.settlement_no:
-                    continue  # of a message that used an id of this one
-                key = (answer["case_id"], answer["revision"])
-                if seen.setdefault(key, answer) != answer and said.transaction != "case.query":
-                    watcher.fail("I10 answer differs", f"{visit.settlement_no} got two answers of revision {key[1]}")
-        ids = {case_id for case_id, _ in seen}
-        if len(ids) > 1 and not visit.trial:
-            watcher.fail("I1 two cases", f"{visit.settlement_no} has {len(ids)} cases")
-        first = visit.first
-        if first.accepted and not first.refused and not visit.trial:
-            if (visit.institution, visit.settlement_no) not in keys:
-                if visit.settlement_no not in _dead_numbers(world):
-                    watcher.fail("I5 lost", f"{visit.settlement_no} was accepted and is not there")
-            elif visit.by_queue and not seen:
-                watcher.fail("I5 unanswered", f"{visit.settlement_no} was accepted and nobody was answered")
+        _prove_answers(world, visit)
+        if not visit.trial:
+            _prove_number(world, visit, cases, died)
 
 
-def _dead_numbers(world: World) -> set[str]:
-    """Numbers whose message died on the way in: recorded, so not lost."""
-    numbers = set()
-    for letter in world.broker.dead:
-        for visit in world.hospital.visits:
-            if any(said.message_id == letter.message.message_id for said in visit.said):
-                numbers.add(visit.settlement_no)
-    return numbers
+def _prove_answers(world: World, visit: Visit) -> None:
+    watcher, number = world.watcher, visit.settlement_no
+    given: dict[tuple[str, int], dict[str, Any]] = {}
+    contents = set()
+    for said in visit.said:
+        # Answers about another number belong to a message that used an id of this one.
+        for answer in (one for one in said.answers if one["settlement_no"] == number):
+            key = (answer["case_id"], answer["revision"])
+            if said.transaction == "settlement.settle" and not said.refused:
+                contents.add(said.body)
+            if said.transaction != "case.query" and given.setdefault(key, answer) != answer:
+                watcher.fail("I10 answer differs", f"{number} got two answers of revision {key[1]}")
+    if len({case_id for case_id, _ in given}) > 1 and not visit.trial:
+        watcher.fail("I1 two cases", f"{number} has more than one case")
+    if len(contents) > 1:
+        watcher.fail("I10 other content", f"{number} was settled with two contents")
+
+
+def _prove_number(
+    world: World, visit: Visit, cases: Mapping[tuple[str, str], CaseRecord], died: Collection[str]
+) -> None:
+    watcher, number = world.watcher, visit.settlement_no
+    case = cases.get((visit.institution, number))
+    both = case is not None and visit.reused is not None and (visit.institution, f"T-{visit.number}") in cases
+    if both and any(one.request_id == visit.first.message_id for one in world.evidence_of(case.case_id)):  # type: ignore[union-attr]
+        watcher.fail("I12 id reused", f"one message id made both {number} and T-{visit.number}")
+    undone = case is None or case.state is CaseState.CANCELLED or any(map(on_peoples_list, case.legs))
+    for said in visit.said:
+        if not said.accepted or said.message_id in died:
+            continue
+        settles = said.transaction == "settlement.settle"
+        if settles and not said.refused and case is None:
+            watcher.fail("I5 lost", f"{number} was accepted and is not there")
+        if said.transaction == "settlement.reverse":
+            if said.refused:
+                watcher.fail("I11 no tombstone", f"the reversal of {number} was refused: {said.refused}")
+            elif not undone:
+                watcher.fail("I11 not undone", f"{number} was reversed and its case is not cancelled")
+    heard = any(said.answers for said in visit.said)
+    if visit.by_queue and case is not None and visit.first.accepted and not heard and not visit.first.refused:
+        watcher.fail("I5 unanswered", f"{number} was accepted and nobody was answered")
 
 
 def _report(seed: int, world: World) -> Report:

@@ -38,6 +38,7 @@ from simulation.memory import Database, MemoryEngine, Tables
 from simulation.payers import WINDOW_S, Payer, SimAdapter, answer_message
 from simulation.stores import CASE_WATCH, memory_stores
 from store.database import database_is_away
+from store.exchanges import Exchange
 
 BASIC, CRITICAL, FIRST, SECOND, QUEUED = "BASIC-440300", "CICI", "PINGHE", "YUEAN", "QIANHAI"
 PAYERS = (BASIC, CRITICAL, FIRST, SECOND, QUEUED)
@@ -51,6 +52,8 @@ CAPABILITIES = (
     Capabilities(idempotent_submit=True, reversal=True),
     Capabilities(inquiry=True, reversal=True),
     Capabilities(inquiry=True),
+    Capabilities(inquiry=True),
+    Capabilities(inquiry=True, cancel=False),
     Capabilities(reversal=True),
     Capabilities(),
 )
@@ -179,6 +182,7 @@ class World:
         self.watcher = Watcher(self.database)
         self.stores: Stores = memory_stores()
         late = "reverse" if chaos.number("late_approval") < 0.4 else "keep"
+        self.watcher.late_approval_reverses = late == "reverse"
         self.book = rule_book(late, chaos.number("independent") < 0.3)
         self.payers = {code: self._payer(code) for code in PAYERS}
         self.watcher.payers = self.payers
@@ -205,7 +209,7 @@ class World:
         chaos = self.chaos
         among = BY_QUEUE_CAPABILITIES if code == QUEUED else CAPABILITIES
         can = chaos.choose(among, "capabilities", code)
-        percent = chaos.choose((60, 30, 100, 0), "percent", code)
+        percent = chaos.choose((60, 30, 100, 10), "percent", code)
         return Payer(code, can, percent, TIMEOUT_S, self.loop, chaos, self.watcher, self._say)
 
     def _say(self, party: str, body: bytes) -> None:
@@ -380,6 +384,10 @@ class World:
     def _outbox_waits_s(self) -> float | None:
         rows = self.database.tables["outbox"].values()
         return min(max(row[1] + 2.0, row[2]) for row in rows) - self.loop.now if rows else None
+
+    def evidence_of(self, case_id: str) -> list[Exchange]:
+        """Every message that is kept about a case."""
+        return [one for one in self.database.tables["exchanges"].values() if one.case_id == case_id]
 
     # HTTP.
 
