@@ -166,7 +166,7 @@ class Chaos:
         rate = self._rates.get(fault)
         if rate is None or self.healed:
             return False
-        key = f"{fault.value}|{'|'.join(map(str, name))}" if name else fault.value
+        key = "|".join((fault, *map(str, name)))
         drawn, count = self._drawn(key)
         if drawn >= rate * _SCALE:
             return False
