@@ -36,7 +36,7 @@ class Process:
         self.alive = False
         self.frozen = False
         self.skew_s = 0.0
-        self.tasks: set[greenlet] = set()
+        self.tasks: dict[greenlet, None] = {}
         self.parked: list[greenlet] = []
         self.on_death: list[Callable[[], None]] = []
 
@@ -135,11 +135,11 @@ class Loop:
             except (Died, GreenletExit):
                 pass
             finally:
-                process.tasks.discard(task)
+                process.tasks.pop(task, None)
                 self._owners.pop(task, None)
 
         task = greenlet(body, self._main)
-        process.tasks.add(task)
+        process.tasks[task] = None
         self._owners[task] = process
         self.at(self.now, self._begin, task, process, incarnation)
 
@@ -196,7 +196,7 @@ class Loop:
     def _reap(self, process: Process, incarnation: int, tasks: list[greenlet]) -> None:
         for task in tasks:
             if not task.dead:
-                process.tasks.discard(task)
+                process.tasks.pop(task, None)
                 self._owners.pop(task, None)
                 task.throw(GreenletExit)
 

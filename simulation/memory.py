@@ -77,7 +77,8 @@ class Transaction:
         self.database = database
         self.process = process
         self.writes: Tables = {}
-        self.locks: set[Any] = set()
+        self.locks: dict[Any, None] = {}
+        """In the order in which they were taken: a set's order would differ from one interpreter to the next."""
         self.ended = False
         self.last_at = database.loop.now
 
@@ -107,13 +108,13 @@ class Transaction:
             if self.ended:
                 raise away("terminated")
         database.locks[key] = self
-        self.locks.add(key)
+        self.locks[key] = None
 
     def try_lock(self, key: Any) -> bool:
         if self.database.locks.get(key, self) is not self:
             return False
         self.database.locks[key] = self
-        self.locks.add(key)
+        self.locks[key] = None
         return True
 
     def end(self) -> None:

@@ -133,7 +133,7 @@ class MemoryCases:
 
     def read(self, connection: Connection, case_ids: Iterable[str]) -> dict[str, CaseRecord]:
         transaction = connection.statement("case.read")
-        wanted = [case_id for case_id in set(case_ids) if transaction.get("cases", case_id) is not None]
+        wanted = [case_id for case_id in dict.fromkeys(case_ids) if transaction.get("cases", case_id) is not None]
         return {case_id: self._load(transaction, case_id) for case_id in wanted}
 
     def save(self, connection: Connection, touched: Iterable[CaseRecord]) -> None:
@@ -281,6 +281,9 @@ class MemoryInbox:
             elif known != one.content:
                 reused.add(one)
         return reused
+
+    def leave_a_mark(self, connection: Connection) -> None:
+        """There is no standby here."""
 
 
 class MemoryOutbox:

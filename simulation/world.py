@@ -302,7 +302,7 @@ class World:
         self.loop.note(name, f"freezes for {for_s:.0f} s")
         self.loop.freeze(process)
         incarnation = process.incarnation
-        held = [lock for lock in set(self.database.locks.values()) if lock.process is process]
+        held = dict.fromkeys(one for one in self.database.locks.values() if one.process is process)
         for transaction in held:
             self.loop.after(10.5, transaction.end_if_idle)
         lost: list[Subscription] = []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from sqlalchemy import CheckConstraint
 
@@ -41,6 +45,21 @@ def test_a_seed_gives_exactly_one_run() -> None:
 
     assert first == second
     assert len(first.trace) > 20
+
+
+def test_a_run_is_the_same_in_every_interpreter() -> None:
+    code = "from simulation.run import run_seed; print([run_seed(seed, trace=True).trace for seed in range(40, 60)])"
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+
+    assert shown[0] == shown[1]
 
 
 def test_a_suppressed_fault_does_not_happen_and_others_stay() -> None:
