@@ -114,6 +114,7 @@ class Intake:
             self._answer_repeats(work, repeats, results)
 
     def _answer_repeats(self, work: Work, repeats: list[tuple[_Draft, CaseRecord]], results: list[Taken]) -> None:
+        work.store.inbox.leave_a_mark(work.connection)
         keys = [(case.institution, case.case_key) for _, case in repeats]
         known = work.store.cases.find_by_key(work.connection, keys)
         given = work.store.answers.latest(work.connection, [case_id for case_id, _ in known.values()])

@@ -72,6 +72,8 @@ def apply_outcome(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked
     """Move the leg; the verdict says whether its command is done or must come again, and when."""
     if done.operation in (Operation.CANCEL, Operation.REVERSE):
         return _apply_undo(case, leg, done, now)
+    if leg.state is LegState.REVERSED and not asked.can.reversal:
+        return _apply_word_after_reversing(case, leg, done, now)
     if not _awaits_word(case, leg, asked.can):
         return ACK  # a late repeat of an answer that we have: kept as evidence, without effect
     if done.operation is Operation.INQUIRE:
@@ -90,7 +92,7 @@ def _awaits_word(case: CaseRecord, leg: LegRecord, can: Capabilities) -> bool:
         return not can.reversal  # where it can, the reversal on its way undoes whatever this word says
     if leg.open_at_payer or (leg.state is LegState.DEFERRED and leg.attempts > 0):
         # A payer that deferred, or of which nothing was heard, decides after all.
-        return case.purpose is Operation.SETTLE and case.state is not CaseState.CANCELLED
+        return case.purpose is Operation.SETTLE
     return leg.state in (LegState.CLAIMED, LegState.IN_DOUBT)
 
 
@@ -112,13 +114,16 @@ def _apply_word(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked, 
         return _apply_lost(case, leg, asked, now)
     if leg.state is LegState.DEFERRED and decision.outcome is Outcome.DEFERRED:
         _note_open(leg, decision, now)
+        if case.state is CaseState.CANCELLED:
+            _reopen(case, now)
         return ACK
     event = _event_of(case, leg, done.operation, decision)
     if leg.state is LegState.REVERSING:
         return _apply_word_while_reversing(leg, decision, event, now)
     late = case.revision > 0 and case.purpose is Operation.SETTLE and case.state is not CaseState.CANCELLING
     unwanted = late and (asked.party.late_approval == "reverse" or case.state is CaseState.DECLINED)
-    _reopen(case, now)
+    if event is not LegEvent.DECLINE or case.state is not CaseState.CANCELLED:
+        _reopen(case, now)
     leg.record(decision, event, now)
     if event is LegEvent.HOLD:
         leg.reason_code = "answer_held"
@@ -145,7 +150,7 @@ def _event_of(case: CaseRecord, leg: LegRecord, operation: Operation, decision: 
 
 def _reopen(case: CaseRecord, now: datetime) -> None:
     """A late word about a case that had ended: its answer gets another revision."""
-    if case.state in (CaseState.SETTLED, CaseState.DECLINED):
+    if case.state in (CaseState.SETTLED, CaseState.DECLINED, CaseState.CANCELLED):
         case.apply(CaseEvent.REOPEN)
         case.ended_at = None
         case.watch(now + timedelta(seconds=SWEEP_GRACE_S))
@@ -169,6 +174,17 @@ def _apply_word_while_reversing(leg: LegRecord, decision: Decision, event: LegEv
     leg.record(decision, event, now)
     leg.undo_attempts = leg.inquiries = 0
     leg.rest_until(None)
+    return ACK
+
+
+def _apply_word_after_reversing(case: CaseRecord, leg: LegRecord, done: Finished, now: datetime) -> Verdict:
+    """Asked twice, the payer had never heard of it; now it says that it settled: that is undone too."""
+    said = done.decision if done.ending is Ending.DECIDED else None
+    if said is not None and said.outcome is Outcome.APPROVED:
+        _reopen(case, now)
+        leg.record(said, LegEvent.APPROVE, now)
+        leg.undo_attempts = leg.inquiries = 0
+        leg.rest_until(None)
     return ACK
 
 

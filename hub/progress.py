@@ -9,7 +9,7 @@ from hub.answers import business_day_of, give_answers
 from hub.routes import leg_command
 from hub.work import Work
 from routing.life import Ask, Finish, Reverse, SetAside, Undo, Wait, next_step
-from routing.states import AWAITING_PAYER, CaseEvent, CaseState, LegEvent, LegState
+from routing.states import AWAITING_PAYER, AWAITING_PEOPLE, CaseEvent, CaseState, LegEvent, LegState
 from schemas.payer import Operation
 from store.records import CaseRecord, LegRecord
 
@@ -68,8 +68,11 @@ def _waits_for_people(case: CaseRecord) -> bool:
     """Nobody will answer soon: tell the hospital now rather than at the deadline, once."""
     if case.state is CaseState.CANCELLING:
         return any(leg.changed and leg.state is LegState.CANCEL_HELD for leg in case.legs)
-    unanswered = case.state is CaseState.OPEN and case.revision == 0
-    return unanswered and not any(leg.state in AWAITING_PAYER for leg in case.legs)
+    if case.state is not CaseState.OPEN:
+        return False
+    if case.revision > 0:  # the hospital believes something else
+        return any(leg.changed and leg.state in AWAITING_PEOPLE for leg in case.legs)
+    return not any(leg.state in AWAITING_PAYER for leg in case.legs)
 
 
 def advance_all(work: Work, touched: Iterable[CaseRecord], now: datetime) -> None:

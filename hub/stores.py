@@ -65,6 +65,8 @@ class InboxStore(Protocol):
 
     def take(self, connection: Connection, messages: Sequence[Received]) -> set[Received]: ...
 
+    def leave_a_mark(self, connection: Connection) -> None: ...
+
 
 class OutboxStore(Protocol):
     """Messages on their way out; see `store.outbox`."""

@@ -132,7 +132,8 @@ LEG_TRANSITIONS: dict[LegState, dict[LegEvent, LegState]] = {
     LegState.DECLINED: {},
     LegState.NOT_NEEDED: {},
     LegState.CANCELLED: {},
-    LegState.REVERSED: {},
+    # Taken for never received by a payer that cannot reverse, and it stands there after all.
+    LegState.REVERSED: {LegEvent.APPROVE: LegState.CANCELLING},
 }
 
 CASE_TRANSITIONS: dict[CaseState, dict[CaseEvent, CaseState]] = {
@@ -145,7 +146,8 @@ CASE_TRANSITIONS: dict[CaseState, dict[CaseEvent, CaseState]] = {
     CaseState.SETTLED: {CaseEvent.CANCEL: CaseState.CANCELLING, CaseEvent.REOPEN: CaseState.OPEN},
     CaseState.DECLINED: {CaseEvent.CANCEL: CaseState.CANCELLING, CaseEvent.REOPEN: CaseState.OPEN},
     CaseState.CANCELLING: {CaseEvent.CANCEL: CaseState.CANCELLING, CaseEvent.UNDONE: CaseState.CANCELLED},
-    CaseState.CANCELLED: {CaseEvent.CANCEL: CaseState.CANCELLED},
+    # What a payer says to have settled after all is undone as well.
+    CaseState.CANCELLED: {CaseEvent.CANCEL: CaseState.CANCELLED, CaseEvent.REOPEN: CaseState.CANCELLING},
 }
 
 AWAITING_PAYER = frozenset({LegState.CLAIMED, LegState.IN_DOUBT, LegState.CANCELLING, LegState.REVERSING})

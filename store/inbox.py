@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from store.driver import Prepared
 from store.rows import as_json, insert_rows
@@ -32,6 +32,7 @@ _INSERT = insert_rows(
     unless="one_effect_per_message",
     returning=("consumer", "message_id"),
 )
+_LEAVE_A_MARK = text("SELECT pg_logical_emit_message(true, 'settlement-hub', '')")
 _STORED = Prepared(
     "SELECT i.consumer, i.message_id, i.content FROM inbox i "
     "JOIN json_to_recordset($1) AS r(consumer text, message_id text) "
@@ -56,3 +57,12 @@ def take(connection: Connection, messages: Sequence[Received]) -> set[Received]:
         return set()
     stored = {(consumer, id_): content for consumer, id_, content in _STORED.rows(connection, rows)}
     return {one for one in messages if stored[one.consumer, one.message_id] != one.content}
+
+
+def leave_a_mark(connection: Connection) -> None:
+    """Have this transaction write something, so that its commit waits for the standby as one with an effect does.
+
+    A repeat finds what an earlier message stored, perhaps in a commit that no standby has confirmed yet. Without a
+    mark the repeat would be acknowledged at once, and a failover would take back what it was told to be safe.
+    """
+    connection.execute(_LEAVE_A_MARK)

@@ -120,7 +120,7 @@ def test_the_payers_word_replaces_older_trouble(before):
     assert leg.reason_code == ""
 
 
-TAKES_A_WORD = (LegState.CLAIMED, LegState.IN_DOUBT, LegState.DEFERRED, LegState.REVERSING)
+TAKES_A_WORD = (LegState.CLAIMED, LegState.IN_DOUBT, LegState.DEFERRED, LegState.REVERSING, LegState.REVERSED)
 
 
 @pytest.mark.parametrize("state", [one for one in LegState if one not in TAKES_A_WORD])
@@ -359,6 +359,21 @@ def test_where_a_reversal_is_under_way_the_payers_word_on_the_claim_changes_noth
     assert leg == before
 
 
+@pytest.mark.parametrize("ending", list(Ending))
+@pytest.mark.parametrize("can", [SAFE, Capabilities(reversal=True)])
+def test_what_was_taken_for_never_received_is_undone_when_it_stands_after_all(ending, can):
+    """Where the payer reversed it, the same word is an old answer that comes late."""
+    case, leg = a_claimed(LegState.REVERSED, leg_no=2)
+    case.state = CaseState.CANCELLED
+
+    assert apply_outcome(case, leg, ended(leg, ending, Decision(Outcome.APPROVED, 7, "R")), can, MOMENT) == ACK
+
+    stands = ending is Ending.DECIDED and can is SAFE
+    assert leg.state is (LegState.CANCELLING if stands else LegState.REVERSED)
+    assert (leg.amount_fen, leg.payer_reference) == ((7, "R") if stands else (0, None))
+    assert case.state is (CaseState.CANCELLING if stands else CaseState.CANCELLED)
+
+
 def late(case_state: CaseState, decision: Decision | None, ending: Ending = Ending.DECIDED, **changes: Any) -> Any:
     case, leg = a_claimed(LegState.DEFERRED, leg_no=2, **{"decided_at": MOMENT} | changes)
     case.state, case.revision = case_state, 1
@@ -375,7 +390,7 @@ def late(case_state: CaseState, decision: Decision | None, ending: Ending = Endi
         (CaseState.SETTLED, CaseState.OPEN, LegState.APPROVED),
         (CaseState.DECLINED, CaseState.OPEN, LegState.CANCELLING),
         (CaseState.CANCELLING, CaseState.CANCELLING, LegState.APPROVED),
-        (CaseState.CANCELLED, CaseState.CANCELLED, LegState.DEFERRED),
+        (CaseState.CANCELLED, CaseState.CANCELLING, LegState.APPROVED),
     ],
 )
 def test_a_late_approval_counts_or_is_taken_back(before, after, state, decided_at):
