@@ -19,6 +19,8 @@ from tests.support.servers import PostgresServer, RabbitServer, fresh_database, 
 SEED = 20261123
 ROLLS = 1
 ROLLS_SOAK = 20
+ROLL_S_MAX = 240.0
+"""Eight starts of a Python process on a busy machine."""
 CASES = 100
 ROLES = 4
 
@@ -72,7 +74,7 @@ def roll(started: RunningHub, times: int) -> None:
     for number in range(done + 1, done + times + 1):
         before = children(started)
         started.process.send_signal(signal.SIGHUP)
-        started.wait_for("roll_done", count=number)
+        eventually(lambda number=number: len(started.events("roll_done")) >= number, within_s=ROLL_S_MAX)
         assert not before & children(started)
     assert started.events("child_died") == []
     assert started.events("roll_failed") == []
