@@ -184,7 +184,7 @@ MUTATIONS = (
     Mutation("case sweep", cases_are_not_swept, ("endless", "I5")),
     Mutation("tombstone", reversals_leave_no_tombstone, ("I11 no tombstone",)),
     Mutation("second ask", one_not_found_is_enough, ("I6 lost",)),
-    Mutation("settle window", settle_window_is_ignored, ("I6 lost",), by_seed=300),
+    Mutation("settle window", settle_window_is_ignored, ("I6 lost",), by_seed=300, from_seed=200),
     Mutation("not found", not_found_is_believed_at_once, ("I6 lost",)),
     Mutation("locks and fence", rows_are_neither_locked_nor_fenced, ("I9", "I10", "I2", "I6", "bug")),
     Mutation("request id", repeats_get_a_new_id, ("I7 new id", "I2", "I6")),
