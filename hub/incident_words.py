@@ -113,10 +113,12 @@ def _dead_letters(facts: Facts) -> Words:
 
 
 def _outbox(facts: Facts) -> Words:
+    queue = str(facts["queue"])
+    payer = queue.removeprefix("payer.") if queue.startswith("payer.") else ""
     return Words(
-        f"messages to {facts['queue']} wait since {_at(facts['since'])}; rows in the outbox: {facts['rows_at_least']}",
+        f"messages to {queue} wait since {_at(facts['since'])}; rows in the outbox: {facts['rows_at_least']}",
         "they leave by themselves when the broker and its consumers are back",
-        "hub health",
+        f"hub payer show {payer}" if payer else "hub health",
     )
 
 
@@ -125,7 +127,7 @@ def _action(facts: Facts) -> Words:
     return Words(
         f"action {facts['action']}, {what}, asked for by {facts['requested_by']}, waits since {_at(facts['since'])}",
         "needs a second person: approve or reject it",
-        "hub action list",
+        f"hub action show {facts['action']}",
     )
 
 

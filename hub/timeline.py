@@ -12,6 +12,7 @@ import orjson
 
 from schemas.base import Bilingual
 from store.answers import StoredAnswer
+from store.doubts import PEOPLE
 from store.exchanges import HOSPITAL_LEG, Exchange
 from store.records import CaseRecord
 
@@ -50,6 +51,13 @@ _STATES = {
     "settled": Bilingual(zh="已结算", en="settled"),
     "declined": Bilingual(zh="未能结算", en="not settled"),
     "cancelled": Bilingual(zh="已撤销", en="cancelled"),
+}
+_DECISIONS = {
+    "ask": Bilingual(zh="再次询问", en="ask again"),
+    "approve": Bilingual(zh="登记支付方已赔付", en="the payer has settled"),
+    "decline": Bilingual(zh="登记支付方未赔付", en="the payer has settled nothing"),
+    "reverse": Bilingual(zh="要求冲正", en="have it undone"),
+    "undone": Bilingual(zh="登记支付方已撤回", en="the payer has taken it back"),
 }
 _NO_WORD = frozenset({"unknown", "not_sent", "answer_lost"})
 
@@ -117,6 +125,8 @@ def _of_exchange(one: Exchange, asked_at: dict[tuple[str, int], datetime]) -> Ti
         kind = Happening.NO_ANSWER if one.outcome in _NO_WORD else Happening.PAYER_ANSWERED
         outcome = _OUTCOMES.get(one.outcome) or Bilingual(zh=one.outcome, en=one.outcome)
         text = _join("支付方答复：", "payer: ", outcome)
+        if one.operation == PEOPLE:
+            text = _join("人工处理：", f"our people, {one.request_id}: ", _DECISIONS.get(one.outcome) or outcome)
         asked = asked_at.get((one.request_id, one.attempt))
         took_ms = None if asked is None else _milliseconds(asked, one.at)
     return TimelineEvent(

@@ -163,7 +163,7 @@ def _check_that_it_can_hear(connection: Connection, case_id: str, leg_no: int) -
 
     view = doubt_views.read(connection, case_id, leg_no)
     asked = (LegState.IN_DOUBT, LegState.CANCEL_HELD, LegState.REVERSING, LegState.CANCELLING)
-    if view.party is None or view.leg.state not in asked:
+    if view.leg.state not in asked:
         return
     if next_word(view.case, view.leg, view.party, datetime.now(UTC)) is Move.PEOPLE:
         fail(

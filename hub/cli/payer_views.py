@@ -94,6 +94,8 @@ def show(views: Sequence[View], console: Console, *, each_process: bool) -> None
 
 def _next_steps(view: View) -> Iterator[str]:
     """The commands for what is open with this payer."""
+    if not view.processes:
+        yield f"{view.code} is called by no process: start one with hub run, or hub run --role adapters"
     if view.stopped is not None:
         code = "all" if view.stopped.party == EVERYBODY else view.code
         yield f"{view.code} is stopped: hub payer resume {code} --reason WHY --by YOU"

@@ -38,20 +38,25 @@ class Way:
     meaning: str
 
 
-def can_of(party: Party) -> Capabilities:
-    """What the payer's interface can be trusted with."""
-    return replace(ADAPTERS[party.adapter].capabilities, **dict.fromkeys(party.lacks, False))
+def can_of(party: Party) -> Capabilities | None:
+    """What the payer's interface can be trusted with; None for an adapter that this version does not know."""
+    adapter = ADAPTERS.get(party.adapter)
+    return replace(adapter.capabilities, **dict.fromkeys(party.lacks, False)) if adapter else None
 
 
-def abilities(can: Capabilities) -> str:
+def abilities(can: Capabilities | None) -> str:
     """What can be said to the payer, in words."""
+    if can is None:
+        return "unknown"
     able = [words for name, words in _WAYS if getattr(can, name)]
     return ", ".join(able) if able else "nothing"
 
 
-def next_word(case: CaseRecord, leg: LegRecord, party: Party, now: datetime) -> Move:
-    """What the payer would hear if the hub tried now. PEOPLE: nothing."""
-    can = can_of(party)
+def next_word(case: CaseRecord, leg: LegRecord, party: Party | None, now: datetime) -> Move | None:
+    """What the payer would hear if the hub tried now. PEOPLE: nothing. None: that is not known."""
+    can = can_of(party) if party is not None else None
+    if party is None or can is None:
+        return None
     if leg.state is LegState.IN_DOUBT:
         stands = party.late_approval == "keep"
         situation = Situation(case.purpose is Operation.TRIAL, now < case.answer_by, stands)
@@ -64,17 +69,16 @@ def next_word(case: CaseRecord, leg: LegRecord, party: Party, now: datetime) -> 
 def ways(case: CaseRecord, leg: LegRecord, party: Party | None, now: datetime) -> list[Way]:
     """The choices that can lead anywhere for this leg as it stands, in the order in which to try them."""
     names = _CHOICES.get(leg.state, ())
-    asked = "the payer is asked again"
     undoing = "whatever stands there is undone"
-    if names and party is not None:
-        move = next_word(case, leg, party, now)
-        asked = _ASKED.get(move, asked)
-        if move is Move.PEOPLE:
-            names = tuple(name for name in names if name != "ask")
-        if move_reversing(can_of(party)) is Move.PEOPLE:
-            undoing = "its interface cannot undo this: its people must; then comes `undone`"
-            if leg.state is LegState.CANCEL_HELD:
-                names = tuple(name for name in names if name != "reverse")
+    move = next_word(case, leg, party, now)
+    asked = _ASKED.get(move, "the payer is asked again") if move else "the payer is asked again"
+    if move is Move.PEOPLE:
+        names = tuple(name for name in names if name != "ask")
+    can = can_of(party) if party is not None else None
+    if can is not None and move_reversing(can) is Move.PEOPLE:
+        undoing = "its interface cannot undo this: its people must; then comes `undone`"
+        if leg.state is LegState.CANCEL_HELD:
+            names = tuple(name for name in names if name != "reverse")
     amounts = "--amount YUAN --reference THEIR_NO" + (" --basic FILE" if leg.layer is Layer.BASIC else "")
     known = {
         "ask": Way("ask", _SIGNED, asked),
