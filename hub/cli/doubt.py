@@ -52,6 +52,7 @@ def list_(
     Example: hub doubt list --needs-people
     """
     from hub.cli import doubt_views
+    from hub.people import standing
     from store import doubts
 
     with open_database(settings()) as engine, engine.connect() as connection:
@@ -59,7 +60,7 @@ def list_(
     wanted = [one for one in every if not (needs_people and one.resolves_itself)]
     found = wanted[:limit]
     if as_json:
-        show_json({"doubts": [doubt_views.as_dict(one) for one in found]})
+        show_json({"doubts": [standing.open_doubt_as_dict(one) for one in found]})
         return
     shown = console()
     if found:
@@ -73,12 +74,13 @@ def show(leg: Which, as_json: AsJson = False) -> None:
     Example: hub doubt show 01a2001f-14c8-7056-bf4b-409e7ef560e0/2
     """
     from hub.cli import doubt_views
+    from hub.people import standing
 
     with open_database(settings()) as engine, engine.connect() as connection:
         case_id, leg_no = find(connection, leg)
-        view = doubt_views.read(connection, case_id, leg_no)
+        view = standing.read_doubt(connection, case_id, leg_no)
     if as_json:
-        show_json(doubt_views.view_as_dict(view))
+        show_json(standing.doubt_as_dict(view))
     else:
         doubt_views.show(view, console())
 
@@ -156,12 +158,12 @@ def _act(kind: str, leg: str, detail: dict[str, Any], reason: str, by: str, *, a
 
 def _check_that_it_can_hear(connection: Connection, case_id: str, leg_no: int) -> None:
     """An ask of which the payer hears nothing would only look like progress."""
-    from hub.cli import doubt_views
+    from hub.people import standing
     from hub.people.ways import next_word
     from routing.doubt import Move
     from routing.states import LegState
 
-    view = doubt_views.read(connection, case_id, leg_no)
+    view = standing.read_doubt(connection, case_id, leg_no)
     asked = (LegState.IN_DOUBT, LegState.CANCEL_HELD, LegState.REVERSING, LegState.CANCELLING)
     if view.leg.state not in asked:
         return

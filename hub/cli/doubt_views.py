@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Connection
 
 from hub.people.masking import masked
+from hub.people.standing import DoubtView, decided_by_people
 from hub.people.ways import abilities, can_of, ways
-from routing.rulebook import Party
-from routing.rulebook_file import read_rule_book
 from routing.states import LegState
 from schemas.money import yuan_of
 from schemas.texts import reason_text
-from store import cases, doubts, exchanges, rulebooks
+from store import doubts
 from store.doubts import OpenDoubt
 from store.exchanges import Exchange
-from store.records import CaseRecord, LegRecord
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One leg with everything that was said about it."""
-
-    case: CaseRecord
-    leg: LegRecord
-    said: Sequence[Exchange]
-    party: Party | None
-    """As the rule book in force knows the payer; None when it does not any more."""
-
-    @property
-    def last_word(self) -> Exchange | None:
-        """The payer's newest answer that has a content."""
-        return next((one for one in reversed(self.said) if one.direction == "in" and one.body and not _ours(one)), None)
-
-
-def read(connection: Connection, case_id: str, leg_no: int) -> View:
-    """A leg that exists."""
-    case = cases.read(connection, [case_id])[case_id]
-    said = [one for one in exchanges.of_case(connection, case_id) if one.leg_no == leg_no]
-    leg = case.leg(leg_no)
-    active = rulebooks.active(connection, datetime.now(UTC))
-    book = read_rule_book(active.content) if active else None
-    return View(case, leg, said, book.party_by_code.get(leg.payer) if book else None)
+from store.records import LegRecord
 
 
 def table(found: Sequence[OpenDoubt]) -> Table:
@@ -72,7 +42,7 @@ def table(found: Sequence[OpenDoubt]) -> Table:
     return view
 
 
-def show(view: View, console: Console) -> None:
+def show(view: DoubtView, console: Console) -> None:
     """One leg in full: how it stands, what was said, and each choice as a command to copy."""
     leg, case = view.leg, view.case
     now = datetime.now(UTC)
@@ -105,11 +75,17 @@ def _said(said: Sequence[Exchange]) -> Table:
     for name in ("at (UTC)", "direction", "what", "try", "result", "HTTP", "bytes"):
         table.add_column(name, justify="right" if name in ("try", "HTTP", "bytes") else "left")
     for one in said:
-        who = "from our people" if _ours(one) else "from the payer" if one.direction == "in" else "to the payer"
+        who = (
+            "from our people"
+            if decided_by_people(one)
+            else "from the payer"
+            if one.direction == "in"
+            else "to the payer"
+        )
         table.add_row(
             f"{one.at.astimezone(UTC):%m-%d %H:%M:%S.%f}"[:-3],
-            who,
-            one.request_id if _ours(one) else one.operation,
+            "from our people" if decided_by_people(one) else who,
+            one.request_id if decided_by_people(one) else one.operation,
             str(one.attempt),
             one.outcome or "-",
             str(one.status or "-"),
@@ -118,57 +94,12 @@ def _said(said: Sequence[Exchange]) -> Table:
     return table
 
 
-def _ours(one: Exchange) -> bool:
-    """Whether people decided here, not the payer."""
-    return one.operation == doubts.PEOPLE
-
-
 def _how_it_goes_on(leg: LegRecord, now: datetime) -> str:
     if leg.state not in doubts.OPEN_STATES:
         return "nothing is open about it"
     if leg.state in (LegState.HELD, LegState.CANCEL_HELD) or leg.next_at is None:
         return "needs you: the hub tries nothing more by itself; ask its people what stands in their books"
     return f"the hub goes on by itself, next attempt {_next(leg.next_at, now)}"
-
-
-def as_dict(one: OpenDoubt) -> dict[str, Any]:
-    """For JSON."""
-    return {**asdict(one), "resolves_itself": one.resolves_itself}
-
-
-def view_as_dict(view: View) -> dict[str, Any]:
-    """For JSON; bodies stay in the database."""
-    leg = {
-        name: getattr(view.leg, name)
-        for name in (
-            "leg_no",
-            "payer",
-            "layer",
-            "state",
-            "reason_code",
-            "left_fen",
-            "amount_fen",
-            "payer_reference",
-            "attempts",
-            "inquiries",
-            "undo_attempts",
-            "doubt_since",
-            "next_at",
-            "not_found_since",
-            "request_id",
-            "cancel_id",
-        )
-    }
-    said = [{**asdict(one), "body": len(one.body)} for one in view.said]
-    for one in said:
-        one["bytes"] = one.pop("body")
-    return {
-        "case_id": view.case.case_id,
-        "case_state": view.case.state,
-        "leg": leg,
-        "said": said,
-        "choices": [way.name for way in ways(view.case, view.leg, view.party, datetime.now(UTC))],
-    }
 
 
 def _age(span: timedelta) -> str:

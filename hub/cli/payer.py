@@ -70,6 +70,7 @@ def _show(payer: str, *, each_process: bool, as_json: bool) -> None:
     from hub.books import RuleBooks
     from hub.cli import payer_views
     from hub.clock import SystemClock
+    from hub.people import standing
 
     only = "" if payer == ALL else payer
     with open_database(settings()) as engine:
@@ -77,8 +78,8 @@ def _show(payer: str, *, each_process: bool, as_json: bool) -> None:
         if only and only not in known:
             fail(f"there is no payer {only}; the rule book has {', '.join(sorted(known))}")
         with engine.connect() as connection:
-            views: list[Any] = payer_views.read(connection, [only] if only else sorted(known))
+            views: list[Any] = standing.read_payers(connection, [only] if only else sorted(known))
     if as_json:
-        show_json({"payers": [payer_views.as_dict(view) for view in views]})
+        show_json({"payers": [standing.payer_as_dict(view) for view in views]})
     else:
         payer_views.show(views, console(), each_process=each_process)

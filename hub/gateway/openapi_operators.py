@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,13 +17,22 @@ from hub.gateway.operators import (
     ReplayAsked,
     TakeAsked,
 )
+from hub.gateway.standing import CHOICES, SWITCHES, DecisionAsked
 from schemas.base import Bilingual, Value
 from store.actions import ActionState
 from store.dead_letters import GROUPINGS
 
 Json = dict[str, Any]
 JSON = "application/json"
-READ: tuple[type[BaseModel], ...] = (ReplayAsked, DiscardAsked, TakeAsked, EditAsked, ReasonGiven, ActionAsked)
+READ: tuple[type[BaseModel], ...] = (
+    ReplayAsked,
+    DiscardAsked,
+    TakeAsked,
+    EditAsked,
+    ReasonGiven,
+    ActionAsked,
+    DecisionAsked,
+)
 SECURITY: list[dict[str, list[str]]] = [{"operatorToken": []}]
 SCHEME = {
     "operatorToken": {"type": "http", "scheme": "bearer", "description": "The operator's token: operator:NAME.mac"}
@@ -173,7 +183,38 @@ def paths(refusals: Any) -> Json:
         f"{_ACTIONS}/{{action_id}}/reject": post(
             "reject_action", "Say no, or withdraw one's own", ReasonGiven, decided, [action]
         ),
+        **_standing(get, post, acted),
     }
+
+
+def _standing(get: Callable[..., Json], post: Callable[..., Json], acted: Json) -> Json:
+    """Doubts, payers and incidents."""
+    leg = [_path("case_id", type="string", format="uuid"), _id("leg_no")]
+    doubts = {"200": _answer("Oldest first", _object(doubts=_THINGS, total={"type": "integer"}))}
+    doubt = {"200": _answer("The leg, what was said, and the choices", {"type": "object"})}
+    payers = {"200": _answer("By code", _object(payers=_THINGS))}
+    incidents = {"200": _answer("Newest first", _object(open={"type": "object"}, incidents=_THINGS))}
+    flag: Json = {"type": "integer", "minimum": 0, "maximum": 1, "default": 0}
+    choice, switch = _path("choice", enum=list(CHOICES)), _path("switch", enum=list(SWITCHES))
+    return {
+        f"{ROOT}/doubts": get(
+            "list_doubts", "Payers without a word, undos without a confirmation", doubts,
+            [_query("payer"), _query("needs_people", **flag), _LIMIT],
+        ),
+        f"{ROOT}/doubts/{{case_id}}/{{leg_no}}": get("get_doubt", "One leg, explained", doubt, leg),
+        f"{ROOT}/doubts/{{case_id}}/{{leg_no}}/{{choice}}": post(
+            "decide_doubt", "Ask for what people may do about a leg", DecisionAsked, acted, [*leg, choice]
+        ),
+        f"{ROOT}/payers": get("list_payers", "How payers fare", payers, []),
+        f"{ROOT}/payers/{{payer}}/{{switch}}": post(
+            "switch_payer", "Stop calls to a payer, or to all, or let them go on", ReasonGiven, acted,
+            [_path("payer"), switch],
+        ),
+        f"{ROOT}/incidents": get(
+            "list_incidents", "What is wrong, and what to do", incidents,
+            [_query("kind"), _query("recovered", **flag), _LIMIT],
+        ),
+    }  # fmt: skip
 
 
 def _operation(
@@ -207,10 +248,15 @@ def _id(name: str) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 
 
+def _path(name: str, **schema: Any) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
+
+
 def _query(name: str, **schema: Any) -> Json:
     return {"name": name, "in": "query", "required": False, "schema": {"type": "string", **schema}}
 
 
+_THINGS: Json = {"type": "array", "items": {"type": "object"}}
 _GROUP_BY = _query("by", enum=list(GROUPINGS), default="cause")
 _FILTERS = (
     _query("state", enum=["open", "replayed", "discarded", "all"], default="open"),

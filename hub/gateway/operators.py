@@ -19,6 +19,7 @@ from starlette.routing import Route
 from hub.gateway.batched import BatchedCalls
 from hub.gateway.identity import OfficeDoor
 from hub.gateway.reading import check_content_type, read_body, whole_number
+from hub.gateway.standing import DecisionAsked, Standing
 from hub.gateway.transactions import IN_TIME_S, JSON
 from hub.people import views
 from hub.people.dead_letters import AT_ONCE_MAX, LetterView
@@ -115,8 +116,10 @@ class Operators:
         office: Office,
         calls: BatchedCalls[Callable[[], Any], Any],
         clock: Clock,
+        standing: Standing,
     ) -> None:
         self._door = door
+        self._standing = standing
         self._office = office
         self._calls = calls
         self._clock = clock
@@ -130,6 +133,10 @@ class Operators:
             f"{letters}/{{letter_id}}": self.letter,
             actions: self.actions,
             f"{actions}/{{action_id}}": self.action,
+            f"{ROOT}/doubts": self.doubts,
+            f"{ROOT}/doubts/{{case_id}}/{{leg_no}}": self.doubt,
+            f"{ROOT}/payers": self.payers,
+            f"{ROOT}/incidents": self.incidents,
         }
         post: dict[str, Any] = {
             f"{letters}/take": self.take,
@@ -140,6 +147,8 @@ class Operators:
             actions: self.request,
             f"{actions}/{{action_id}}/approve": self.approve,
             f"{actions}/{{action_id}}/reject": self.reject,
+            f"{ROOT}/doubts/{{case_id}}/{{leg_no}}/{{choice}}": self.decide,
+            f"{ROOT}/payers/{{payer}}/{{switch}}": self.turn,
         }
         return [Route(path, handler, methods=["GET"]) for path, handler in get.items()] + [
             Route(path, handler, methods=["POST"]) for path, handler in post.items()
@@ -239,6 +248,44 @@ class Operators:
         by, asked = self._operator(request), await _read(request, ReasonGiven)
         return _acted(await self._do(partial(self._office.actions.reject, _action_id(request), by, asked.reason)))
 
+    # What stands open.
+
+    async def doubts(self, request: Request) -> Response:
+        """Open doubts; `needs_people=1` those that do not resolve themselves."""
+        self._operator(request)
+        payer, people = request.query_params.get("payer", ""), whole_number(request, "needs_people", 0, 0, 1)
+        limit = whole_number(request, "limit", 50, 1, LIMIT_MAX)
+        return _json(await self._do(partial(self._standing.doubts, payer, bool(people), limit)))
+
+    async def doubt(self, request: Request) -> Response:
+        """One leg with what was said and what may be done."""
+        self._operator(request)
+        return _json(await self._do(partial(self._standing.doubt, *_named(request, "case_id", "leg_no"))))
+
+    async def decide(self, request: Request) -> Response:
+        """Ask for what people may do about a leg."""
+        by, asked = self._operator(request), await _read(request, DecisionAsked)
+        case_id, leg_no, choice = _named(request, "case_id", "leg_no", "choice")
+        return _acted(await self._do(partial(self._standing.decide, case_id, leg_no, choice, asked, by)))
+
+    async def payers(self, request: Request) -> Response:
+        """How every payer fares."""
+        self._operator(request)
+        return _json(await self._do(self._standing.payers))
+
+    async def turn(self, request: Request) -> Response:
+        """Stop a payer or let it go on."""
+        by, asked = self._operator(request), await _read(request, ReasonGiven)
+        payer, switch = _named(request, "payer", "switch")
+        return _acted(await self._do(partial(self._standing.turn, payer, switch, asked.reason, by)))
+
+    async def incidents(self, request: Request) -> Response:
+        """What is wrong now; `recovered=1` what is over, too."""
+        self._operator(request)
+        kind, over = request.query_params.get("kind", ""), whole_number(request, "recovered", 0, 0, 1)
+        limit = whole_number(request, "limit", 50, 1, LIMIT_MAX)
+        return _json(await self._do(partial(self._standing.incidents, kind, bool(over), limit)))
+
     def _operator(self, request: Request) -> str:
         return self._door.operator_of(request.headers.get("authorization"), request.headers.get("x-operator"))
 
@@ -279,6 +326,10 @@ class Operators:
 async def _read(request: Request, model: type[Model]) -> Model:
     check_content_type(request)
     return read_message(model, await read_body(request))
+
+
+def _named(request: Request, *names: str) -> list[str]:
+    return [str(request.path_params[name]) for name in names]
 
 
 def _letter_id(request: Request) -> int:

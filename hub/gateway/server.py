@@ -25,6 +25,7 @@ from hub.gateway.intake import SureIntake
 from hub.gateway.mailbox import Mailbox
 from hub.gateway.operators import Operators
 from hub.gateway.protocol import BoundedHttp, Leaving
+from hub.gateway.standing import Standing
 from hub.gateway.transactions import Transactions
 from hub.gateway.views import CaseView, CaseViews
 from hub.gateway.waiters import AnswerWaiters
@@ -105,7 +106,8 @@ class GatewayServer:
         office = open_office(
             hub.work_units, hub.clock, lambda: broker_topology(hub.books.active().book), lambda: hub.payers
         )
-        return Operators(door, office, self._office, hub.clock)
+        standing = Standing(office, hub.work_units.read, lambda: list(hub.payers))
+        return Operators(door, office, self._office, hub.clock, standing)
 
     def listen_on(self, shared: socket.socket) -> None:
         """Accept from a listening socket that lives on when this gateway ends; call it before `start`."""

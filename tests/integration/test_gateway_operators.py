@@ -16,6 +16,8 @@ from tests.support.http_client import Client, Reply
 from tests.support.hub_in_process import OPERATOR_SECRET, TOKEN_SECRET, TestHub
 
 LETTERS, ACTIONS = "/api/v1/operators/dead-letters", "/api/v1/operators/actions"
+ROOT = "/api/v1/operators"
+CASE = "01890000-0000-7000-8000-000000000001"
 ENDPOINTS = [
     ("GET", LETTERS),
     ("GET", f"{LETTERS}/groups"),
@@ -30,6 +32,12 @@ ENDPOINTS = [
     ("GET", f"{ACTIONS}/1"),
     ("POST", f"{ACTIONS}/1/approve"),
     ("POST", f"{ACTIONS}/1/reject"),
+    ("GET", f"{ROOT}/doubts"),
+    ("GET", f"{ROOT}/doubts/{CASE}/1"),
+    ("POST", f"{ROOT}/doubts/{CASE}/1/ask"),
+    ("GET", f"{ROOT}/payers"),
+    ("POST", f"{ROOT}/payers/CICI/stop"),
+    ("GET", f"{ROOT}/incidents"),
 ]
 
 
