@@ -47,12 +47,12 @@ def commands_of(page: str) -> list[str]:
 def parse(command: str) -> None:
     """As the command line would, without running it; raises what the command line would say."""
     found: Any = typer.main.get_command(app)
-    words = [word for word in shlex.split(command)[1:] if word != "--help"]
+    words = shlex.split(command)[1:]
     while words and hasattr(found, "commands"):
         if words[0] not in found.commands:
             raise LookupError(f"{command}: there is no {words[0]}")
         found = found.commands[words.pop(0)]
-    if "--help" not in command and (words or not hasattr(found, "commands")):
+    if words or not hasattr(found, "commands"):
         found.make_context(command, words)
 
 
