@@ -5,7 +5,7 @@ BIN        := $(VENV)/bin
 ARGS       ?=
 MINUTES    ?= 120
 # Most tests wait for a server most of the time; each worker has servers of its own.
-JOBS       ?= 2
+JOBS       ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench soak lock docs clean
@@ -18,7 +18,7 @@ demo: $(VENV)/.stamp ## settle a generated hospital day and prove that all books
 
 test: lint ## everything that must hold before a change is accepted
 	@$(BIN)/python -m tests.support.install
-	@echo '== pytest'; $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@echo '== pytest'; $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.stamp ## style, types and the direction of imports
 	@echo '== ruff check'; $(BIN)/ruff check --quiet .

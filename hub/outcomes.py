@@ -257,13 +257,16 @@ def _apply_inquiry(case: CaseRecord, leg: LegRecord, done: Finished, asked: Aske
     return ACK
 
 
+_UNCLEAR = ("answer_held", "answer_lost")
+
+
 def _apply_undo(case: CaseRecord, leg: LegRecord, done: Finished, now: datetime) -> Verdict:
     if leg.state not in UNDOING:
         return ACK
     decision = done.decision
     if done.ending is Ending.DECIDED and decision is not None:
         if decision.outcome is Outcome.CANCELLED:
-            leg.apply(LegEvent.CANCEL_CONFIRMED)
+            leg.apply(LegEvent.CANCEL_CONFIRMED, reason_code="undone" if leg.reason_code in _UNCLEAR else "")
             return ACK
         if decision.outcome is Outcome.DECLINED:
             leg.record(decision, LegEvent.CANCEL_REFUSED, now)

@@ -26,7 +26,7 @@ from store.records import CaseRecord
 log = structlog.get_logger()
 
 SWEEP_LIMIT = 200
-LOOK_AGAIN_S = 60.0
+LOOK_AGAIN_S = 30.0
 OUTBOX_AGE_S = 2.0
 OUTBOX_LEASE_S = 15.0
 

@@ -51,6 +51,7 @@ REASONS: dict[str, Bilingual] = {
         zh="该支付方已由运维暂停，未发送", en="our operators have stopped calls to it; nothing was sent"
     ),
     "not_received": Bilingual(zh="经核实支付方未收到该请求", en="it was asked again and never received the request"),
+    "undone": Bilingual(zh="结果不明，已冲回", en="its outcome was not clear and is undone"),
     "late_reversed": Bilingual(
         zh="答复超过时限，已按约定冲回", en="its approval came too late and is taken back as agreed"
     ),

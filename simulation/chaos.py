@@ -27,9 +27,10 @@ class Fault(StrEnum):
     CRASH = "process.crash"
     CRASH_IDLE = "process.crash_idle"
     FREEZE = "process.freeze"
-    CLOCK_JUMP = "process.clock_jump"
     PREEMPT = "process.preempted"
     STORE_AWAY = "store.away"
+    CLOCK_JUMP = "store.clock_jump"
+    """The one clock that all processes go by; each follows when it looks next. A machine's own clock counts nowhere."""
     COMMIT_FAILS = "store.commit_fails"
     COMMIT_ACK_LOST = "store.commit_ack_lost"
     STATEMENT_FAILS = "store.statement_fails"
@@ -106,10 +107,10 @@ ALWAYS = frozenset({Fault.DECIDES_LATER})
 KNOWN_GAPS: dict[Fault, frozenset[Fault]] = {
     Fault.CLOCK_JUMP: frozenset({Fault.REQUEST_LATE, Fault.INQUIRY_LIES}),
 }
-"""What the hub does not yet survive together; a seed with the first of these goes without the others. Temporary.
+"""What the hub does not survive together; a seed with the first of these goes without the others.
 
-The settle window is measured between moments that two processes wrote by their own clocks. When these differ by more
-than the window, a first "not found" counts at once although the request is still under way inside the payer.
+The settle window is measured by the database's clock. When that jumps by more than the window while a request is under
+way inside a payer, its first "not found" counts at once. The jump raises an alarm (`clock_jumped`); NTP must slew.
 """
 
 

@@ -20,6 +20,7 @@ import hub.routes
 import hub.tasks
 import hub.undo
 from hub import failpoints
+from hub.bootstrap import CLOCK_PAUSE_S
 from routing.states import CaseState
 from schemas.base import read_message, read_message_and_content
 from schemas.settlement import SettleRequest
@@ -109,9 +110,10 @@ def _plan_trouble(world: World) -> None:
             loop.at(chaos.between(0.0, 100.0, "crash at", name), world.kill, name, down_s)
         if chaos.happens(Fault.FREEZE, name):
             loop.at(chaos.between(0.0, 25.0, "freeze at", name), world.freeze, name, 90.0)
-        if chaos.happens(Fault.CLOCK_JUMP, name):
-            skew_s = chaos.choose((3600.0, -3600.0), "jump", name)
-            loop.at(chaos.between(0.0, 60.0, "jump at", name), _jump, world, name, skew_s)
+    if chaos.happens(Fault.CLOCK_JUMP):
+        skew_s, at = chaos.choose((3600.0, -3600.0), "jump"), chaos.between(0.0, 60.0, "jump at")
+        for name in PROCESSES:
+            loop.at(at + chaos.between(0.0, CLOCK_PAUSE_S, "looks at the clock", name), _jump, world, name, skew_s)
     if chaos.happens(Fault.STORE_AWAY):
         loop.at(chaos.between(0.0, 40.0, "away at"), _store_away, world, chaos.between(0.5, 40.0, "away for"))
     for code in PAYERS:
@@ -121,7 +123,7 @@ def _plan_trouble(world: World) -> None:
 
 
 def _jump(world: World, name: str, skew_s: float) -> None:
-    world.loop.note(name, f"its clock jumps by {skew_s:+.0f} s")
+    world.loop.note(name, f"the database's clock has jumped by {skew_s:+.0f} s")
     world.processes[name].skew_s = skew_s
 
 

@@ -134,7 +134,7 @@ def _reverse(case: CaseRecord, leg: LegRecord, _action: Action, now: datetime) -
 
 
 def _undone(_case: CaseRecord, leg: LegRecord, _action: Action, _now: datetime) -> str:
-    leg.apply(LegEvent.CANCEL_CONFIRMED)
+    leg.apply(LegEvent.CANCEL_CONFIRMED, reason_code="undone")
     leg.rest_until(None)
     return "the payer has taken it back"
 

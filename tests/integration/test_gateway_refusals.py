@@ -128,7 +128,7 @@ def test_a_refusal_names_each_field_and_repeats_no_value(hospital):
     assert "SECRET" not in reply.body.decode()
 
 
-@pytest.mark.parametrize("name", ["x", "settlement.reverse", "SETTLEMENT.SETTLE", "a%2Fb"])
+@pytest.mark.parametrize("name", ["x", "settlement.guess", "SETTLEMENT.SETTLE", "a%2Fb"])
 def test_an_unknown_transaction_is_not_found(hospital, name):
     reply = hospital.post(name, GOOD)
 

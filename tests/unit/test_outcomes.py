@@ -467,3 +467,13 @@ def test_what_was_not_sent_before_says_nothing_about_the_attempt_under_way():
     assert apply_outcome(case, leg, earlier, UNSAFE, MOMENT) == ACK
 
     assert leg.state is LegState.CLAIMED
+
+
+@pytest.mark.parametrize(("before", "after"), [("answer_held", "undone"), ("not_received", "not_received")])
+def test_what_is_undone_is_with_nobody_any_more(before, after):
+    case, leg = a_claimed(LegState.REVERSING, leg_no=2, reason_code=before)
+    done = ended(leg, Ending.DECIDED, Decision(Outcome.CANCELLED), operation=Operation.REVERSE)
+
+    apply_outcome(case, leg, done, Capabilities(reversal=True), MOMENT)
+
+    assert (leg.state, leg.reason_code) == (LegState.REVERSED, after)
