@@ -142,9 +142,17 @@ class IoThread:
                 self._loop.start()
                 self._ended = True
             except Exception as error:  # noqa: BLE001 - the process would go on without its broker
-                log.error("broker_io_failed", connection=self._settings.name, **described(error))  # noqa: TRY400
+                self._say_why(error)
                 self._begin_again(error)
         self._loop.close()
+
+    def _say_why(self, error: Exception) -> None:
+        connection = self._connection
+        if isinstance(error, ValueError) and (connection is None or not connection.is_open):
+            # pika builds its stream on a socket that was closed under it before the connection stood.
+            log.warning("broker_unreachable", connection=self._settings.name, error="closed while connecting")
+        else:
+            log.error("broker_io_failed", connection=self._settings.name, **described(error))
 
     def _begin_again(self, error: BaseException) -> None:
         """After a bug of ours on this thread: nobody knows what state the connection is in."""
