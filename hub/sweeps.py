@@ -168,11 +168,15 @@ def _message(stored: StoredMessage) -> OutboundMessage:
 
 
 class Every:
-    """Runs a pass again and again on its own thread, at once while there is a full load of work."""
+    """Runs a pass again and again on its own thread, at once while there is a full load of work.
 
-    def __init__(self, name: str, pause_s: float, run_pass: Callable[[], int]) -> None:
+    `first_s` is the pause before the first pass, where that is to be another one.
+    """
+
+    def __init__(self, name: str, pause_s: float, run_pass: Callable[[], int], *, first_s: float | None = None) -> None:
         self._name = name
         self._pause_s = pause_s
+        self._first_s = pause_s if first_s is None else first_s
         self._run_pass = run_pass
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -185,7 +189,7 @@ class Every:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        pause_s = self._pause_s
+        pause_s = self._first_s
         while not self._stop.wait(pause_s):
             try:
                 done = self._run_pass()

@@ -43,6 +43,9 @@ def this_process() -> str:
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
+VERIFY_FIRST_S = 60.0
+
+
 class Watch:
     """Looks every few seconds for what people must know of."""
 
@@ -172,6 +175,7 @@ def watch_sweeps(engine: Engine, clock: Clock, settings: Settings) -> list[Every
     verifier = Verifier(engine, clock, interval_s=settings.verify_every_s, window_s=settings.verify_window_s)
     return [
         Every("watch", WATCH_PAUSE_S, watch),
-        Every("verify", VERIFY_LOOK_PAUSE_S, verifier),
+        # A hub that has just started has a backlog to work off before it looks back.
+        Every("verify", VERIFY_LOOK_PAUSE_S, verifier, first_s=min(VERIFY_FIRST_S, settings.verify_every_s)),
         Every("alerts", DELIVERY_PAUSE_S, AlertDelivery(engine, clock, webhook_of(settings))),
     ]
