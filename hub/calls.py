@@ -30,7 +30,7 @@ class Payer:
     def can(self) -> Capabilities:
         """What its interface can be trusted with: what the adapter knows, less what the rule book denies it."""
         declared = self.adapter.capabilities
-        return replace(declared, **dict.fromkeys(self.party.lacks, False)) if self.party.lacks else declared
+        return declared.without(self.party.lacks) if self.party.lacks else declared
 
 
 def ask(adapter: PayerAdapter, task: PayerTask, call: PreparedCall, attempt: int, timeout_s: float) -> Finished:

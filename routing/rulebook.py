@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -52,14 +52,18 @@ class Party(Value):
     ca_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
+    options: dict[Identifier, str] = Field(default_factory=dict)
+    """Switches of the party's dialect; its adapter's README names them. Never a secret."""
+    notices: frozenset[str] = frozenset()
+    """What the party wants to be told outside a settlement, by transaction: admission.register, fees.upload, ..."""
 
     @property
     def window_s(self) -> float:
         """The settle window in seconds."""
         return self.settle_window_s if self.settle_window_s is not None else max(10.0, 2 * self.timeout_s)
 
-    def settings(self) -> PartySettings:
-        """What its adapter is built from."""
+    def settings(self, secrets: Mapping[str, str] | None = None) -> PartySettings:
+        """What its adapter is built from. `secrets` are the party's own."""
         return PartySettings(
             code=self.code,
             adapter=self.adapter,
@@ -70,6 +74,8 @@ class Party(Value):
             ca_file=self.ca_file,
             client_certificate_file=self.client_certificate_file,
             client_key_file=self.client_key_file,
+            options=self.options,
+            secrets=secrets or {},
         )
 
 

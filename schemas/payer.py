@@ -6,10 +6,11 @@ wire form for insurers that speak the hub's own language; other dialects transla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, StringConstraints
 
@@ -61,6 +62,18 @@ class BasicResult:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageNumbers:
+    """A block of durable message numbers, the same in every repeat of the request that it was drawn for.
+
+    `first` counts on for ever within (payer, institution); a dialect with few digits takes it modulo its range and
+    makes it unique together with `at`.
+    """
+
+    at: datetime
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
 class PayerTask:
     """One request to one payer. `request_id` is ours, fixed before a byte leaves, the same in every repeat."""
 
@@ -83,6 +96,32 @@ class PayerTask:
     original_reference: str | None = None
     """Of a cancel: the payer's own number for what it settled."""
     original_amount_fen: int = 0
+    numbers: MessageNumbers | None = None
+    """For dialects that declare `Capabilities.numbers`."""
+    original_numbers: MessageNumbers | None = None
+    """Those of `original_request_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a payer is told outside a settlement: a registration, fee lines, a discharge, a recorded adjudication.
+
+    Saying it again under the same `request_id` must be harmless.
+    """
+
+    transaction: str
+    """The canonical transaction, such as admission.register."""
+    request_id: str
+    payer: str
+    message: Value
+    """The canonical message (`schemas.visit`, `schemas.master`; of a recorded adjudication a `SettleRequest`)."""
+    product: str = ""
+    policy_no: str | None = None
+    original_request_id: str | None = None
+    """Of an undo: the notice that it takes back."""
+    original_reference: str | None = None
+    """Of an undo: what the payer answered to that notice."""
+    numbers: MessageNumbers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +173,18 @@ class Capabilities:
     trial: bool = True
     by_queue: bool = False
     """Tasks go to the party's queue and the answer comes back as a message."""
+    notices: frozenset[str] = frozenset()
+    """The transactions that it can be told about outside a settlement (`Notice`)."""
+    numbers: int = 0
+    """How many durable message numbers one request takes; 0 for a dialect that needs none."""
+    needs: frozenset[str] = frozenset()
+    """Fields that its messages cannot do without, by the names of the disclosure map."""
+
+
+    def without(self, denied: Iterable[str]) -> Capabilities:
+        """What is left when a party cannot be trusted with some of it."""
+        lacking: dict[str, Any] = dict.fromkeys(denied, False)
+        return replace(self, **lacking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +200,10 @@ class PartySettings:
     ca_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Switches of the dialect, from the rule book: never a secret."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys and passwords by name, from the file that HUB_PARTY_SECRETS names."""
 
 
 class BasicFacts(Value):

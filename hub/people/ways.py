@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from adapters.registry import ADAPTERS
@@ -41,7 +41,7 @@ class Way:
 def can_of(party: Party) -> Capabilities | None:
     """What the payer's interface can be trusted with; None for an adapter that this version does not know."""
     adapter = ADAPTERS.get(party.adapter)
-    return replace(adapter.capabilities, **dict.fromkeys(party.lacks, False)) if adapter else None
+    return adapter.capabilities.without(party.lacks) if adapter else None
 
 
 def abilities(can: Capabilities | None) -> str:
