@@ -87,6 +87,9 @@ class Institution(Value):
     region: RegionCode
     deadline_s: Annotated[float, Field(ge=1, le=120)] = 15.0
     amqp: bool = False
+    visits: Literal["none", "optional", "required"] = "none"
+    """Whether its visits are registered with the hub before they are settled: never; when they are, the settlement must
+    agree with them; always, and nothing else is settled."""
 
 
 class Conditions(Value):
@@ -118,6 +121,10 @@ class Rule(Value):
     payers: Annotated[tuple[RulePayer, ...], Field(min_length=1, max_length=10)]
     needs_coverage: bool = False
     independent: bool = False
+    adjudicated_by: Literal["payer", "basic"] = "payer"
+    """`basic`: the basic system adjudicates this layer too, and says so in `adjudicated`; the payer is only told."""
+    called: Literal["sync", "post_upload"] = "sync"
+    """`post_upload` (mode B): the hub hears of it after the patient has gone, by `adjudication.upload` only."""
     valid_from: date
     valid_until: date | None = None
     when: Conditions = Conditions()
@@ -131,6 +138,8 @@ class Rule(Value):
             raise _refuse("rule.payers", "payers: names a party twice")
         if self.layer is Layer.BASIC and (len(self.payers) > 1 or self.needs_coverage):
             raise _refuse("rule.layer", "layer: a basic rule has one payer and needs no coverage")
+        if self.called == "post_upload" and self.adjudicated_by != "basic":
+            raise _refuse("rule.called", "called: only what the basic system adjudicates can be uploaded afterwards")
         return self
 
 

@@ -84,6 +84,12 @@ def _fen_of_checked(text: str) -> int:
     return int(whole) * 100 + (int(cents) if len(cents) == 2 else int(cents) * 10)
 
 
+def _signed_decimal(value: Any) -> Decimal:
+    if isinstance(value, Decimal) and value.is_finite():
+        return value
+    raise ValueError("a finite Decimal expected")
+
+
 def _plain_decimal(value: Any) -> Decimal:
     if isinstance(value, Decimal) and value.is_finite() and value >= 0:
         return value
@@ -145,10 +151,11 @@ SignedMoney = Annotated[
 ]
 
 
-def _decimal_type(decimals_max: int) -> Any:
-    remedy = f'write the number as text with at most {decimals_max} decimals, such as "1.5"'
-    pattern = rf"^[0-9]{{1,10}}(\.[0-9]{{1,{decimals_max}}})?$"
-    return Annotated[Decimal, _EdgeText(pattern, Decimal, _plain_decimal, _decimal_text, "decimal", remedy)]
+def _decimal_type(decimals_max: int, *, signed: bool = False) -> Any:
+    example, sign, check = ("-1.5", "-?", _signed_decimal) if signed else ("1.5", "", _plain_decimal)
+    remedy = f'write the number as text with at most {decimals_max} decimals, such as "{example}"'
+    pattern = rf"^{sign}[0-9]{{1,10}}(\.[0-9]{{1,{decimals_max}}})?$"
+    return Annotated[Decimal, _EdgeText(pattern, Decimal, check, _decimal_text, "decimal", remedy)]
 
 
 def _decimal_text(number: Decimal) -> str:
@@ -157,3 +164,4 @@ def _decimal_text(number: Decimal) -> str:
 
 Price = _decimal_type(6)
 Quantity = _decimal_type(4)
+SignedQuantity = _decimal_type(4, signed=True)

@@ -180,7 +180,6 @@ class Capabilities:
     needs: frozenset[str] = frozenset()
     """Fields that its messages cannot do without, by the names of the disclosure map."""
 
-
     def without(self, denied: Iterable[str]) -> Capabilities:
         """What is left when a party cannot be trusted with some of it."""
         lacking: dict[str, Any] = dict.fromkeys(denied, False)

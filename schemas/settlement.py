@@ -18,6 +18,7 @@ from schemas.base import (
     InstitutionCode,
     ItemName,
     Name,
+    PartyCode,
     RegionCode,
     Text,
     Value,
@@ -28,6 +29,7 @@ from schemas.codes import (
     IdentityType,
     InsuranceType,
     ItemLevel,
+    Layer,
     MedicalType,
     Sex,
     VisitKind,
@@ -115,11 +117,44 @@ class FeeLine(Value):
     quantity: Quantity
     amount: Money
     occurred_on: date | None = None
+    local_code: Code | None = None
+    """The hospital's own code: when given, the mapping to `item_code` must be known."""
 
     @model_validator(mode="after")
     def _amount_multiplies_out(self) -> Self:
         if rounded_fen(self.price * self.quantity) != self.amount:
             raise _refuse("fee.amount", "amount: must be price x quantity rounded to the fen; correct one of the three")
+        return self
+
+
+class BasicFigures(Value):
+    """A basic system's adjudication, by the names of the national interface in the comments."""
+
+    own_pay: Money = 0  # fulamt_ownpay_amt
+    over_limit: Money = 0  # overlmt_selfpay
+    first_self_pay: Money = 0  # preselfpay_amt
+    in_scope: Money = 0  # inscp_scp_amt, before any fund pays
+    deductible: Money = 0  # act_pay_dedc
+    account: Money = 0  # acct_pay
+    hospital: Money = 0  # hosp_part_amt
+
+
+class AdjudicatedShare(Value):
+    """A part of the bill that the basic system has adjudicated itself: nobody else is asked about it."""
+
+    layer: Layer
+    payer: PartyCode
+    product: Identifier | None = None
+    """Needed only where one payer has several products in the layer."""
+    amount: Money
+    reference: Identifier | None = None
+    figures: BasicFigures | None = None
+    calculation: Annotated[str, StringConstraints(max_length=1000)] = ""
+
+    @model_validator(mode="after")
+    def _figures_belong_to_the_basic_layer(self) -> Self:
+        if (self.figures is not None) != (self.layer is Layer.BASIC):
+            raise _refuse("adjudicated.figures", "figures: go with the basic layer and with no other")
         return self
 
 
@@ -137,6 +172,8 @@ class SettlementRequest(Value):
     fees: Annotated[tuple[FeeLine, ...], Field(min_length=1, max_length=FEE_LINES_MAX)]
     total: Money
     use_account: bool = True
+    adjudicated: Annotated[tuple[AdjudicatedShare, ...], Field(max_length=20)] = ()
+    """Layers that the basic system adjudicates by the rules of the region (modes A and B of schemes 1 and 2)."""
     answer_by: AwareDatetime | None = None
 
     @model_validator(mode="after")
@@ -149,11 +186,25 @@ class SettlementRequest(Value):
             raise _refuse("bill.total", "total: must be the sum of the fee lines to the fen")
         if self.total == 0:
             raise _refuse("bill.total", "total: a bill of 0.00 needs no settlement")
+        if self.adjudicated and _borne(self.adjudicated) > self.total:
+            raise _refuse("bill.adjudicated", "adjudicated: bears more than the whole bill")
         return self
+
+
+def _borne(shares: tuple[AdjudicatedShare, ...]) -> int:
+    own = sum(share.figures.account + share.figures.hospital for share in shares if share.figures is not None)
+    return own + sum(share.amount for share in shares)
 
 
 class SettleRequest(SettlementRequest):
     """`settlement.settle`: adjudicate and book. Keyed by (institution, settlement_no)."""
+
+
+class AdjudicationUpload(SettlementRequest):
+    """`adjudication.upload` (理算结果上传, mode B): a settlement that is done: recorded, passed on, not adjudicated.
+
+    Keyed like a settlement: the same number cannot be settled and uploaded.
+    """
 
 
 class TrialRequest(SettlementRequest):

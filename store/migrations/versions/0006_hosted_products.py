@@ -1,0 +1,14 @@
+"""Products whose rules the hub carries: claims and accumulators. Only adds."""
+
+from __future__ import annotations
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None: ...
+
+
+def downgrade() -> None: ...

@@ -1,0 +1,14 @@
+"""Master data: catalogues, dictionaries, mappings, people. Only adds."""
+
+from __future__ import annotations
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None: ...
+
+
+def downgrade() -> None: ...
