@@ -15,12 +15,13 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 import orjson
 
 from crypto import sm2, sm3, sm4
-from crypto.errors import SignatureRefused
+from crypto.errors import CannotDecrypt, SignatureRefused
 
 Envelope = dict[str, Any]
 Headers = dict[str, str]
@@ -56,9 +57,9 @@ class Unsigned:
 class EnvelopeSigning:
     """SM2 over the head of the envelope, upper-case hex in `cainfo`.
 
-    The head is all but `cainfo` and the payload, as `key=value` in ASCII order of the keys, joined by `&`. The payload is
-    *not* signed: in this dialect only the transport protects it. `own` signs, `theirs` verifies; either may be missing
-    where it is not needed.
+    The head is all but `cainfo` and the payload, as `key=value` in ASCII order of the keys, joined by `&`. The payload
+    is *not* signed: in this dialect only the transport protects it. `own` signs, `theirs` verifies; either may be
+    missing where it is not needed.
     """
 
     own: sm2.PrivateKey | None = None
@@ -91,7 +92,7 @@ class BodySigning:
     """SM2 over the JSON text of the payload, Base64 in `cainfo`; the payload then encrypted with SM4; a bearer token.
 
     Signed is the text as it travels: the encrypted text once decrypted, a payload that is text as it is, an object as
-    compact JSON in its own order. Without `sm4_key` nothing is encrypted. `token` supplies the current bearer token of
+    compact JSON in its own order (so a peer that puts spaces into it must send it as text). Without `sm4_key` nothing is encrypted. `token` supplies the current bearer token of
     whoever sends (asked at each signing); `accepted_token` is what a server demands.
     """
 
@@ -133,7 +134,7 @@ class BodySigning:
             raise SignatureRefused("the payload is not encrypted", "payload.plain")
         try:
             return sm4.decrypt(self.sm4_key, _from_base64(_text_of(envelope, payload)), self.mode)
-        except sm4.CannotDecrypt:
+        except CannotDecrypt:
             # The same answer as for a wrong signature: which of the two it is helps only an attacker.
             raise SignatureRefused("the signature is wrong") from None
 
@@ -222,13 +223,20 @@ def _text_of(envelope: Mapping[str, Any], member: str) -> str:
 
 def _payload_text(envelope: Mapping[str, Any], payload: str) -> bytes:
     value = envelope.get(payload)
-    return value.encode() if isinstance(value, str) else orjson.dumps(value, default=str)
+    return value.encode() if isinstance(value, str) else orjson.dumps(value, default=_digits)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return "" if value is None else orjson.dumps(value, default=str).decode()
+    return "" if value is None else orjson.dumps(value, default=_digits).decode()
+
+
+def _digits(value: object) -> orjson.Fragment:
+    """A decimal with the digits that it came with: 12.50 stays 12.50."""
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError("not a JSON value")
 
 
 def _sm3_text(envelope: Mapping[str, Any], payload: str) -> str:

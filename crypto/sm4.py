@@ -1,7 +1,7 @@
 """SM4 (GB/T 32907): 16-byte keys, PKCS#7 padding where the mode works on blocks.
 
 The public traces of the national interface do not name its mode; ECB is taken until a region says otherwise, as that is
-what integrators ship without a vector or a nonce field. It shows equal blocks as equal: where there is a choice, take GCM.
+what integrators ship without a field for a vector or nonce. It shows equal blocks as equal: given the choice, take GCM.
 """
 
 from __future__ import annotations
