@@ -92,8 +92,9 @@ class BodySigning:
     """SM2 over the JSON text of the payload, Base64 in `cainfo`; the payload then encrypted with SM4; a bearer token.
 
     Signed is the text as it travels: the encrypted text once decrypted, a payload that is text as it is, an object as
-    compact JSON in its own order (so a peer that puts spaces into it must send it as text). Without `sm4_key` nothing is encrypted. `token` supplies the current bearer token of
-    whoever sends (asked at each signing); `accepted_token` is what a server demands.
+    compact JSON in its own order (so a peer that puts spaces into it must send it as text). Without `sm4_key` nothing
+    is encrypted. `token` supplies the current bearer token of whoever sends (asked at each signing); `accepted_token`
+    is what a server demands.
     """
 
     own: sm2.PrivateKey | None = None
