@@ -25,6 +25,7 @@ from hub.calls import Payer
 from hub.claims import ClaimAnswers
 from hub.clock import DatabaseClock
 from hub.desk import Desk
+from hub.doors import KnownDoors
 from hub.engine import Engine as MessageEngine
 from hub.gate import Gate
 from hub.intake import Intake
@@ -52,6 +53,7 @@ RULE_BOOK_PAUSE_S = 2.0
 CLOCK_PAUSE_S = 5.0
 CONFIRMED_PAUSE_S = 0.5
 PAYER_CONTROL_PAUSE_S = 1.0
+DOORS_PAUSE_S = 1.0
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
 
 AdapterMaker = Callable[[PartySettings], PayerAdapter]
@@ -82,6 +84,8 @@ class Hub:
     clock: Clock
     payers: Mapping[str, Payer]
     desk: Desk
+    doors: KnownDoors
+    layout: Topology
     legs: Legs | None = None
     sweeps: list[Every] = field(default_factory=list)
     gateway: GatewayServer | None = None
@@ -110,8 +114,8 @@ class Hub:
         return clean
 
 
-def broker_topology(book: RuleBook) -> Topology:
-    """Exchanges and queues for the parties of a rule book."""
+def broker_topology(book: RuleBook, name_secret: str = "") -> Topology:
+    """Exchanges and queues for the parties of a rule book; `name_secret` makes the queues' names unguessable."""
     hospitals = [Party(one.code, "hospital", reads_out=True) for one in book.institutions if one.amqp]
     payers = [
         Party(party.code, "queue_insurer", reads_out=True)
@@ -119,7 +123,7 @@ def broker_topology(book: RuleBook) -> Topology:
         else Party(party.code, "payer")
         for party in book.parties
     ]
-    return topology([*hospitals, *payers])
+    return topology([*hospitals, *payers], name_secret=name_secret)
 
 
 def person_secret(settings: Settings) -> bytes:
@@ -144,7 +148,7 @@ def bootstrap(
     clock = clock or shared
     books = RuleBooks(engine, clock)
     book = books.active().book
-    layout = broker_topology(book)
+    layout = broker_topology(book, settings.queue_name_secret.get_secret_value())
     transport = _transport(settings, layout, engine, name)
     work_units = WorkUnits(engine, transport, layout.resolve if settings.embedded_broker else None)
     payers = {party.code: _payer(party, make) for party in book.parties}
@@ -155,7 +159,7 @@ def bootstrap(
         Queries(work_units, books, clock),
         ClaimAnswers(work_units, payers, applier),
     )
-    hub = Hub(settings, engine, transport, work_units, books, clock, payers, desk)
+    hub = Hub(settings, engine, transport, work_units, books, clock, payers, desk, KnownDoors(engine), layout)
     if not settings.embedded_broker:
         # Confirmed rows are removed with the next transaction of this process; when none comes, soon all the same,
         # or the relay would take them for lost and publish them once more.
@@ -204,7 +208,7 @@ def _add_adapters(hub: Hub) -> None:
 
 
 def _add_relay(hub: Hub) -> None:
-    copy = dead_copier(hub.engine)
+    copy = dead_copier(hub.engine, hub.layout.plain)
     for queue in COPIED_QUEUES:
         hub.transport.subscribe(_subscription(hub, queue, copy))
     hub.sweeps.append(Every("case-sweep", CASE_SWEEP_PAUSE_S, CaseSweep(hub.work_units, hub.clock)))
@@ -217,6 +221,8 @@ def _add_gateway(hub: Hub) -> None:
     # Imported here so that no other role loads a web server.
     from hub.gateway.server import GatewayServer
 
+    hub.doors()  # before the first request: who was shut out stays so over a restart
+    hub.sweeps.append(Every("party-doors", DOORS_PAUSE_S, hub.doors))
     hub.gateway = GatewayServer(hub, hub.settings)
 
 

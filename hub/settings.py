@@ -30,6 +30,11 @@ class Settings(BaseModel):
     """amqp://… of the hub's own vhost (several, separated by commas, form a cluster), or `embedded:`."""
     edge_broker_url: SecretStr = SecretStr("")
     """amqp://… of the parties' vhost; the same as the broker's when left out."""
+    broker_admin_url: SecretStr = SecretStr("")
+    """http(s)://user:password@host:15672 of RabbitMQ's management plugin: for `hub party`, which gives parties users."""
+    queue_name_secret: SecretStr = SecretStr("")
+    """Key of what the broker calls the queues; 32 characters or more. Without it names can be guessed, and whoever has
+    a user in the parties' vhost can count another's messages."""
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8480
     party_token_secret: SecretStr = SecretStr("")
@@ -77,13 +82,18 @@ class Settings(BaseModel):
             "party_token_secret": self.party_token_secret,
             "operator_token_secret": self.operator_token_secret,
             "person_key_secret": self.person_key_secret,
+            "queue_name_secret": self.queue_name_secret,
         }
         for name, secret in secrets.items():
             if 0 < len(secret.get_secret_value()) < 32:
                 raise PydanticCustomError("settings", f"{name}: needs 32 characters or more")
-        webhook = self.alert_webhook_url.get_secret_value()
-        if webhook and not webhook.startswith(("http://", "https://")):
-            raise PydanticCustomError("settings", "alert_webhook_url: write http://… or https://…")
+        for name, address in {
+            "alert_webhook_url": self.alert_webhook_url,
+            "broker_admin_url": self.broker_admin_url,
+        }.items():
+            written = address.get_secret_value()
+            if written and not written.startswith(("http://", "https://")):
+                raise PydanticCustomError("settings", f"{name}: write http://… or https://…")
         if not self.embedded_database and not self.person_key_secret.get_secret_value():
             raise PydanticCustomError("settings", "person_key_secret: must be set with a database of your own")
         return self

@@ -281,7 +281,7 @@ class QueueConsumer:
         channel.add_on_close_callback(lambda _, reason: self._channel_closed(connection, session, reason))
         channel.add_on_cancel_callback(lambda _: self._cancelled_by_broker(channel))
         channel.basic_qos(prefetch_count=self.subscription.prefetch)
-        channel.basic_consume(self.subscription.queue, _unused, consumer_tag="c")
+        channel.basic_consume(self._topology.on_broker(self.subscription.queue), _unused, consumer_tag="c")
 
     def _cancelled_by_broker(self, channel: Any) -> None:
         log.error("consumer_cancelled_by_broker", queue=self.subscription.queue)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine
@@ -20,11 +20,14 @@ SENDER_UNPROVEN = "the sender is not proven, by its own word"
 _TEXT_MAX = 500
 
 
-def dead_copier(engine: Engine) -> BatchHandler:
-    """The handler of the queues `dead` and `unrouted`: copy into the table, commit, then acknowledge."""
+def dead_copier(engine: Engine, plain: Callable[[str], str] = str) -> BatchHandler:
+    """The handler of the queues `dead` and `unrouted`: copy into the table, commit, then acknowledge.
+
+    `plain` gives the plain name of a queue as the broker calls it (`Topology.plain`).
+    """
 
     def copy(batch: Sequence[Delivery]) -> None:
-        letters = [_unroutable(one) if one.queue == UNROUTED else _letter(one) for one in batch]
+        letters = [_unroutable(one) if one.queue == UNROUTED else _letter(one, plain) for one in batch]
         with engine.begin() as connection:
             outbox.bury(connection, letters)
             failpoint("bury.before_commit")
@@ -38,7 +41,7 @@ def dead_copier(engine: Engine) -> BatchHandler:
 COPIED_QUEUES = (DEAD, UNROUTED)
 
 
-def _letter(delivery: Delivery) -> DeadLetter:
+def _letter(delivery: Delivery, plain: Callable[[str], str]) -> DeadLetter:
     raw: Mapping[str, Any] = getattr(delivery, "raw_headers", delivery.headers)
     deaths = raw.get("x-death")
     ours = raw.get(HEADER_PREFIX + "source-queue") == delivery.routing_key
@@ -46,7 +49,8 @@ def _letter(delivery: Delivery) -> DeadLetter:
     if ours and deaths is None and raw.get(HEADER_PREFIX + "verdict") == VerdictKind.DEAD.value:
         return _sent_by_us(delivery, raw)
     last = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping) else {}
-    return _sent_by_the_broker(delivery, raw, last)
+    queue = plain(_plain(last.get("queue"))) or delivery.queue
+    return _sent_by_the_broker(delivery, raw, last, queue)
 
 
 def _sent_by_us(delivery: Delivery, raw: Mapping[str, Any]) -> DeadLetter:
@@ -61,13 +65,14 @@ def _sent_by_us(delivery: Delivery, raw: Mapping[str, Any]) -> DeadLetter:
     )
 
 
-def _sent_by_the_broker(delivery: Delivery, raw: Mapping[str, Any], last: Mapping[str, Any]) -> DeadLetter:
+def _sent_by_the_broker(
+    delivery: Delivery, raw: Mapping[str, Any], last: Mapping[str, Any], queue: str
+) -> DeadLetter:
     """Delivered too often or expired. `last` is the broker's own record; of it only queue and reason are surely its.
 
     The routing key is the one the message was published with. A queue's own name means that the message had come back
     through a retry queue (nobody else can publish to `back`), and then our headers say where it came from at first.
     """
-    queue = _plain(last.get("queue")) or delivery.queue
     count = raw.get("x-delivery-count", last.get("count", 1))
     facts: dict[str, Any] = {"attempt": count if isinstance(count, int) else 1, "detail": ""}
     if queue == delivery.routing_key and queue != UNROUTED and last.get("exchange") == BACK:

@@ -55,6 +55,7 @@ def apply(topology: Topology, core_url: str, edge_url: str = "") -> ApplyReport:
         with _connected(url) as connection:
             for what, declare in _declarations(topology, links):
                 refused += _refusal(connection, what, declare)
+            _unbind_plain_names(connection, topology, links)
     return ApplyReport(len(topology.exchanges), len(topology.queues), len(topology.bindings), tuple(refused))
 
 
@@ -67,7 +68,7 @@ def check(topology: Topology, core_url: str, edge_url: str = "") -> CheckReport:
             for exchange in _of_links(topology.exchanges, links):
                 differences += _exchange_difference(connection, exchange)
             for queue in _of_links(topology.queues, links):
-                differences += _queue_difference(connection, queue)
+                differences += _queue_difference(connection, queue, topology.on_broker(queue.name))
             for tried, result in probe(connection).items():
                 behaviour[f"{'+'.join(links)}: {tried}"] = result
     return CheckReport(tuple(differences), behaviour)
@@ -108,10 +109,21 @@ def _declarations(topology: Topology, links: tuple[Link, ...]) -> Iterator[tuple
     for exchange in _of_links(topology.exchanges, links):
         yield f"exchange {exchange.name}", partial(_declare_exchange, exchange)
     for queue in _of_links(topology.queues, links):
-        yield f"queue {queue.name}", partial(_declare_queue, queue)
+        yield f"queue {queue.name}", partial(_declare_queue, topology.on_broker(queue.name), queue)
     bindings = {(one.exchange, one.queue, one.routing_key): one for one in topology.bindings if one.link in links}
     for binding in bindings.values():
-        yield f"binding {binding.exchange} -> {binding.queue}", partial(_bind, binding)
+        yield f"binding {binding.exchange} -> {binding.queue}", partial(_bind, binding, topology.on_broker(binding.queue))
+
+
+def _unbind_plain_names(connection: pika.BlockingConnection, topology: Topology, links: tuple[Link, ...]) -> None:
+    """A queue left over from the time before there was a secret would fill with copies until publishers are refused."""
+    for binding in topology.bindings:
+        if binding.link in links and topology.name_secret:
+            _attempt(connection, partial(_unbind, binding))
+
+
+def _unbind(binding: Binding, channel: BlockingChannel) -> None:
+    channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key, dict(binding.arguments) or None)
 
 
 def _declare_exchange(exchange: Exchange, channel: BlockingChannel) -> None:
@@ -124,12 +136,12 @@ def _declare_exchange(exchange: Exchange, channel: BlockingChannel) -> None:
     )
 
 
-def _declare_queue(queue: Queue, channel: BlockingChannel) -> None:
-    channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+def _declare_queue(on_broker: str, queue: Queue, channel: BlockingChannel) -> None:
+    channel.queue_declare(on_broker, durable=True, arguments=dict(queue.arguments))
 
 
-def _bind(binding: Binding, channel: BlockingChannel) -> None:
-    channel.queue_bind(binding.queue, binding.exchange, binding.routing_key, dict(binding.arguments) or None)
+def _bind(binding: Binding, on_broker: str, channel: BlockingChannel) -> None:
+    channel.queue_bind(on_broker, binding.exchange, binding.routing_key, dict(binding.arguments) or None)
 
 
 def _attempt(connection: pika.BlockingConnection, action: Action) -> ChannelClosedByBroker | None:
@@ -153,9 +165,16 @@ def _exchange_difference(connection: pika.BlockingConnection, exchange: Exchange
     return _difference(connection, f"exchange {exchange.name}", there, partial(_declare_exchange, exchange))
 
 
-def _queue_difference(connection: pika.BlockingConnection, queue: Queue) -> list[str]:
-    there = _attempt(connection, lambda channel: channel.queue_declare(queue.name, passive=True))
-    return _difference(connection, f"queue {queue.name}", there, partial(_declare_queue, queue))
+def _queue_difference(connection: pika.BlockingConnection, queue: Queue, on_broker: str) -> list[str]:
+    there = _attempt(connection, lambda channel: channel.queue_declare(on_broker, passive=True))
+    found = _difference(connection, f"queue {queue.name}", there, partial(_declare_queue, on_broker, queue))
+    if on_broker != queue.name and _is_there(connection, queue.name):
+        found.append(f"queue {queue.name}: is there under its plain name too; empty and delete it")
+    return found
+
+
+def _is_there(connection: pika.BlockingConnection, on_broker: str) -> bool:
+    return _attempt(connection, lambda channel: channel.queue_declare(on_broker, passive=True)) is None
 
 
 def _difference(

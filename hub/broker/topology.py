@@ -2,10 +2,15 @@
 
 The `edge` link carries what parties see (`in.<party>`, `out.<party>`), the `core` link what only the hub sees. A
 link is a URL; when both have the same one, the objects that both need are declared once.
+
+Queues have two names. The plain one (`out.<party>`, `intake`) is what the hub's code, routing keys and stored rows say.
+What the broker calls the queue is the plain name, or, with a secret, the plain name and sixteen digits that nobody can
+guess: RabbitMQ tells anybody in a vhost how many messages wait in a queue whose name he knows, without any right on it.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +37,7 @@ INSURER_TRANSACTIONS = ("claim.answer",)
 _LENGTH_MAX = 100_000
 _DELIVERIES_MAX = 5
 _PARTY_DELIVERIES_MAX = 20
+_UNGUESSABLE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,16 @@ class Topology:
     queues: tuple[Queue, ...]
     bindings: tuple[Binding, ...]
     tiers: tuple[RetryTier, ...]
+    name_secret: str = field(default="", repr=False)
+    """Key of the queues' names on the broker; without one they are the plain names."""
+
+    def on_broker(self, queue: str) -> str:
+        """What the broker calls this queue."""
+        return queue_on_broker(queue, self.name_secret)
+
+    def plain(self, on_broker: str) -> str:
+        """The plain name of what the broker calls so; a name that is none of ours stays as it is."""
+        return self._plain_names.get(on_broker, on_broker)
 
     def resolve(self, exchange: str, routing_key: str) -> str:
         """The queue a message of the hub reaches; `unrouted` when there is none."""
@@ -123,12 +139,16 @@ class Topology:
         return {(one.exchange, one.routing_key): one.queue for one in self.bindings if not one.arguments}
 
     @cached_property
+    def _plain_names(self) -> dict[str, str]:
+        return {self.on_broker(one.name): one.name for one in self.queues}
+
+    @cached_property
     def _exchange_links(self) -> dict[str, Link]:
         return {one.name: one.link for one in reversed(self.exchanges)}
 
 
-def topology(parties: Iterable[Party], tiers: tuple[RetryTier, ...] = TIERS) -> Topology:
-    """The declarations for these parties."""
+def topology(parties: Iterable[Party], tiers: tuple[RetryTier, ...] = TIERS, name_secret: str = "") -> Topology:
+    """The declarations for these parties; with `name_secret` under queue names that cannot be guessed."""
     exchanges: list[Exchange] = []
     queues: list[Queue] = []
     bindings: list[Binding] = []
@@ -147,7 +167,14 @@ def topology(parties: Iterable[Party], tiers: tuple[RetryTier, ...] = TIERS) -> 
         exchanges += own.exchanges
         queues += own.queues
         bindings += own.bindings
-    return Topology(tuple(exchanges), tuple(queues), tuple(bindings), tiers)
+    return Topology(tuple(exchanges), tuple(queues), tuple(bindings), tiers, name_secret)
+
+
+def queue_on_broker(queue: str, name_secret: str) -> str:
+    """What the broker calls the queue of this plain name."""
+    if not name_secret:
+        return queue
+    return f"{queue}.{hmac.digest(name_secret.encode(), queue.encode(), 'sha256').hex()[:_UNGUESSABLE]}"
 
 
 def payer_queue(code: str) -> str:

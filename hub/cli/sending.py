@@ -13,7 +13,7 @@ import urllib3
 from pika.exceptions import AMQPError
 
 from hub.broker.io_thread import split_urls
-from hub.broker.topology import in_exchange, out_queue
+from hub.broker.topology import in_exchange, out_queue, queue_on_broker
 from hub.gateway.identity import token_for
 from hub.settings import Settings
 from schemas.transactions import HOSPITAL_MESSAGES, Transaction
@@ -118,7 +118,8 @@ def by_amqp(message: Message, given: Settings, wait_s: float) -> dict[str, Any]:
     except (AMQPError, OSError, ValueError) as error:
         raise Refused(f"HUB_BROKER_URL: RabbitMQ cannot be reached ({type(error).__name__})") from None
     try:
-        return _exchange(connection, message, wait_s)
+        queue = queue_on_broker(out_queue(message.party), given.queue_name_secret.get_secret_value())
+        return _exchange(connection, message, queue, wait_s)
     except AMQPError as error:
         raise Refused(f"RabbitMQ: {error!r}; is {message.party} an institution with amqp in the rule book?") from None
     finally:
@@ -126,7 +127,7 @@ def by_amqp(message: Message, given: Settings, wait_s: float) -> dict[str, Any]:
             connection.close()
 
 
-def _exchange(connection: pika.BlockingConnection, message: Message, wait_s: float) -> dict[str, Any]:
+def _exchange(connection: pika.BlockingConnection, message: Message, queue: str, wait_s: float) -> dict[str, Any]:
     channel = connection.channel()
     channel.confirm_delivery()
     properties = pika.BasicProperties(
@@ -136,7 +137,7 @@ def _exchange(connection: pika.BlockingConnection, message: Message, wait_s: flo
     channel.basic_publish(in_exchange(message.party), message.transaction.value, message.body, properties, True)
     answer: dict[str, Any] | None = None
     deadline = time.monotonic() + wait_s
-    for method, about, body in channel.consume(out_queue(message.party), inactivity_timeout=0.1):
+    for method, about, body in channel.consume(queue, inactivity_timeout=0.1):
         if method is not None and about.correlation_id == message.key:
             channel.basic_ack(method.delivery_tag)
             answer = dict(orjson.loads(body))

@@ -97,7 +97,8 @@ def _wanted(given: Settings, url: str) -> Topology:
 
     engine = open_engine(url, pool_size=2, application="hub-topology")
     try:
-        return broker_topology(RuleBooks(engine, SystemClock()).active().book)
+        secret = given.queue_name_secret.get_secret_value()
+        return broker_topology(RuleBooks(engine, SystemClock()).active().book, secret)
     finally:
         engine.dispose()
 

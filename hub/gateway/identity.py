@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from hub.people.operators import is_operator
 from schemas.errors import Forbidden
@@ -23,10 +24,37 @@ class NotIdentified(Forbidden):
     code = "party.unauthenticated"
 
 
-def token_for(secret: str, party: str) -> str:
-    """The token with which `party` identifies itself: `<party>.<mac>`."""
-    mac = hmac.digest(secret.encode(), party.encode(), "sha256")
+class PartyShutOut(Forbidden):
+    """The party is known, and operators have shut its door (HTTP 403)."""
+
+    code = "party.shut_out"
+
+
+def token_for(secret: str, party: str, generation: int = 0) -> str:
+    """The token with which `party` identifies itself: `<party>.<mac>`; a new generation makes those before void."""
+    said = f"{party}#{generation}" if generation else party
+    mac = hmac.digest(secret.encode(), said.encode(), "sha256")
     return f"{party}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+class Doors(Protocol):
+    """What operators decided about the parties' doors."""
+
+    def generation_of(self, party: str) -> int:
+        """Which generation of its tokens is good."""
+
+    def is_shut(self, party: str) -> bool:
+        """Whether the party may not come in at all."""
+
+
+class OpenDoors:
+    """Nobody is shut out, and everybody has his first token."""
+
+    def generation_of(self, _party: str) -> int:
+        return 0
+
+    def is_shut(self, _party: str) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +64,21 @@ class Doorkeeper:
     secret: str
     trust_header: bool = False
     """Believe X-Party where no token is given."""
+    doors: Doors = OpenDoors()
 
     def party_of(self, authorization: str | None, x_party: str | None) -> str:
-        """The party's code; NotIdentified when no header proves one."""
+        """The party's code. NotIdentified: no header proves one; PartyShutOut: operators have disabled it."""
+        party = self._named(authorization, x_party)
+        if self.doors.is_shut(party):
+            raise PartyShutOut("the party is disabled", party=party)
+        return party
+
+    def _named(self, authorization: str | None, x_party: str | None) -> str:
         if authorization is not None:
-            return self._by_token(authorization)
+            return _proven(self.secret, authorization, _names_party, self.doors.generation_of)
         if self.trust_header and x_party is not None and _PARTY.fullmatch(x_party):
             return x_party
         raise NotIdentified("no token")
-
-    def _by_token(self, authorization: str) -> str:
-        return _proven(self.secret, authorization, lambda party: _PARTY.fullmatch(party) is not None)
 
 
 def operator_token(secret: str, name: str) -> str:
@@ -71,16 +103,27 @@ class OfficeDoor:
         raise NotIdentified("no token")
 
 
+def _names_party(speaker: str) -> bool:
+    return _PARTY.fullmatch(speaker) is not None
+
+
+def _first(_speaker: str) -> int:
+    return 0
+
+
 def _names_operator(speaker: str) -> bool:
     return speaker.startswith(_OPERATOR) and is_operator(speaker.removeprefix(_OPERATOR))
 
 
-def _proven(secret: str, authorization: str, may_speak: Callable[[str], bool]) -> str:
+def _proven(
+    secret: str, authorization: str, may_speak: Callable[[str], bool], generation_of: Callable[[str], int] = _first
+) -> str:
     scheme, _, token = authorization.strip().partition(" ")
     speaker, _, mac = token.strip().partition(".")
     if scheme.lower() != _SCHEME or not secret or not may_speak(speaker):
         raise NotIdentified("not a token of ours")
     # Compared as bytes: what a stranger sends need not be ASCII.
-    if not hmac.compare_digest(token_for(secret, speaker).encode(), f"{speaker}.{mac.rstrip('=')}".encode()):
+    known = token_for(secret, speaker, generation_of(speaker))
+    if not hmac.compare_digest(known.encode(), f"{speaker}.{mac.rstrip('=')}".encode()):
         raise NotIdentified("the token does not belong to the speaker")
     return speaker

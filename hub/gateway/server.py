@@ -19,6 +19,7 @@ from hub.broker.embedded import EmbeddedTransport
 from hub.gateway.app import GatewayApp
 from hub.gateway.batched import BatchedCalls
 from hub.gateway.cases import Cases
+from hub.gateway.courier import Courier
 from hub.gateway.health import Health
 from hub.gateway.identity import Doorkeeper, OfficeDoor
 from hub.gateway.intake import SureIntake
@@ -73,19 +74,12 @@ class GatewayServer:
         self._office = BatchedCalls[Callable[[], Any], Any](
             "gateway-office", _call_each, batch_max=1, workers=1, has_effects=True
         )
-        doorkeeper = Doorkeeper(settings.party_token_secret.get_secret_value(), settings.trust_party_header)
+        doorkeeper = Doorkeeper(settings.party_token_secret.get_secret_value(), settings.trust_party_header, hub.doors)
         letterbox = hub.transport if isinstance(hub.transport, EmbeddedTransport) else None
         self._mailbox = Mailbox(doorkeeper, self._calls, hub.books, letterbox)
+        courier = Courier(self._intake, self._waiters, self._views, hub.books, hub.clock, HINT_PREFIX + self._channel)
         self._app = GatewayApp(
-            Transactions(
-                doorkeeper,
-                self._intake,
-                self._waiters,
-                self._views,
-                hub.books,
-                hub.clock,
-                HINT_PREFIX + self._channel,
-            ),
+            Transactions(doorkeeper, courier),
             Cases(doorkeeper, self._views, self._calls, reader, hub.clock),
             self._mailbox,
             Health(self._checks, hub.engine, hub.transport, hub.books, self._leaving),
