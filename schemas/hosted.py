@@ -6,8 +6,10 @@ its terms on the day of service, the bill, the basic system's adjudication, and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -117,7 +119,7 @@ class Terms(Value):
         if self.valid_until is not None and self.valid_until < self.valid_from:
             raise _refuse("terms.valid_until", "valid_until: lies before valid_from")
         edges = [band.above for band in self.bands]
-        if edges[0] != 0 or any(after <= before for before, after in zip(edges, edges[1:], strict=False)):
+        if edges[0] != 0 or any(after <= before for before, after in pairwise(edges)):
             raise _refuse("terms.bands", "bands: must begin at 0.00 and rise")
         if self.basis is Basis.GROSS:
             self._gross_is_the_basic_systems_own_figure()
@@ -151,7 +153,7 @@ class HostedProduct(Value):
     @model_validator(mode="after")
     def _no_two_terms_for_one_day(self) -> Self:
         in_order = sorted(self.terms, key=lambda one: one.valid_from)
-        for before, after in zip(in_order, in_order[1:], strict=False):
+        for before, after in pairwise(in_order):
             if before.valid_until is None or after.valid_from <= before.valid_until:
                 raise _refuse("product.terms", f"terms: those from {before.valid_from} and {after.valid_from} overlap")
         return self
@@ -191,13 +193,14 @@ class Sign(StrEnum):
     """The figure is at most `amount`."""
 
 
-class TraceLine(Value):
+@dataclass(frozen=True, slots=True)
+class TraceLine:
     """One step of a calculation, to be followed with a pocket calculator."""
 
     step: str
     sign: Sign
     amount: Money
-    of: Money | None = None
-    ratio_bp: BasisPoints | None = None
     zh: str
     en: str
+    of: Money | None = None
+    ratio_bp: BasisPoints | None = None
