@@ -11,24 +11,34 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from schemas.answer import CombinedAnswer, ErrorAnswer
-from schemas.payer import ClaimCancel, ClaimDecision, ClaimTask
-from schemas.settlement import CancelRequest, CaseQuery, ReverseRequest, SettleRequest, TrialRequest
+from schemas.master import UploadAnswer
+from schemas.payer import ClaimCancel, ClaimTask
+from schemas.transactions import SPECS, Transaction
+from schemas.visit import VisitAnswer
 
 FOLDER = Path("docs/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Mode = Literal["validation", "serialization"]
 
+
+def _answer_name(transaction: Transaction) -> str:
+    """Answers to visit messages and uploads are of one kind each; the others are named after what they answer."""
+    shared = {VisitAnswer: "visit.answer", UploadAnswer: "upload.answer"}
+    answer = SPECS[transaction].answer
+    return shared.get(answer) or f"{transaction.value}.answer"  # type: ignore[arg-type]
+
+
 MESSAGES: Mapping[str, tuple[type[BaseModel], Mode]] = {
-    "settlement.settle": (SettleRequest, "validation"),
-    "settlement.trial": (TrialRequest, "validation"),
-    "settlement.cancel": (CancelRequest, "validation"),
-    "settlement.reverse": (ReverseRequest, "validation"),
-    "case.query": (CaseQuery, "validation"),
+    **{name.value: (spec.message, "validation") for name, spec in SPECS.items()},
+    **{
+        _answer_name(name): (spec.answer, "serialization")
+        for name, spec in SPECS.items()
+        if spec.answer is not None and spec.answer is not CombinedAnswer
+    },
     "settlement.answer": (CombinedAnswer, "serialization"),
     "error.answer": (ErrorAnswer, "serialization"),
     "claim.task": (ClaimTask, "serialization"),
     "claim.cancel": (ClaimCancel, "serialization"),
-    "claim.answer": (ClaimDecision, "validation"),
 }
 """By the type that the message carries; `validation` for what the hub reads, `serialization` for what it sends."""
 

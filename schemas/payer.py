@@ -199,9 +199,9 @@ class PartySettings:
     ca_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Switches of the dialect, from the rule book: never a secret."""
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     """Keys and passwords by name, from the file that HUB_PARTY_SECRETS names."""
 
 

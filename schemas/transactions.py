@@ -232,6 +232,37 @@ SPECS: dict[Transaction, Spec] = {
 HOSPITAL_MESSAGES: dict[Transaction, type[Value]] = {
     name: spec.message for name, spec in SPECS.items() if spec.group is Group.SETTLEMENT
 }
-INSURER_MESSAGES: dict[Transaction, type[Value]] = {T.CLAIM_ANSWER: ClaimDecision}
 MESSAGES: dict[Transaction, type[Value]] = {name: spec.message for name, spec in SPECS.items()}
+ASKS = frozenset({T.QUERY, T.FEES_QUERY, T.IDENTITY_CONFIRM})
+"""Without effect: a repeat is just another question."""
 TRANSACTION_OF_INFNO: dict[str, Transaction] = {infno: name for name, spec in SPECS.items() for infno in spec.infnos}
+
+SUMMARIES: dict[Transaction, str] = {
+    T.ADMISSION_REGISTER: "Register an admission or an outpatient visit",
+    T.ADMISSION_CHANGE: "Correct a registration: the whole of it again",
+    T.ADMISSION_CANCEL: "Take a registration back",
+    T.FEES_UPLOAD: "Upload fee lines of a visit",
+    T.FEES_CANCEL: "Take fee lines back: some, a batch, or all",
+    T.FEES_QUERY: "Ask for the fee lines of a visit",
+    T.DISCHARGE_REGISTER: "Register a discharge",
+    T.DISCHARGE_CANCEL: "Take a discharge back",
+    T.SETTLE: "Settle a bill: adjudicate and book",
+    T.TRIAL: "Try a bill: adjudicate without effect",
+    T.CANCEL: "Undo a settlement",
+    T.REVERSE: "Undo a settlement whose outcome is not known, or block it before it comes",
+    T.QUERY: "Ask for the stored answer of a settlement",
+    T.ADJUDICATION_UPLOAD: "Record a settlement that the basic system has adjudicated and paid out already",
+    T.IDENTITY_CONFIRM: "Ask who a person is to the insurers",
+    T.CASE_CHECK: "Compare settlements one by one",
+    T.FEES_SETTLE: "Compare the totals of a period",
+    T.PAYMENT_CONFIRM: "Confirm that a payer's money has come",
+    T.MAPPING_UPLOAD: "Upload code mappings",
+    T.CATALOGUE_UPLOAD: "Upload items of the three catalogues",
+    T.DISEASE_UPLOAD: "Upload the disease dictionary",
+    T.INSTITUTION_UPLOAD: "Upload institutions",
+    T.STAFF_UPLOAD: "Upload medical staff",
+    T.POPULATION_IMPORT: "Import insured persons",
+    T.ENROLMENT_IMPORT: "Import policies",
+    T.BLACKLIST_IMPORT: "Import the blacklist",
+    T.CLAIM_ANSWER: "An insurer's answer to a task from its queue or mailbox",
+}

@@ -13,12 +13,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from hub.broker.errors import described
 from hub.gateway.cases import Cases
+from hub.gateway.courier import case_id_of
 from hub.gateway.health import Health
 from hub.gateway.mailbox import Mailbox
 from hub.gateway.openapi import document
 from hub.gateway.operators import Operators
 from hub.gateway.problems import http_problem, problem_response
-from hub.gateway.transactions import JSON, MESSAGE_ID, Transactions, case_id_of
+from hub.gateway.transactions import JSON, MESSAGE_ID, Transactions
 from schemas.errors import HubError, IllegalTransition, OutcomeUnknown, Unavailable
 from store.database import database_is_away
 

@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.gateway.batched import BatchedCalls
+from hub.gateway.courier import IN_TIME_S
 from hub.gateway.identity import Doorkeeper
-from hub.gateway.transactions import IN_TIME_S, JSON
+from hub.gateway.transactions import JSON
 from hub.gateway.views import CaseView, CaseViews
 from hub.ports import Clock
 from schemas.errors import InvalidMessage, NotFound, Violation

@@ -19,9 +19,10 @@ from starlette.responses import Response
 from adapters.registry import consumes_from_queue
 from hub.books import RuleBooks
 from hub.gateway.batched import BatchedCalls
+from hub.gateway.courier import IN_TIME_S
 from hub.gateway.identity import Doorkeeper
 from hub.gateway.reading import check_content_type, read_body, whole_number
-from hub.gateway.transactions import IN_TIME_S, JSON
+from hub.gateway.transactions import JSON
 from routing.rulebook import RuleBook
 from schemas.base import PartyCode, Value, read_message
 from schemas.errors import Conflict, Forbidden, NotFound

@@ -16,9 +16,8 @@ from hub.gateway.mailbox import LIMIT_MAX, WAIT_S_MAX, MailboxAck
 from hub.gateway.reading import IDEMPOTENCY_KEY
 from schemas.answer import CombinedAnswer
 from schemas.base import Value
-from schemas.payer import ClaimCancel, ClaimDecision, ClaimTask
-from schemas.settlement import CancelRequest, CaseQuery, ReverseRequest, SettleRequest, TrialRequest
-from schemas.transactions import HOSPITAL_MESSAGES, INSURER_MESSAGES, Transaction
+from schemas.payer import ClaimCancel, ClaimTask
+from schemas.transactions import ASKS, MESSAGES, SPECS, SUMMARIES, Channel, Group, Transaction
 
 FILE = Path("docs/openapi.json")
 VERSION = "1"
@@ -47,17 +46,9 @@ class Problem(BaseModel):
     case_id: str | None = None
 
 
-_READ = (SettleRequest, TrialRequest, CancelRequest, ReverseRequest, CaseQuery, ClaimDecision, MailboxAck)
-_WRITTEN = (CombinedAnswer, ClaimTask, ClaimCancel, Problem)
-
-_SUMMARIES = {
-    Transaction.SETTLE: "Settle a bill: adjudicate and book",
-    Transaction.TRIAL: "Try a bill: adjudicate without effect",
-    Transaction.CANCEL: "Undo a settlement",
-    Transaction.REVERSE: "Undo a settlement whose outcome is not known, or block it before it comes",
-    Transaction.QUERY: "Ask for the stored answer of a settlement",
-    Transaction.CLAIM_ANSWER: "An insurer's answer to a task from its mailbox",
-}
+_READ = (*dict.fromkeys(MESSAGES.values()), MailboxAck)
+_WRITTEN = (*dict.fromkeys(spec.answer for spec in SPECS.values() if spec.answer), ClaimTask, ClaimCancel, Problem)
+HTTP = tuple(name for name, spec in SPECS.items() if Channel.HTTP in spec.channels)
 _REFUSALS = {
     400: "Unreadable body, or Idempotency-Key missing or wrong",
     401: "The speaker could not be identified",
@@ -83,7 +74,7 @@ def document() -> bytes:
         },
         "security": [{"partyToken": []}],
         "paths": {
-            **{f"/api/v1/transactions/{one.value}": {"post": _transaction(one)} for one in Transaction},
+            **{f"/api/v1/transactions/{one.value}": {"post": _transaction(one)} for one in HTTP},
             "/api/v1/cases": {"get": _find_case()},
             "/api/v1/cases/{case_id}": {"get": _get_case()},
             "/api/v1/cases/{case_id}/timeline": {"get": _get_timeline()},
@@ -113,24 +104,26 @@ def _schemas() -> Json:
 
 
 def _transaction(transaction: Transaction) -> Json:
-    answers_at_once = transaction in (Transaction.QUERY, Transaction.CLAIM_ANSWER)
-    model = (HOSPITAL_MESSAGES | INSURER_MESSAGES)[transaction]
+    spec = SPECS[transaction]
+    has_case = spec.group is Group.SETTLEMENT and transaction is not Transaction.QUERY
     responses: Json = {}
-    parameters = [_idempotency_key(required=not answers_at_once)]
-    if transaction is Transaction.CLAIM_ANSWER:
+    parameters = [_idempotency_key(required=has_case)]
+    if spec.answer is None:
         responses["202"] = _described("Taken", {"type": "object", "properties": {"accepted": {"const": True}}})
     else:
-        responses["200"] = _described("The combined answer", _ref(CombinedAnswer))
-    if not answers_at_once:
+        what = "The combined answer" if spec.group is Group.SETTLEMENT else "The answer"
+        responses["200"] = _described(what, _ref(spec.answer))
+        if transaction not in ASKS:
+            responses["200"]["headers"] = {"Idempotent-Replayed": _header("`true` when the answer was given before")}
+    if has_case:
         parameters.append(_prefer())
-        responses["200"]["headers"] = {"Idempotent-Replayed": _header("`true` when the answer was given before")}
         responses["202"] = _described("Taken and not yet answered: how the case stands now", _ref(CombinedAnswer))
         responses["202"]["headers"] = {"Location": _header("Where the answer will be")}
     return {
         "operationId": transaction.value.replace(".", "_"),
-        "summary": _SUMMARIES[transaction],
+        "summary": SUMMARIES[transaction],
         "parameters": parameters,
-        "requestBody": {"required": True, "content": {JSON: {"schema": _ref(model)}}},
+        "requestBody": {"required": True, "content": {JSON: {"schema": _ref(spec.message)}}},
         "responses": {**responses, **_refusals(400, 401, 403, 404, 409, 413, 415, 422, 503)},
     }
 

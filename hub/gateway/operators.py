@@ -17,10 +17,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub.gateway.batched import BatchedCalls
+from hub.gateway.courier import IN_TIME_S
 from hub.gateway.identity import OfficeDoor
 from hub.gateway.reading import check_content_type, read_body, whole_number
 from hub.gateway.standing import DecisionAsked, Standing
-from hub.gateway.transactions import IN_TIME_S, JSON
+from hub.gateway.transactions import JSON
 from hub.people import views
 from hub.people.dead_letters import AT_ONCE_MAX, LetterView
 from hub.people.office import Office

@@ -16,7 +16,7 @@ from schemas.base import Bilingual, Value, read_message_and_content
 from schemas.errors import HubError, InvalidMessage
 from schemas.payer import ClaimDecision
 from schemas.settlement import CancelRequest, CaseQuery, SettlementRequest
-from schemas.transactions import HOSPITAL_MESSAGES, INSURER_MESSAGES, Transaction
+from schemas.transactions import MESSAGES, SPECS, Group, Transaction
 from store import answers, cases
 from store.dead_letters import StoredLetter
 from store.records import CaseRecord
@@ -79,7 +79,7 @@ def blocked_by(layout: Topology, letter: StoredLetter) -> Bilingual | None:
 def _from_party(connection: Connection, letter: StoredLetter, facts: Facts) -> tuple[Effect, Bilingual]:
     try:
         transaction = Transaction(facts.what)
-        model = (HOSPITAL_MESSAGES | INSURER_MESSAGES)[transaction]
+        model = MESSAGES[transaction]
         message, content = read_message_and_content(model, letter.to_send)
     except HubError as error:
         return Effect.REFUSED, _again_refused(error)
@@ -87,6 +87,11 @@ def _from_party(connection: Connection, letter: StoredLetter, facts: Facts) -> t
         return Effect.REFUSED, Bilingual(zh="交易名称未知，将再次成为死信。", en="the transaction is unknown still.")
     if isinstance(message, ClaimDecision):
         return _claim_answer(connection, facts, named_in(letter))
+    if SPECS[transaction].group in (Group.VISIT, Group.CLEARING, Group.MASTER):
+        return Effect.WORK, Bilingual(
+            zh="按其请求编号再处理一次；已处理过的只会得到原来的答复。",
+            en="it is taken by its own request number; if it was taken before, only its answer is given again.",
+        )
     if getattr(message, "institution", facts.party) != facts.party:
         return Effect.REFUSED, Bilingual(
             zh="报文机构与发送方不符。", en="it names another institution than its sender."

@@ -13,7 +13,7 @@ from store.tables import metadata
 DECLARED = (tables_visits, tables_parties)
 """Modules that add their tables to the metadata when they are imported."""
 ONE_AT_A_TIME = 7_204_117_003
-"""Key of the lock that keeps two upgrades of one database apart; nothing else uses advisory locks."""
+"""Key of the lock that keeps two upgrades of one database apart; the others are hashes of request numbers (`store.requests`)."""
 
 engine = create_engine(
     context.config.attributes["url"],

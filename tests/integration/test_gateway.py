@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from hub.gateway import transactions
+from hub.gateway import courier
 from tests.support.builders import (
     BASIC,
     CRITICAL,
@@ -267,6 +267,6 @@ def test_stopping_sends_home_who_would_wait_too_long(database_url):
         waiting = threads.submit(hospital.settle, "S-1", Prefer="wait=60")
         eventually(lambda: world.payers[BASIC].calls)
 
-        world.hub.gateway.stop(transactions.GRACE_S + 1.5)
+        world.hub.gateway.stop(courier.GRACE_S + 1.5)
 
         assert waiting.result(10).status == 202
