@@ -1,0 +1,1 @@
+"""The national institution interface: envelope, fields of each transaction, amount identities, code tables."""
