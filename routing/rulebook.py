@@ -79,6 +79,19 @@ class Party(Value):
         )
 
 
+class NationalProfile(Value):
+    """How an institution speaks the national envelope. Its keys are in the file of the parties' secrets, never here."""
+
+    signing: Literal["none", "envelope", "body", "gateway"] = "none"
+    """`none` needs the bearer token of the other routes; `body` needs token and signature."""
+    sign_in: Literal["no", "required"] = "no"
+    """Whether a transaction names a `sign_no` that 9001 gave and 9002 did not end."""
+    encryption: Literal["none", "ecb", "cbc", "gcm"] = "none"
+    """The mode of SM4 where `enc_type` says that `input` is encrypted; answers are then encrypted alike."""
+    refund_sign: Literal["minus", "plus"] = "minus"
+    """The sign of the amounts in the answer to a cancellation."""
+
+
 class Institution(Value):
     """A hospital or pharmacy that may send. `amqp` gives it an exchange to write and a queue to read."""
 
@@ -90,6 +103,7 @@ class Institution(Value):
     visits: Literal["none", "optional", "required"] = "none"
     """Whether its visits are registered with the hub before they are settled: never; when they are, the settlement must
     agree with them; always, and nothing else is settled."""
+    national: NationalProfile = NationalProfile()
 
 
 class Conditions(Value):
