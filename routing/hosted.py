@@ -56,6 +56,9 @@ class Use:
     paid_fen: int = 0
 
 
+NOTHING_USED = Use()
+
+
 @dataclass(frozen=True, slots=True)
 class Adjudication:
     """The product's word on a bill. Only an approval uses anything up; it may pay 0.00 and use up a deductible."""
@@ -63,7 +66,7 @@ class Adjudication:
     outcome: Outcome
     reason_code: str
     reason: Bilingual
-    use: Use = Use()
+    use: Use = NOTHING_USED
     trace: tuple[TraceLine, ...] = ()
 
     @property

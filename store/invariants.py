@@ -19,6 +19,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from store.invariant_views_hosted import ACCUMULATORS, CLAIMS_AND_LEGS
+
 ROWS_MAX = 1_000
 OPEN_MAX = 2_000
 """How many open cases from before the window a look at a window includes."""
@@ -348,6 +350,18 @@ INVARIANTS: tuple[Invariant, ...] = (
         "invariant_i18_business_day_is_a_field",
         "the business day is fixed once, by the payer's settlement time",
         _I18,
+    ),
+    Invariant(
+        "I20",
+        "invariant_i20_accumulators_are_their_claims",
+        "what a hosted product's accumulators say is the sum of the claims that stand",
+        ACCUMULATORS,
+    ),
+    Invariant(
+        "I21",
+        "invariant_i21_hosted_claims_and_legs_agree",
+        "a hosted product's claim and the payer's part of the case say the same",
+        CLAIMS_AND_LEGS,
     ),
 )
 
