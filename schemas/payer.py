@@ -18,6 +18,7 @@ from schemas.base import Identifier, Value
 from schemas.codes import Layer, Outcome
 from schemas.money import Money
 from schemas.settlement import Diagnosis, FeeLine, Insurance, Patient, SettlementRequest, Visit
+from schemas.visit import AdmissionFacts
 
 PayerText = Annotated[str, StringConstraints(max_length=1000)]
 
@@ -122,6 +123,10 @@ class Notice:
     original_reference: str | None = None
     """Of an undo: what the payer answered to that notice."""
     numbers: MessageNumbers | None = None
+    admission: AdmissionFacts | None = None
+    """Of a notice about a visit: its registration as it stands, for dialects that name the person in every message."""
+    admission_reference: str | None = None
+    """What the payer answered to that registration."""
 
 
 @dataclass(frozen=True, slots=True)
