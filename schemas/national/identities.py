@@ -49,6 +49,9 @@ BUCKETS: Mapping[str, str] = {
 }
 """Which part of setlinfo a fund_pay_type counts into, by its first four digits; the rest are oth_pay."""
 
+EXACT = frozenset({"A7", "A8"})
+"""Who pays what: no tolerance, since somebody would have to bear the difference."""
+
 
 @dataclass(frozen=True, slots=True)
 class Switches:
@@ -79,7 +82,7 @@ def broken_amounts(
     return [
         Violation(field, f"national.{name}", remedy)
         for name, field, difference, remedy in _differences(info, details, switches)
-        if abs(difference) > switches.tolerance_fen
+        if abs(difference) > (0 if name in EXACT else switches.tolerance_fen)
     ]
 
 
