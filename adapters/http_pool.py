@@ -27,6 +27,19 @@ from schemas.payer import PartySettings, PreparedCall, RawAnswer
 CONNECT_TIMEOUT_S_MAX = 1.0
 ANSWER_BYTES_MAX = 5 * 1024 * 1024
 PIECE_BYTES = 65536
+# A server that wants a certificate reads no request before it has one it trusts; under TLS 1.3 we hear of it only after
+# ours is on its way. Asking for one later (post-handshake) is something that we never offer.
+_OUR_CERTIFICATE_REFUSED = frozenset(
+    {
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    }
+)
 
 
 class _Call(threading.local):
@@ -134,8 +147,18 @@ class HttpPool:
         else:
             self._pool = _PlainPool(**options)
 
+    def target(self, call: PreparedCall) -> str:
+        """Path and query of a call as they are sent."""
+        return self._path + call.path or "/"
+
     def send(self, call: PreparedCall, headers: Mapping[str, str], timeout_s: float) -> RawAnswer:
         """The party's whole answer, within `timeout_s` of now. A call without a body (a GET) goes without one."""
+        return self.exchange(call, headers, timeout_s)[0]
+
+    def exchange(
+        self, call: PreparedCall, headers: Mapping[str, str], timeout_s: float
+    ) -> tuple[RawAnswer, Mapping[str, str]]:
+        """As `send`, with the answer's headers."""
         _call.ends_s = time.monotonic() + timeout_s
         connect_s = min(CONNECT_TIMEOUT_S_MAX, max(timeout_s, 0.001))
         waits: dict[str, Any] = {
@@ -145,7 +168,7 @@ class HttpPool:
         with self._errors():
             response = self._pool.urlopen(
                 call.method,
-                self._path + call.path or "/",
+                self.target(call),
                 body=call.body or None,
                 headers=headers,
                 retries=False,
@@ -154,7 +177,7 @@ class HttpPool:
                 decode_content=False,
                 **waits,
             )
-            return self._whole(response)
+            return self._whole(response), response.headers
 
     def close(self) -> None:
         """Closes idle connections; calls under way end by themselves."""
@@ -194,7 +217,15 @@ class HttpPool:
         except (EmptyPoolError, ClosedPoolError) as error:
             raise Unavailable("no free connection", party=self._party) from error
         except (HTTPError, OSError) as error:
+            if _our_certificate_refused(error):
+                facts = {"code": "tls.client_certificate", "party": self._party}
+                raise Unavailable("the party refuses our TLS certificate, or wants one", **facts) from error
             raise OutcomeUnknown("sent, but no whole answer came back", party=self._party) from error
+
+
+def _our_certificate_refused(error: BaseException) -> bool:
+    causes = (error, *error.args)
+    return any(isinstance(one, ssl.SSLError) and one.reason in _OUR_CERTIFICATE_REFUSED for one in causes)
 
 
 def _tls(settings: PartySettings) -> ssl.SSLContext:

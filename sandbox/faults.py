@@ -56,6 +56,8 @@ class FaultKind(StrEnum):
     """Of an inquiry: answers that there is no such request, whatever stands; give a `count`, or it lies for ever."""
     REFUSE_UNDO = "refuse_undo"
     """Of a cancel or a reversal: does nothing and refuses it with a reason; the next try is judged anew."""
+    WRONG_SIGNATURE = "wrong_signature"
+    """Works, then signs its answer wrongly; a party that signs nothing answers as always."""
 
 
 _STRIKES_ONLY: dict[FaultKind, frozenset[str]] = {

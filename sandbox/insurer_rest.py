@@ -12,7 +12,8 @@ from sandbox.book import Book
 from sandbox.claims_desk import NOBODY, Desk, decision_json
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind, Faults
-from sandbox.web import Answer, Call, PartyApp, Reply, as_json
+from sandbox.signatures import SignatureDesk
+from sandbox.web import Answer, Call, Handler, PartyApp, Reply, as_json
 from schemas.money import fen_of
 from schemas.payer import ClaimCancel, ClaimTask, Operation
 
@@ -54,13 +55,24 @@ class _Review(BaseModel):
 
 
 class RestInsurer(InsurerApp):
-    """An insurer that answers claims over REST. A repeat gets the first answer; a trial leaves no trace."""
+    """An insurer that answers claims over REST. A repeat gets the first answer; a trial leaves no trace.
 
-    def __init__(self, code: str, book: Book, desk: Desk, faults: Faults | None = None) -> None:
+    With `signatures` it takes signed requests only.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        book: Book,
+        desk: Desk,
+        faults: Faults | None = None,
+        signatures: SignatureDesk | None = None,
+    ) -> None:
         super().__init__(code, book, desk, faults)
-        self.routes[("POST", PATH)] = self._claim
-        self.routes[("POST", f"{PATH}/cancel")] = self._cancel
-        self.prefixes[("GET", f"{PATH}/")] = self._inquiry
+        guarding = signatures.guarding if signatures else _open
+        self.routes[("POST", PATH)] = guarding(self._claim)
+        self.routes[("POST", f"{PATH}/cancel")] = guarding(self._cancel)
+        self.prefixes[("GET", f"{PATH}/")] = guarding(self._inquiry)
 
     async def _claim(self, call: Call) -> Answer:
         try:
@@ -100,6 +112,10 @@ class RestInsurer(InsurerApp):
 
         # A key of its own, so that inquiries do not change how the repeats of the request itself fare.
         return await self.misbehaving(f"{request_id}?", Operation.INQUIRE.value, work)
+
+
+def _open(handler: Handler) -> Handler:
+    return handler
 
 
 def _told(entry: Entry, trouble: Fault | None) -> Answer:

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
@@ -45,6 +45,8 @@ class Call:
     host: str
     """What the caller took for our address; theirs to invent."""
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class Reply:
     body: bytes
     status: int = 200
     content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    forged: bool = False
+    """A party that signs its answers signs this one wrongly."""
 
 
 class Cut(Enum):
@@ -139,6 +144,8 @@ class PartyApp:
             await asyncio.sleep(fault.seconds or 0)
         if fault.kind is FaultKind.GARBAGE:
             return self.garbage() or answer
+        if fault.kind is FaultKind.WRONG_SIGNATURE and isinstance(answer, Reply):
+            return replace(answer, forged=True)
         return CUT if fault.kind is FaultKind.LOST_ANSWER else answer
 
     def garbage(self) -> Reply | None:
@@ -289,11 +296,15 @@ async def _read(receive: Any) -> bytes | None:
 
 
 def _call_of(scope: Any, body: bytes) -> Call:
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    return Call(scope["method"], scope["path"], scope["query_string"], host.decode("latin-1"), body)
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return Call(scope["method"], scope["path"], scope["query_string"], headers.get("host", ""), body, headers)
 
 
 async def _write(send: Any, reply: Reply) -> None:
     headers = [(b"content-type", reply.content_type.encode()), (b"content-length", b"%d" % len(reply.body))]
+    headers += [(name.encode(), value.encode()) for name, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

@@ -413,17 +413,30 @@ def test_a_server_that_never_shakes_hands_is_given_up(ca_file):
         ask_at("basic.soap", server.url.replace("http:", "https:"), timeout_s=0.3, ca_file=ca_file)
 
 
-def test_a_client_certificate_is_shown_where_it_is_wanted(authority, ca_file, tmp_path):
+@pytest.mark.parametrize("name", ["basic.soap", "insurer.rest"])
+def test_a_client_certificate_is_shown_where_it_is_wanted(name, authority, ca_file, tmp_path):
     own = authority.issue_cert("hub.example")
     key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
     own.private_key_pem.write_to_path(key)
     chain.write_bytes(b"".join(pem.bytes() for pem in own.cert_chain_pems))
-    with scripted_server(answering("basic.soap"), server_tls(authority, wants_client=True)) as server:
-        files = {"client_certificate_file": str(chain), "client_key_file": str(key)}
-        assert ask_at("basic.soap", server.url, ca_file=ca_file, **files).outcome is Outcome.APPROVED
-        # TLS 1.3 lets the client finish before the server looks at its certificate: the request may have been read.
-        with pytest.raises((Unavailable, OutcomeUnknown)):
-            ask_at("basic.soap", server.url, ca_file=ca_file)
+    files = {"client_certificate_file": str(chain), "client_key_file": str(key)}
+    with scripted_server(answering(name), server_tls(authority, wants_client=True)) as server:
+        assert ask_at(name, server.url, ca_file=ca_file, **files).outcome is Outcome.APPROVED
+
+
+def test_who_shows_no_client_certificate_is_told_so(authority, ca_file):
+    requests: list[bytes] = []
+
+    def refusal() -> str:
+        # TLS 1.3 lets the client finish before the server looks, and a reset may overtake the server's reason.
+        with pytest.raises((Unavailable, OutcomeUnknown)) as error:
+            ask_at("insurer.rest", server.url, ca_file=ca_file)
+        return error.value.code
+
+    with scripted_server(answering("insurer.rest", requests), server_tls(authority, wants_client=True)) as server:
+        assert "tls.client_certificate" in (refusal() for _ in range(50))
+
+    assert requests == []
 
 
 @pytest.mark.parametrize(

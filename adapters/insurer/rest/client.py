@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import orjson
 
-from adapters.http_pool import HttpPool
 from adapters.insurer.canonical_codec import CONTENT_TYPE, encode_task
 from adapters.insurer.rest.codec import PROBLEM_TYPE, decode_answer
+from adapters.signed_http import IDEMPOTENCY_KEY, SignedHttp
 from schemas.payer import Capabilities, Decision, Operation, PartySettings, PayerTask, PreparedCall, RawAnswer
 
 _PATHS = {
@@ -29,7 +29,7 @@ class InsurerRest:
     capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, inquiry=True, reversal=True)
 
     def __init__(self, settings: PartySettings) -> None:
-        self._http = HttpPool(settings)
+        self._http = SignedHttp(settings)
 
     def prepare(self, task: PayerTask) -> PreparedCall:
         """ClaimTask or ClaimCancel as JSON, with its path below the endpoint; an inquiry is a path alone."""
@@ -38,11 +38,11 @@ class InsurerRest:
         return PreparedCall(encode_task(task), CONTENT_TYPE, _PATHS[task.operation])
 
     def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
-        """Unavailable when nothing was sent, OutcomeUnknown when no whole answer came back."""
+        """Unavailable when nothing was sent, OutcomeUnknown when no whole answer came back, or none that is proven."""
         headers = {"Accept": f"{CONTENT_TYPE}, {PROBLEM_TYPE}"}
         if call.body:
             headers["Content-Type"] = call.content_type
-            headers["Idempotency-Key"] = orjson.loads(call.body)["request_id"]
+            headers[IDEMPOTENCY_KEY] = orjson.loads(call.body)["request_id"]
         return self._http.send(call, headers, timeout_s)
 
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
