@@ -101,7 +101,7 @@ def test_who_does_not_sign_has_no_effect():
 @pytest.mark.parametrize(
     "secrets",
     [
-        {name: f"hmac-sha256:{'x' * 40}" for name in SECRETS["hmac-sha256"]},
+        dict.fromkeys(SECRETS["hmac-sha256"], f"hmac-sha256:{'x' * 40}"),
         {"sign.1999": f"hmac-sha256:{SECRET}", f"verify.{NAME}": f"hmac-sha256:{SECRET}"},
     ],
     ids=["another key", "another key id"],
