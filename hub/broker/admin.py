@@ -131,6 +131,11 @@ class BrokerAdmin:
         return orjson.loads(answer.data) if answer.data else None
 
 
+def vhost_of(urls: str) -> str:
+    """The vhost of the first of these AMQP addresses; RabbitMQ's default where it names none."""
+    return unquote(urlsplit(urls.partition(",")[0].strip()).path[1:]) or "/"
+
+
 def _quoted(name: str) -> str:
     return quote(name, safe="")
 

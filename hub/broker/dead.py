@@ -65,9 +65,7 @@ def _sent_by_us(delivery: Delivery, raw: Mapping[str, Any]) -> DeadLetter:
     )
 
 
-def _sent_by_the_broker(
-    delivery: Delivery, raw: Mapping[str, Any], last: Mapping[str, Any], queue: str
-) -> DeadLetter:
+def _sent_by_the_broker(delivery: Delivery, raw: Mapping[str, Any], last: Mapping[str, Any], queue: str) -> DeadLetter:
     """Delivered too often or expired. `last` is the broker's own record; of it only queue and reason are surely its.
 
     The routing key is the one the message was published with. A queue's own name means that the message had come back

@@ -112,7 +112,8 @@ def _declarations(topology: Topology, links: tuple[Link, ...]) -> Iterator[tuple
         yield f"queue {queue.name}", partial(_declare_queue, topology.on_broker(queue.name), queue)
     bindings = {(one.exchange, one.queue, one.routing_key): one for one in topology.bindings if one.link in links}
     for binding in bindings.values():
-        yield f"binding {binding.exchange} -> {binding.queue}", partial(_bind, binding, topology.on_broker(binding.queue))
+        on_broker = topology.on_broker(binding.queue)
+        yield f"binding {binding.exchange} -> {binding.queue}", partial(_bind, binding, on_broker)
 
 
 def _unbind_plain_names(connection: pika.BlockingConnection, topology: Topology, links: tuple[Link, ...]) -> None:

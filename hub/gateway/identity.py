@@ -57,6 +57,9 @@ class OpenDoors:
         return False
 
 
+OPEN_DOORS = OpenDoors()
+
+
 @dataclass(frozen=True, slots=True)
 class Doorkeeper:
     """Tells from two headers who speaks. An empty `secret` lets no token in."""
@@ -64,7 +67,7 @@ class Doorkeeper:
     secret: str
     trust_header: bool = False
     """Believe X-Party where no token is given."""
-    doors: Doors = OpenDoors()
+    doors: Doors = OPEN_DOORS
 
     def party_of(self, authorization: str | None, x_party: str | None) -> str:
         """The party's code. NotIdentified: no header proves one; PartyShutOut: operators have disabled it."""

@@ -216,12 +216,13 @@ def test_a_consumer_comes_back_after_its_queue_was_deleted_and_declared_again(wo
     connection = pika.BlockingConnection(pika.URLParameters(world.url))
     channel = connection.channel()
     [queue] = [one for one in world.topology.queues if one.name == WORK]
+    name = world.topology.on_broker(WORK)
 
     with capture_logs() as events:
-        channel.queue_delete(WORK)
+        channel.queue_delete(name)
         eventually(lambda: "consumer_cancelled_by_broker" in [one["event"] for one in events])
-    channel.queue_declare(WORK, durable=True, arguments=dict(queue.arguments))
-    channel.queue_bind(WORK, "cmd", WORK)
+    channel.queue_declare(name, durable=True, arguments=dict(queue.arguments))
+    channel.queue_bind(name, "cmd", WORK)
     connection.close()
     send(world, transport, a_message())
 

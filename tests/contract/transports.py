@@ -25,9 +25,9 @@ TIERS = (RetryTier(100),)
 _numbers = itertools.count(1)
 
 
-def small_topology() -> Topology:
+def small_topology(name_secret: str = "") -> Topology:
     """The real topology with one short retry tier."""
-    return topology(PARTIES, TIERS)
+    return topology(PARTIES, TIERS, name_secret)
 
 
 def a_message(body: bytes = b"{}", **changes: Any) -> OutboundMessage:
@@ -66,7 +66,7 @@ class AmqpWorld:
 
     def __init__(self, url: str, database_url: str) -> None:
         self.url = url
-        self.topology = small_topology()
+        self.topology = small_topology("a secret that no party has 01234567")
         assert declare.apply(self.topology, url).ok
         self.engine = open_engine(database_url)
         self._open: list[AmqpTransport] = []
@@ -80,7 +80,7 @@ class AmqpWorld:
 
     def watch_the_dead(self, transport: AmqpTransport) -> None:
         for queue in COPIED_QUEUES:
-            transport.subscribe(Subscription(queue, dead_copier(self.engine)))
+            transport.subscribe(Subscription(queue, dead_copier(self.engine, self.topology.plain)))
 
     def crash(self, transport: AmqpTransport) -> None:
         """Lose the connections without settling anything."""

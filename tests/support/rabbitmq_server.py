@@ -52,6 +52,12 @@ class RabbitServer(Protocol):
     def add_user(self, name: str, password: str) -> None: ...
     def delete_user(self, name: str) -> None: ...
     def set_permissions(self, user: str, vhost: str, configure: str, write: str, read: str) -> None: ...
+    def management_url(self) -> str:
+        """Where its management plugin answers, with user and password; it is switched on for that where it is off."""
+
+    def unmanage(self) -> None:
+        """Switch the plugin off again, where `management_url` has switched it on."""
+
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
@@ -82,8 +88,15 @@ class Management:
     def __init__(self, api_url: str, user: str, password: str) -> None:
         self._api_url = api_url.rstrip("/") + "/api"
         self._user = user
+        self._management_url = with_user(api_url.rstrip("/"), user, password)
         headers = urllib3.make_headers(basic_auth=f"{user}:{password}")
         self._pool = urllib3.PoolManager(headers={**headers, "content-type": "application/json"}, retries=False)
+
+    def management_url(self) -> str:
+        return self._management_url
+
+    def unmanage(self) -> None:
+        """Nothing: the plugin was on before."""
 
     def check(self) -> None:
         """ServerUnavailable when the API does not answer."""
@@ -156,6 +169,8 @@ class LocalRabbit(LocalServer):
         self._cookie = secrets.token_hex(16)
         self._user, self._password = "hub", secrets.token_hex(8)
         self._mapper: subprocess.Popen[bytes] | None = None
+        self._managed: subprocess.Popen[bytes] | None = None
+        self._management_port = 0
         try:
             self._start_on_some_ports()
         except BaseException:
@@ -204,6 +219,29 @@ class LocalRabbit(LocalServer):
     def set_permissions(self, user: str, vhost: str, configure: str, write: str, read: str) -> None:
         arguments = ", ".join(_binary(text) for text in (user, vhost, configure, write, read, self._user))
         self.evaluate(f"ok = rabbit_auth_backend_internal:set_permissions({arguments})")
+
+    def management_url(self) -> str:
+        if self._managed is not self._process:
+            self._manage()
+        return f"http://{self._user}:{self._password}@127.0.0.1:{self._management_port}"
+
+    def _manage(self) -> None:
+        """Switch the plugin on (1 s). It is off otherwise, since it counts all that every test does."""
+        self._management_port = free_port()
+        place = f'[{{port, {self._management_port}}}, {{ip, "127.0.0.1"}}]'
+        self.evaluate("application:load(rabbitmq_management)")
+        self.evaluate(f"application:set_env(rabbitmq_management, tcp_config, {place})")
+        plugins = self._home.folder / "enabled_plugins"
+        plugins.write_text("[rabbitmq_management].\n", encoding="ascii")
+        self.evaluate("rabbit_plugins:ensure(rabbit_plugins:enabled_plugins_file())")
+        plugins.write_text("[].\n", encoding="ascii")
+        self._managed = self._process
+
+    def unmanage(self) -> None:
+        """Switch the plugin off again."""
+        if self._managed is self._process:
+            self.evaluate("rabbit_plugins:ensure(rabbit_plugins:enabled_plugins_file())")
+            self._managed = None
 
     def evaluate(self, expression: str, within_s: float = 30) -> str:
         """Run an Erlang expression inside the broker (15 ms; about 1 s where erl_call is missing)."""

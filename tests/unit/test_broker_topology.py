@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hub.broker.topology import TIERS, UNROUTED, Party, topology
@@ -81,3 +83,16 @@ def test_the_lanes_of_a_tier_spread_a_crowd() -> None:
     assert [tier.lane_delays_ms for tier in TIERS][:2] == [(800, 1_000, 1_300), (4_000, 5_000, 6_500)]
     names = [lane for tier in TIERS for lane in tier.lanes]
     assert len(set(names)) == len(names) == 18
+
+
+def test_with_a_secret_the_broker_knows_every_queue_by_a_name_that_cannot_be_guessed() -> None:
+    plain, named, otherwise = (topology(PARTIES, name_secret=secret) for secret in ("", "one secret", "another"))
+    on_broker = {queue.name: named.on_broker(queue.name) for queue in named.queues}
+
+    assert all(plain.on_broker(name) == name for name in on_broker)
+    assert all(re.fullmatch(re.escape(name) + r"\.[0-9a-f]{16}", given) for name, given in on_broker.items())
+    assert len({given[-16:] for given in on_broker.values()}) == len(on_broker)
+    assert not set(on_broker.values()) & {otherwise.on_broker(name) for name in on_broker}
+    assert all(named.plain(given) == name for name, given in on_broker.items())
+    assert named.plain("out.NOBODY.0123456789abcdef") == "out.NOBODY.0123456789abcdef"
+    assert "secret" not in repr(named)

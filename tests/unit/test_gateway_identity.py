@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.gateway.identity import Doorkeeper, NotIdentified, OfficeDoor, operator_token, token_for
+from hub.gateway.identity import Doorkeeper, NotIdentified, OfficeDoor, PartyShutOut, operator_token, token_for
 from tests.support.builders import HOSPITAL, OTHER_HOSPITAL
 
 SECRET = "a secret of thirty-two characters"
@@ -93,3 +93,31 @@ def test_an_operators_header_must_be_trusted_and_name_one(trusted, header):
     with pytest.raises(NotIdentified):
         OfficeDoor("", trusted).operator_of(None, header)
     assert OfficeDoor("", trust_header=True).operator_of(None, "li") == "li"
+
+
+class SomeDoors:
+    """OTHER_HOSPITAL is shut out, HOSPITAL has its third token."""
+
+    def generation_of(self, party: str) -> int:
+        return 2 if party == HOSPITAL else 0
+
+    def is_shut(self, party: str) -> bool:
+        return party == OTHER_HOSPITAL
+
+
+def test_only_the_newest_token_of_a_party_is_good():
+    door = Doorkeeper(SECRET, doors=SomeDoors())
+
+    assert door.party_of(f"Bearer {token_for(SECRET, HOSPITAL, 2)}", None) == HOSPITAL
+    for generation in (0, 1, 3):
+        with pytest.raises(NotIdentified):
+            door.party_of(f"Bearer {token_for(SECRET, HOSPITAL, generation)}", None)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_who_is_shut_out_is_refused_with_the_right_token_and_with_the_trusted_header(trusted):
+    door = Doorkeeper(SECRET, trust_header=trusted, doors=SomeDoors())
+    token = None if trusted else f"Bearer {token_for(SECRET, OTHER_HOSPITAL)}"
+
+    with pytest.raises(PartyShutOut):
+        door.party_of(token, OTHER_HOSPITAL)
