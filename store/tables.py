@@ -254,7 +254,7 @@ coverages = Table(
     Column("region", Text, nullable=False),
     Column("valid_from", Date, nullable=False),
     Column("valid_until", Date, nullable=True),
-    PrimaryKeyConstraint("person_key", "product", "policy_no", name="coverage_pk"),
+    PrimaryKeyConstraint("person_key", "product", "policy_no", "valid_from", name="coverage_pk"),
 )
 
 rulebooks = Table(
