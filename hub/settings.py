@@ -31,7 +31,10 @@ class Settings(BaseModel):
     edge_broker_url: SecretStr = SecretStr("")
     """amqp://… of the parties' vhost; the same as the broker's when left out."""
     broker_admin_url: SecretStr = SecretStr("")
-    """http(s)://user:password@host:15672 of RabbitMQ's management plugin: for `hub party`, which gives parties users."""
+    """http(s)://user:password@host:15672 of RabbitMQ's management plugin, for `hub party`."""
+    party_connections_max: Annotated[int, Field(ge=1, le=1000)] = 10
+    party_channels_max: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """What `hub party` allows a party's user at a time, over all its connections."""
     queue_name_secret: SecretStr = SecretStr("")
     """Key of what the broker calls the queues; 32 characters or more. Without it names can be guessed, and whoever has
     a user in the parties' vhost can count another's messages."""
@@ -45,6 +48,11 @@ class Settings(BaseModel):
     """Believe the X-Party and X-Operator headers instead of tokens: for the sandbox on loopback only."""
     person_key_secret: SecretStr = SecretStr("")
     """Key of the hash under which coverage is found by identity number; 32 characters or more; never change it."""
+    soap_address: str = ""
+    """http(s)://…/soap/settlement as the parties reach it; the service description names it. What the request says when
+    left out, which is wrong behind a proxy that ends TLS."""
+    wsdl_public: bool = False
+    """Show the SOAP service description to everybody, not to parties only."""
     data_dir: Path = Path(".hub")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
@@ -90,6 +98,7 @@ class Settings(BaseModel):
         for name, address in {
             "alert_webhook_url": self.alert_webhook_url,
             "broker_admin_url": self.broker_admin_url,
+            "soap_address": SecretStr(self.soap_address),
         }.items():
             written = address.get_secret_value()
             if written and not written.startswith(("http://", "https://")):
