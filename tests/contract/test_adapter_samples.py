@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from adapters.registry import ADAPTERS, Adapter, make_adapter
 from schemas.codes import Outcome
 from schemas.errors import HubError
-from schemas.payer import PartySettings, RawAnswer
+from schemas.payer import RawAnswer
 from tests.support.samples import (
     meaning_of,
     meaning_of_error,
     name_of,
     read_answer,
+    read_settings,
     read_task,
     sample_answers,
     sample_tasks,
@@ -27,8 +28,8 @@ from tests.support.samples import (
 ANSWERS = sample_answers()
 
 
-def adapter_of(name: str, party: str) -> Adapter:
-    return make_adapter(PartySettings(code=party, adapter=name, endpoint="http://127.0.0.1:9/"))
+def adapter_of(name: str, task_file: Path) -> Adapter:
+    return make_adapter(read_settings(task_file, name))
 
 
 def adapter_for(path: Path) -> str:
@@ -36,11 +37,15 @@ def adapter_for(path: Path) -> str:
     return next(read_answer(each)[0]["adapter"] for each in ANSWERS if each.parent == path.parent)
 
 
+def task_file(path: Path, expected: dict[str, str]) -> Path:
+    return path.parent / f"{expected['task']}.task.json"
+
+
 @pytest.mark.parametrize("path", sample_tasks(), ids=name_of)
 def test_a_task_becomes_the_recorded_request(path):
     task = read_task(path)
 
-    call = adapter_of(adapter_for(path), task.payer).prepare(task)
+    call = adapter_of(adapter_for(path), path).prepare(task)
 
     recorded = sibling(path, "request")
     made = f"{call.method} {call.path}".encode() if recorded.suffix == ".http" else call.body
@@ -51,7 +56,7 @@ def test_a_task_becomes_the_recorded_request(path):
 @pytest.mark.parametrize("path", ANSWERS, ids=name_of)
 def test_a_recorded_answer_means_what_is_expected(path):
     expected, task, answer = read_answer(path)
-    adapter = adapter_of(expected["adapter"], task.payer)
+    adapter = adapter_of(expected["adapter"], task_file(path, expected))
 
     try:
         found = {"decision": meaning_of(adapter.decode(task, answer))}
@@ -65,12 +70,13 @@ def test_a_recorded_answer_means_what_is_expected(path):
 @given(cut=st.floats(0, 1), length=st.integers(0, 30), inserted=st.binary(max_size=6))
 def test_a_mutated_answer_is_refused_or_stays_within_the_bill(path, cut, length, inserted):
     expected, task, answer = read_answer(path)
+    adapter = adapter_of(expected["adapter"], task_file(path, expected))
     start = int(cut * len(answer.body))
     mutated = answer.body[:start] + inserted + answer.body[start + length :]
 
     with suppress(HubError):
         raw = RawAnswer(mutated, answer.status, answer.content_type)
-        decision = adapter_of(expected["adapter"], task.payer).decode(task, raw)
+        decision = adapter.decode(task, raw)
         assert decision.amount_fen <= task.left_fen or decision.outcome is Outcome.CANCELLED
 
 

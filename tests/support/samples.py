@@ -2,7 +2,7 @@
 
 A folder `samples/` beside an adapter's codec holds
 
-    <task>.task.json                a PayerTask; money in yuan as text
+    <task>.task.json                a PayerTask; money in yuan as text; "options" and "secrets" of the party, if any
     <task>.request.<ext>            the exact bytes that `prepare` makes of it (a final line feed is not counted)
     <task>.request.http             of a request without a body: its method and its path below the endpoint
     <answer>.answer.<ext>           recorded bytes
@@ -20,7 +20,16 @@ from typing import Any
 from schemas.codes import Layer
 from schemas.errors import HubError, InvalidMessage
 from schemas.money import fen_of, yuan_of
-from schemas.payer import BasicResult, Decision, EarlierShare, Operation, PayerTask, RawAnswer
+from schemas.payer import (
+    BasicResult,
+    Decision,
+    EarlierShare,
+    MessageNumbers,
+    Operation,
+    PartySettings,
+    PayerTask,
+    RawAnswer,
+)
 from schemas.settlement import SettleRequest
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
@@ -71,7 +80,26 @@ def read_task(path: Path) -> PayerTask:
         original_request_id=values.get("original_request_id"),
         original_reference=values.get("original_reference"),
         original_amount_fen=fen_of(values.get("original_amount", "0")),
+        numbers=_numbers(values.get("numbers")),
+        original_numbers=_numbers(values.get("original_numbers")),
     )
+
+
+def read_settings(path: Path, adapter: str) -> PartySettings:
+    """The party that a recorded task is for, with the switches and keys that the task's file gives it."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return PartySettings(
+        code=values["payer"],
+        adapter=adapter,
+        endpoint="http://127.0.0.1:9/",
+        region=values["request"]["region"],
+        options=values.get("options", {}),
+        secrets=values.get("secrets", {}),
+    )
+
+
+def _numbers(values: dict[str, Any] | None) -> MessageNumbers | None:
+    return MessageNumbers(datetime.fromisoformat(values["at"]), values["first"]) if values else None
 
 
 def read_answer(path: Path) -> tuple[dict[str, Any], PayerTask, RawAnswer]:
