@@ -40,6 +40,9 @@ REASONS: dict[str, Bilingual] = {
     "answer_lost": Bilingual(
         zh="已发送，未收到答复，正在核实", en="asked, but no answer came back; it is being checked"
     ),
+    "adjudicated_by_basic": Bilingual(
+        zh="由基本医保系统一并核算", en="adjudicated by the basic insurance system itself"
+    ),
     "awaiting_answer": Bilingual(zh="已发送，等待答复", en="asked and not yet answered"),
     "answer_held": Bilingual(zh="答复金额不符，已转人工核对", en="its answer does not add up and is with our staff"),
     "cancel_refused": Bilingual(
@@ -136,6 +139,24 @@ ERRORS: dict[str, Bilingual] = {
     "hub.error": Bilingual(
         zh="系统内部错误，已记录；请用同一编号查询。",
         en="An internal error was recorded; query under the same number.",
+    ),
+    "soap.content_type": Bilingual(
+        zh="请以 text/xml 或 application/soap+xml 发送单个 SOAP 报文，不带附件、不压缩。",
+        en="Send one SOAP message as text/xml or application/soap+xml, without attachments or compression.",
+    ),
+    "soap.version": Bilingual(
+        zh="报文不是内容类型所示版本的 SOAP 信封。", en="Send an envelope of the SOAP version of the content type."
+    ),
+    "soap.envelope": Bilingual(zh="SOAP 信封结构有误。", en="The SOAP envelope is not built as it should be."),
+    "soap.body": Bilingual(zh="SOAP Body 内须且仅须有一个报文。", en="The SOAP body holds one message, no more, no less."),
+    "soap.action": Bilingual(zh="SOAPAction 与报文不一致。", en="The action and the message disagree."),
+    "soap.header": Bilingual(zh="SOAP 头部有误。", en="The SOAP header cannot be used."),
+    "soap.must_understand": Bilingual(
+        zh="SOAP 头部含须理解而本服务不支持的内容。", en="The SOAP header asks for something that this service does not do."
+    ),
+    "soap.message_id": Bilingual(zh="SOAP 头部 MessageId 无法使用。", en="The MessageId header block cannot be used."),
+    "soap.encoding_style": Bilingual(
+        zh="请使用 document/literal，不使用 encodingStyle。", en="Use document/literal without an encoding style."
     ),
     "http.malformed": Bilingual(zh="HTTP 请求格式错误。", en="The HTTP request cannot be read."),
     "http.no_such_path": Bilingual(

@@ -6,7 +6,7 @@ import typer
 
 from hub.cli.common import console
 
-GENERATORS = ("routing.diagram", "schemas.export", "hub.gateway.openapi")
+GENERATORS = ("routing.diagram", "schemas.export", "schemas.wsdl_export", "hub.gateway.openapi")
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import structlog
@@ -18,7 +19,7 @@ from hub.gateway.health import Health
 from hub.gateway.mailbox import Mailbox
 from hub.gateway.openapi import document
 from hub.gateway.operators import Operators
-from hub.gateway.problems import http_problem, problem_response
+from hub.gateway.problems import SAID_AS, http_error, problem_response
 from hub.gateway.transactions import JSON, MESSAGE_ID, Transactions
 from schemas.errors import HubError, IllegalTransition, OutcomeUnknown, Unavailable
 from store.database import database_is_away
@@ -30,8 +31,15 @@ class GatewayApp:
     """The ASGI application."""
 
     def __init__(
-        self, transactions: Transactions, cases: Cases, mailbox: Mailbox, health: Health, operators: Operators
+        self,
+        transactions: Transactions,
+        cases: Cases,
+        mailbox: Mailbox,
+        health: Health,
+        operators: Operators,
+        dialects: Sequence[Route] = (),
     ) -> None:
+        """`dialects` are the routes of the channels that have a form of their own."""
         get, post = ["GET"], ["POST"]
         self.routes = [
             Route("/api/v1/transactions/{name}", transactions.post, methods=post),
@@ -44,6 +52,7 @@ class GatewayApp:
             Route("/readyz", health.ready, methods=get),
             Route("/openapi.json", self._describe, methods=get),
             *operators.routes(),
+            *dialects,
         ]
         self._router = Router(self.routes, redirect_slashes=False)
 
@@ -74,15 +83,16 @@ class GatewayApp:
 
 def _refusal(scope: Scope, error: Exception) -> Response:
     """What the caller is told. A bug says nothing about itself outside, everything inside."""
+    said_as: Callable[..., Response] = scope.get(SAID_AS, problem_response)
     if isinstance(error, HTTPException):
-        return http_problem(error.status_code, error.headers)
+        return said_as(http_error(error.status_code), headers=error.headers)
     if database_is_away(error):
         error = Unavailable("the database is away")
     if isinstance(error, HubError) and not isinstance(error, IllegalTransition):
         _note(scope, error)
-        return problem_response(error, case_id=case_id_of(error))
+        return said_as(error, case_id=case_id_of(error))
     log.error("request_failed", path=scope["path"], message_id=scope.get(MESSAGE_ID, ""), **described(error))
-    return http_problem(500)
+    return said_as(http_error(500))
 
 
 def _note(scope: Scope, error: HubError) -> None:

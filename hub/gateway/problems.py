@@ -11,6 +11,8 @@ from adapters.hospital.problems import CONTENT_TYPE, problem_of
 from schemas.errors import HubError
 
 RETRY_AFTER_S = 1
+SAID_AS = "hub.said_as"
+"""Where a channel with a form of its own puts into the request's scope what takes the place of `problem_response`."""
 _HTTP_CODES = {404: "http.no_such_path", 405: "http.method_not_allowed", 408: "http.too_slow"}
 
 
@@ -27,15 +29,11 @@ def problem_response(error: HubError, *, case_id: str = "", headers: Mapping[str
     return Response(orjson.dumps(problem), problem["status"], sent, media_type=CONTENT_TYPE)
 
 
-def http_problem(status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for what went wrong before or around a message; an unknown status counts as 400 or 500."""
-    return problem_response(_http_error(status), headers=headers)
-
-
 def http_problem_body(status: int) -> bytes:
     """Only the body, for where no response can be built any more."""
-    return orjson.dumps(problem_of(_http_error(status)))
+    return orjson.dumps(problem_of(http_error(status)))
 
 
-def _http_error(status: int) -> HubError:
+def http_error(status: int) -> HubError:
+    """What went wrong before or around a message; an unknown status counts as 400 or 500."""
     return HubError(code=_HTTP_CODES.get(status) or ("http.malformed" if status < 500 else HubError.code))

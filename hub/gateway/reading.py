@@ -20,19 +20,19 @@ _KEY = re.compile(r"[0-9A-Za-z._:-]{1,64}", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
-async def read_body(request: Request) -> bytes:
-    """The body, at most 1 MiB: more is refused while it streams in."""
+async def read_body(request: Request, bytes_max: int = BODY_MAX_BYTES) -> bytes:
+    """The body, at most `bytes_max` (whole MiB): more is refused while it streams in."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > BODY_MAX_BYTES:
-        raise _too_large()
+    if announced.isdigit() and int(announced) > bytes_max:
+        raise _too_large(bytes_max)
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_S_MAX):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > BODY_MAX_BYTES:
-                    raise _too_large()
+                if size > bytes_max:
+                    raise _too_large(bytes_max)
                 chunks.append(chunk)
     except TimeoutError:
         raise HTTPException(408) from None
@@ -41,8 +41,8 @@ async def read_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-def _too_large() -> Malformed:
-    return Malformed("the body is larger than 1 MiB: send it in parts", code="message.too_large")
+def _too_large(bytes_max: int) -> Malformed:
+    return Malformed(f"the body is larger than {bytes_max >> 20} MiB: send it in parts", code="message.too_large")
 
 
 def check_content_type(request: Request) -> None:

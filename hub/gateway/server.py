@@ -26,6 +26,7 @@ from hub.gateway.intake import SureIntake
 from hub.gateway.mailbox import Mailbox
 from hub.gateway.operators import Operators
 from hub.gateway.protocol import BoundedHttp, Leaving
+from hub.gateway.soap.service import SoapService
 from hub.gateway.standing import Standing
 from hub.gateway.transactions import Transactions
 from hub.gateway.views import CaseView, CaseViews
@@ -84,6 +85,7 @@ class GatewayServer:
             self._mailbox,
             Health(self._checks, hub.engine, hub.transport, hub.books, self._leaving),
             self._operators(hub, settings),
+            SoapService(doorkeeper, courier, address=settings.soap_address, wsdl_public=settings.wsdl_public).routes(),
         )
         self.port = settings.http_port
         self._server: uvicorn.Server | None = None

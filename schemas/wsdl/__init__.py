@@ -1,4 +1,4 @@
-"""The basic system's service contract: WSDL and XSD, vendored, never fetched."""
+"""Service contracts, vendored, never fetched: the basic system's, and the hub's own (`schemas/wsdl_export.py`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 BASIC_NAMESPACE = "urn:settlement-hub:basic:v1"
 BASIC_BINDING_11 = f"{{{BASIC_NAMESPACE}}}BasicSettlement11"
 BASIC_BINDING_12 = f"{{{BASIC_NAMESPACE}}}BasicSettlement12"
+HUB_WSDL = "settlement_hub.wsdl"
+HUB_XSD = "settlement_hub.xsd"
 
 
 def basic_wsdl() -> Path:
@@ -18,6 +20,11 @@ def basic_wsdl() -> Path:
 def basic_xsd() -> Path:
     """The message schema of the basic system's service."""
     return _path("basic_settlement.xsd")
+
+
+def hub_xsd() -> Path:
+    """The message schema of the hub's own service."""
+    return _path(HUB_XSD)
 
 
 def _path(name: str) -> Path:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hub.gateway.identity import NotIdentified
-from hub.gateway.problems import http_problem, http_problem_body, problem_response
+from hub.gateway.problems import http_error, http_problem_body, problem_response
 from schemas.errors import (
     Conflict,
     Forbidden,
@@ -76,7 +76,7 @@ def test_violations_are_listed():
     ("status", "told"), [(400, 400), (404, 404), (405, 405), (408, 408), (418, 400), (500, 500), (502, 500)]
 )
 def test_errors_of_http_itself_have_the_same_form(status, told):
-    response = http_problem(status, {"Allow": "GET"})
+    response = problem_response(http_error(status), headers={"Allow": "GET"})
 
     assert json.loads(bytes(response.body)).keys() == FIELDS
     assert response.headers["allow"] == "GET"
