@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from adapters.basic.soap.client import BasicSoap, BasicSoap12
+from adapters.insurer.chinalife.client import ChinaLifeType
+from adapters.insurer.hosted.client import InsurerHosted
 from adapters.insurer.queue.adapter import InsurerQueue
 from adapters.insurer.rest.client import InsurerRest
 from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
@@ -26,11 +28,15 @@ class Adapter(Protocol):
     def close(self) -> None: ...
 
 
+HOSTED = "insurer.hosted"
+"""The one adapter that the hub builds itself, since the insurer's book is the hub's own."""
 ADAPTERS: dict[str, type[Adapter]] = {
     "basic.soap": BasicSoap,
     "basic.soap12": BasicSoap12,
     "insurer.rest": InsurerRest,
     "insurer.queue": InsurerQueue,
+    "insurer.chinalife": ChinaLifeType,
+    HOSTED: InsurerHosted,
 }
 
 

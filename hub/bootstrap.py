@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Engine
 
-from adapters.registry import consumes_from_queue, make_adapter
+from adapters.insurer.hosted.book import HostedBook
+from adapters.insurer.hosted.client import InsurerHosted
+from adapters.registry import HOSTED, consumes_from_queue, make_adapter
 from hub import failpoints
 from hub.applier import Applier
 from hub.books import RuleBooks
@@ -28,6 +30,7 @@ from hub.desk import Desk
 from hub.doors import KnownDoors
 from hub.engine import Engine as MessageEngine
 from hub.gate import Gate
+from hub.hosted import HostedProducts
 from hub.intake import Intake
 from hub.legs import Legs
 from hub.payer_control import PayerControl
@@ -54,6 +57,7 @@ CLOCK_PAUSE_S = 5.0
 CONFIRMED_PAUSE_S = 0.5
 PAYER_CONTROL_PAUSE_S = 1.0
 DOORS_PAUSE_S = 1.0
+HOSTED_POOL_SIZE = 4
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
 
 AdapterMaker = Callable[[PartySettings], PayerAdapter]
@@ -151,7 +155,14 @@ def bootstrap(
     layout = broker_topology(book, settings.queue_name_secret.get_secret_value())
     transport = _transport(settings, layout, engine, name)
     work_units = WorkUnits(engine, transport, layout.resolve if settings.embedded_broker else None)
-    payers = {party.code: _payer(party, make) for party in book.parties}
+    # Connections of its own: a claim that waits for another of the same person keeps none of the hub's busy.
+    own = HostedProducts(
+        lambda: open_engine(url, pool_size=HOSTED_POOL_SIZE, application=f"{name}-hosted"),
+        books.active,
+        person_secret(settings),
+        clock,
+    )
+    payers = {party.code: _payer(party, make, own) for party in book.parties}
     applier = Applier(work_units, clock, payers)
     desk = Desk(
         Intake(work_units, books, clock, person_secret(settings)),
@@ -177,8 +188,9 @@ def bootstrap(
     return hub
 
 
-def _payer(party: PayerParty, make: AdapterMaker) -> Payer:
-    adapter = make(party.settings())
+def _payer(party: PayerParty, make: AdapterMaker, own: HostedBook) -> Payer:
+    told = party.settings()
+    adapter = InsurerHosted(told, own) if party.adapter == HOSTED else make(told)
     return Payer(party, adapter, Gate(party, by_queue=adapter.capabilities.by_queue))
 
 

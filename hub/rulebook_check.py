@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.registry import make_adapter
+from adapters.registry import HOSTED, make_adapter
 from routing.plan import Coverage, Plan, plan_case
-from routing.rulebook import RuleBook
+from routing.rulebook import Party, Rule, RuleBook
 from routing.rulebook_file import Complaint, InvalidRuleBook, read_rule_book
 from schemas.base import Value
+from schemas.codes import Layer
 from schemas.errors import InvalidMessage
+from schemas.payer import Capabilities
 from schemas.settlement import SettlementRequest
 
 
 def read_checked(content: str) -> RuleBook:
-    """The rule book in `content`, with adapters that exist and can be built; InvalidRuleBook with every complaint."""
+    """The rule book in `content`, with adapters that exist and can be built, and hosted products for all rules that
+    need one; InvalidRuleBook with every complaint."""
     book = read_rule_book(content)
-    if complaints := list(_adapter_complaints(content, book)):
+    if complaints := [*_adapter_complaints(content, book), *_product_complaints(content, book)]:
         raise InvalidRuleBook(complaints)
     return book
 
@@ -25,14 +28,47 @@ def read_checked(content: str) -> RuleBook:
 def _adapter_complaints(content: str, book: RuleBook) -> Iterator[Complaint]:
     for index, party in enumerate(book.parties):
         try:
-            make_adapter(party.settings()).close()
+            adapter = make_adapter(party.settings())
+            adapter.close()
         except (ValueError, OSError) as error:
-            yield Complaint(_line_naming(party.code, content), f"parties[{index}]", str(error))
+            yield Complaint(_line_naming("code", party.code, content), f"parties[{index}]", str(error))
+        else:
+            for problem in _withheld_too_much(party, adapter.capabilities):
+                yield Complaint(_line_naming("code", party.code, content), f"parties[{index}].discloses", problem)
 
 
-def _line_naming(code: str, content: str) -> int:
+def _withheld_too_much(party: Party, can: Capabilities) -> Iterator[str]:
+    """What its dialect cannot do without and its map withholds: said now, not when the first case comes."""
+    if missing := sorted(can.needs - party.disclosure.fields):
+        yield f"{party.adapter} needs {', '.join(missing)} to be disclosed"
+    if "fees.upload" in party.notices and party.disclosure.fees not in ("all", "in_scope"):
+        yield "who is told about fees.upload must be told fees: all, or in_scope"
+
+
+def _product_complaints(content: str, book: RuleBook) -> Iterator[Complaint]:
+    hosted = {party.code for party in book.parties if party.adapter == HOSTED}
+    for index, rule in enumerate(book.rules):
+        if hosted & {payer.party for payer in rule.payers} and (problem := _hosted_problem(rule, book)):
+            yield Complaint(_line_naming("id", rule.id, content), f"rules[{index}]", problem)
+
+
+def _hosted_problem(rule: Rule, book: RuleBook) -> str:
+    """What keeps a rule from being paid by a product of the hub's own; empty when nothing does."""
+    product = book.product_by_code.get(rule.product)
+    if rule.layer is Layer.BASIC or len(rule.payers) > 1:
+        return f"{HOSTED} pays alone, after the basic system: give it a rule of its own"
+    if product is None:
+        return f"product {rule.product} is not among the products, where its terms are"
+    if not product.covers(rule.valid_from, rule.valid_until):
+        return f"product {rule.product} has no terms for some of the days on which the rule holds"
+    if product.needs_coverage and not rule.needs_coverage:
+        return f"product {rule.product} counts from the beginning of the policy: set needs_coverage"
+    return ""
+
+
+def _line_naming(what: str, code: str, content: str) -> int:
     lines = content.splitlines()
-    return next((number for number, line in enumerate(lines, 1) if "code" in line and code in line), 1)
+    return next((number for number, line in enumerate(lines, 1) if what in line and code in line), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +82,13 @@ class Change:
 
 
 def changes(old: RuleBook | None, new: RuleBook) -> list[Change]:
-    """What is added, removed and changed among parties, institutions and rules; everything is added to no book."""
+    """What is added, removed and changed among parties, institutions, rules and products; all is added to no book."""
     found: list[Change] = []
     for what, before, after in (
         ("party", old.party_by_code if old else {}, new.party_by_code),
         ("institution", old.institution_by_code if old else {}, new.institution_by_code),
         ("rule", old.rule_by_id if old else {}, new.rule_by_id),
+        ("product", old.product_by_code if old else {}, new.product_by_code),
     ):
         found += _changes(what, before, after)
     return found
@@ -76,7 +113,8 @@ def needs_restart(old: RuleBook, new: RuleBook) -> bool:
 
 def _built_for(book: RuleBook) -> tuple[object, ...]:
     with_queues = frozenset(one.code for one in book.institutions if one.amqp)
-    return frozenset(party.settings() for party in book.parties), with_queues
+    payers = {party.code: (party.settings(), party.disclosure) for party in book.parties}
+    return payers, with_queues
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ goes out as `Use`. Accumulators are the sums of the uses of all claims that stan
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from routing.hosted_words import Words, amount_words, refusal_words
@@ -68,6 +68,7 @@ class Adjudication:
     reason: Bilingual
     use: Use = NOTHING_USED
     trace: tuple[TraceLine, ...] = ()
+    terms_from: date | None = None
 
     @property
     def amount_fen(self) -> int:
@@ -85,15 +86,18 @@ def adjudicate(product: HostedProduct, bill: Bill, used: Used) -> Adjudication:
     """What the product pays of this bill when so much has been used up before."""
     terms = product.terms_on(bill.day)
     if terms is None:
-        return _refusal("product.no_terms")
+        return refusal("product.no_terms")
     if code := _refused(product, terms, bill):
-        return _refusal(code)
-    if bill.basic is None:
-        return _refusal("product.basic_unknown", Outcome.DEFERRED)
-    return _Calculation(terms, bill, bill.basic, used).result()
+        found = refusal(code)
+    elif bill.basic is None:
+        found = refusal("product.basic_unknown", Outcome.DEFERRED)
+    else:
+        found = _Calculation(terms, bill, bill.basic, used).result()
+    return replace(found, terms_from=terms.valid_from)
 
 
-def _refusal(code: str, outcome: Outcome = Outcome.DECLINED, trace: Sequence[TraceLine] = ()) -> Adjudication:
+def refusal(code: str, outcome: Outcome = Outcome.DECLINED, trace: Sequence[TraceLine] = ()) -> Adjudication:
+    """Nothing is paid, for this reason."""
     return Adjudication(outcome, code, refusal_words(code), trace=tuple(trace))
 
 
@@ -140,7 +144,7 @@ class _Calculation:
         else:
             self._net()
         if not self._figure:
-            return _refusal("product.nothing_compliant", trace=self._trace)
+            return refusal("product.nothing_compliant", trace=self._trace)
         self._deduct()
         counted_fen = self._figure
         self._bands()
@@ -148,7 +152,7 @@ class _Calculation:
         paid_fen = self._figure
         used_of_year_fen = self._deductible_fen if self._terms.deductible_per is Per.YEAR else 0
         if not paid_fen and not used_of_year_fen:
-            return _refusal(self._why_nothing(counted_fen), trace=self._trace)
+            return refusal(self._why_nothing(counted_fen), trace=self._trace)
         code = "" if paid_fen else self._why_nothing(counted_fen)
         use = Use(used_of_year_fen, counted_fen, paid_fen)
         return Adjudication(Outcome.APPROVED, code, amount_words(self._trace), use, tuple(self._trace))

@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from schemas.base import Bilingual, Identifier, InstitutionCode, PartyCode, RegionCode, Value
 from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
+from schemas.disclosure import USUAL, Disclosure
+from schemas.hosted import HostedProduct
 from schemas.money import Money
 from schemas.payer import PartySettings
 
@@ -56,6 +58,14 @@ class Party(Value):
     """Switches of the party's dialect; its adapter's README names them. Never a secret."""
     notices: frozenset[str] = frozenset()
     """What the party wants to be told outside a settlement, by transaction: admission.register, fees.upload, ..."""
+
+    discloses: Disclosure = Disclosure()
+    """What the party may be told of a case, where its contract differs from what is usual for its kind."""
+
+    @cached_property
+    def disclosure(self) -> Disclosure:
+        """The whole map of what it may be told."""
+        return self.discloses.over(USUAL[self.kind])
 
     @property
     def window_s(self) -> float:
@@ -164,12 +174,15 @@ class RuleBook(Value):
     parties: tuple[Party, ...]
     institutions: tuple[Institution, ...]
     rules: tuple[Rule, ...]
+    products: tuple[HostedProduct, ...] = ()
+    """Those that the hub adjudicates itself, for parties with the adapter insurer.hosted."""
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Self:
         _unique("parties", (party.code for party in self.parties))
         _unique("institutions", (institution.code for institution in self.institutions))
         _unique("rules", (rule.id for rule in self.rules))
+        _unique("products", (product.code for product in self.products))
         known = {party.code for party in self.parties}
         for index, rule in enumerate(self.rules):
             for payer in rule.payers:
@@ -184,6 +197,10 @@ class RuleBook(Value):
     @cached_property
     def institution_by_code(self) -> dict[str, Institution]:
         return {institution.code: institution for institution in self.institutions}
+
+    @cached_property
+    def product_by_code(self) -> dict[str, HostedProduct]:
+        return {product.code: product for product in self.products}
 
     @cached_property
     def rules_in_order(self) -> tuple[Rule, ...]:

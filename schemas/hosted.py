@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from schemas.base import Bilingual, Code, Identifier, Value
 from schemas.codes import FeeCategory, MedicalType, VisitKind
 from schemas.money import Money
+from schemas.payer import ClaimDecision
 
 WHOLE_BP = 10_000
 BasisPoints = Annotated[int, Field(ge=0, le=WHOLE_BP)]
@@ -204,3 +205,11 @@ class TraceLine:
     en: str
     of: Money | None = None
     ratio_bp: BasisPoints | None = None
+
+
+class HostedAnswer(ClaimDecision):
+    """A hosted product's answer: a ClaimDecision with its calculation line by line, and whose terms were applied."""
+
+    rulebook_version: int = 0
+    terms_from: date | None = None
+    trace: tuple[TraceLine, ...] = ()

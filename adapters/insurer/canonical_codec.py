@@ -43,8 +43,8 @@ def asked_about(task: PayerTask) -> str | None:
     return task.original_request_id if task.operation is Operation.INQUIRE else task.request_id
 
 
-def decode_decision(task: PayerTask, raw: bytes) -> Decision:
-    """The insurer's word on this task.
+def decode_decision(task: PayerTask, raw: bytes, model: type[ClaimDecision] = ClaimDecision) -> Decision:
+    """The insurer's word on this task, in a message that is or extends a ClaimDecision.
 
     Malformed for bytes that are no JSON, OutcomeUnknown for an answer to another request or to none, any other
     InvalidMessage for an answer to ours that breaks its schema or contradicts the request.
@@ -53,7 +53,7 @@ def decode_decision(task: PayerTask, raw: bytes) -> Decision:
     if not isinstance(parsed, dict) or parsed.get("request_id") != asked_about(task):
         raise OutcomeUnknown("not an answer to this request", party=task.payer, request_id=task.request_id)
     try:
-        decision = ClaimDecision.model_validate_json(raw).decision()
+        decision = model.model_validate_json(raw).decision()
     except ValidationError as error:
         raise InvalidMessage("the answer breaks its schema", *violations_of(error), party=task.payer) from None
     _check(task, decision)

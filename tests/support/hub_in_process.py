@@ -222,11 +222,12 @@ def a_hub(
     payers: Mapping[str, StubPayer] | None = None,
     running: bool = True,
     parties: Sequence[Mapping[str, Any]] = (),
+    products: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[TestHub]:
     """A hub with the rule book of these rules; with `running` its dispatcher and sweeps work by themselves."""
     database = open_engine(database_url, application="test")
     clock = MovableClock()
-    put_in_force(database_url, a_rule_book_text(*rules, parties=parties))
+    put_in_force(database_url, a_rule_book_text(*rules, parties=parties, products=list(products)))
     known = dict(payers or {})
 
     def make(settings: PartySettings) -> PayerAdapter:

@@ -1,0 +1,1 @@
+"""Products whose rules the hub carries: a payer like any other, in the hub's own database."""
