@@ -114,6 +114,9 @@ class Institution(Value):
     """Whether its visits are registered with the hub before they are settled: never; when they are, the settlement must
     agree with them; always, and nothing else is settled."""
     national: NationalProfile = NationalProfile()
+    checks: frozenset[Literal["mapping", "catalogue", "disease", "staff", "blacklist"]] = frozenset()
+    """What a bill is held against before anybody is asked: the hospital's mappings, the region's catalogue, dictionary
+    of diseases and blacklist, and the register of staff. Nothing when left out."""
 
 
 class Conditions(Value):

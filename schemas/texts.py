@@ -97,6 +97,18 @@ ERRORS: dict[str, Bilingual] = {
     "message.idempotency_key": Bilingual(
         zh="请求头 Idempotency-Key 缺失或无法使用。", en="The Idempotency-Key header is needed."
     ),
+    "upload.refused": Bilingual(
+        zh="上传未生效：存在错误的行，请按所列逐行更正后重新提交。",
+        en="The upload is not in force: mend the rows that are listed and send it again.",
+    ),
+    "master.refused": Bilingual(
+        zh="与主数据不符：请按所列逐项维护对码、目录、疾病或医师编码后重新提交。",
+        en="The bill does not agree with the master data: mend what is listed and send it again.",
+    ),
+    "blacklist.refused": Bilingual(
+        zh="该人员、机构或医师在黑名单内，不予结算。",
+        en="The person, the institution or the doctor is on the blacklist: nothing can be settled.",
+    ),
     "query.invalid": Bilingual(zh="查询参数有误。", en="A query parameter is wrong."),
     "mailbox.use_queue": Bilingual(zh="请从消息队列收取，不使用信箱。", en="There is no mailbox beside a queue."),
     "mailbox.none": Bilingual(zh="该机构没有信箱。", en="This party has no mailbox."),
@@ -148,11 +160,14 @@ ERRORS: dict[str, Bilingual] = {
         zh="报文不是内容类型所示版本的 SOAP 信封。", en="Send an envelope of the SOAP version of the content type."
     ),
     "soap.envelope": Bilingual(zh="SOAP 信封结构有误。", en="The SOAP envelope is not built as it should be."),
-    "soap.body": Bilingual(zh="SOAP Body 内须且仅须有一个报文。", en="The SOAP body holds one message, no more, no less."),
+    "soap.body": Bilingual(
+        zh="SOAP Body 内须且仅须有一个报文。", en="The SOAP body holds one message, no more, no less."
+    ),
     "soap.action": Bilingual(zh="SOAPAction 与报文不一致。", en="The action and the message disagree."),
     "soap.header": Bilingual(zh="SOAP 头部有误。", en="The SOAP header cannot be used."),
     "soap.must_understand": Bilingual(
-        zh="SOAP 头部含须理解而本服务不支持的内容。", en="The SOAP header asks for something that this service does not do."
+        zh="SOAP 头部含须理解而本服务不支持的内容。",
+        en="The SOAP header asks for something that this service does not do.",
     ),
     "soap.message_id": Bilingual(zh="SOAP 头部 MessageId 无法使用。", en="The MessageId header block cannot be used."),
     "soap.encoding_style": Bilingual(
