@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -121,15 +122,13 @@ def calls_of(answer: RawAnswer) -> list[Said]:
     if answer.content_type != TRANSCRIPT:
         raise Malformed("an answer that is no transcript", code="answer.content_type")
     try:
-        return [
-            Said(
-                one["name"],
-                base64.b64decode(one["sent"]),
-                one["status"],
-                one["content_type"],
-                base64.b64decode(one["answer"]),
-            )
-            for one in orjson.loads(answer.body)
-        ]
+        return [_said_of(one) for one in orjson.loads(answer.body)]
     except (ValueError, KeyError, TypeError):
         raise Malformed("a broken transcript", code="answer.transcript") from None
+
+
+def _said_of(one: Mapping[str, Any]) -> Said:
+    name, status, content_type = one["name"], one["status"], one["content_type"]
+    if not (isinstance(name, str) and isinstance(status, int) and isinstance(content_type, str)):
+        raise TypeError("a transcript of other types")
+    return Said(name, base64.b64decode(one["sent"]), status, content_type, base64.b64decode(one["answer"]))

@@ -65,7 +65,6 @@ _STRIKES_ONLY: dict[FaultKind, frozenset[str]] = {
     FaultKind.NOT_FOUND_FIRST: frozenset({Operation.INQUIRE}),
     FaultKind.REFUSE_UNDO: frozenset({Operation.CANCEL, Operation.REVERSE}),
 }
-_EVERYTHING = frozenset(Operation)
 
 
 class Fault(Value):
@@ -129,7 +128,7 @@ class Faults:
         left = self._left[index]
         if fault.kind is FaultKind.REFUSE_CONNECTION or left == 0 or fault.operation not in (None, operation):
             return False
-        if operation not in _STRIKES_ONLY.get(fault.kind, _EVERYTHING):
+        if fault.kind in _STRIKES_ONLY and operation not in _STRIKES_ONLY[fault.kind]:
             return False
         if _chance(f"{self.seed}/{index}/{fault.kind}/{request_id}/{self._seen[request_id]}") >= fault.rate:
             return False

@@ -20,7 +20,7 @@ from typing import Self
 import orjson
 import uvloop
 
-from sandbox import basic_soap, parties
+from sandbox import basic_soap, cast_dialects, parties
 from sandbox.basic_soap import BasicSoapServer
 from sandbox.book import Book
 from sandbox.faults import Fault, Faults
@@ -36,6 +36,7 @@ FIXED_PORTS: Mapping[str, int] = {
     parties.ANKANG: 18803,
     parties.HENGAN: 18804,
 }
+ALL_FIXED_PORTS: Mapping[str, int] = {**FIXED_PORTS, **cast_dialects.FIXED_PORTS}
 
 log = logging.getLogger("sandbox")
 
@@ -45,7 +46,8 @@ class CastSettings:
     """How the cast is run. Books lie in `data`; without one, or with `volatile`, they are in memory.
 
     `ports` of 0 (the default) are chosen freely. HENGAN reads from `broker_url`, else from the mailbox at `hub_url`.
-    `volatile` also spares the basic system the check of its own answers: for benches.
+    `volatile` also spares the basic system the check of its own answers: for benches. `dialects` adds the parties that
+    speak dialects of their own.
     """
 
     data: Path | None = None
@@ -56,6 +58,12 @@ class CastSettings:
     hub_url: str | None = None
     hub_token: str = ""
     seed: int = 1
+    dialects: bool = False
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Who plays."""
+        return (*parties.PARTIES, *cast_dialects.CODES) if self.dialects else parties.PARTIES
 
 
 class Cast:
@@ -63,8 +71,8 @@ class Cast:
 
     def __init__(self, settings: CastSettings) -> None:
         self._settings = settings
-        self.books = {code: self._open_book(code) for code in parties.PARTIES}
-        self.apps: dict[str, PartyApp] = {code: self._app(code) for code in parties.PARTIES}
+        self.books = {code: self._open_book(code) for code in settings.codes}
+        self.apps: dict[str, PartyApp] = {code: self._app(code) for code in settings.codes}
         self._listeners = {
             code: Listener(app, settings.host, settings.ports.get(code, 0)) for code, app in self.apps.items()
         }
@@ -93,9 +101,7 @@ class Cast:
 
     def endpoints(self) -> dict[str, str]:
         """Where each party is: what a rule book wants as `endpoint`."""
-        urls = self.control_urls()
-        urls[parties.BASIC] += basic_soap.PATH
-        return urls
+        return {code: url + path_of(code) for code, url in self.control_urls().items()}
 
     def control_urls(self) -> dict[str, str]:
         """The root of each party's server, for /sandbox/book, /sandbox/faults and /healthz."""
@@ -110,6 +116,8 @@ class Cast:
     def _app(self, code: str) -> PartyApp:
         settings, book = self._settings, self.books[code]
         faults = Faults(code, settings.seed)
+        if code in cast_dialects.ROLE_OF:
+            return cast_dialects.ROLE_OF[code].make(code, book, faults)
         if code == parties.BASIC:
             return BasicSoapServer(code, book, faults, check_answers=not settings.volatile)
         if code == parties.HENGAN:
@@ -123,6 +131,13 @@ class Cast:
                 hub_token=settings.hub_token,
             )
         return RestInsurer(code, book, parties.DESKS[code], faults)
+
+
+def path_of(code: str) -> str:
+    """What a party's endpoint has after its address."""
+    if code in cast_dialects.ROLE_OF:
+        return cast_dialects.ROLE_OF[code].path
+    return basic_soap.PATH if code == parties.BASIC else ""
 
 
 class Sandbox:
@@ -221,11 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, help="folder for the parties' books; in memory without it")
     parser.add_argument("--ports-file", type=Path, help="write the endpoint map here as JSON")
-    parser.add_argument("--fixed-ports", action="store_true", help="ports 18801 to 18804 instead of free ones")
+    parser.add_argument("--fixed-ports", action="store_true", help="ports from 18801 on instead of free ones")
     parser.add_argument("--host", default=HOST, help="address to listen on (default: loopback)")
     parser.add_argument("--broker", help="AMQP URL at which HENGAN reads its queue")
     parser.add_argument("--hub", help="HTTP address of the hub whose mailbox HENGAN reads when there is no broker")
     parser.add_argument("--volatile", action="store_true", help="books in memory: answers at once, proves nothing")
+    parser.add_argument("--dialects", action="store_true", help="also the parties that speak dialects of their own")
     parser.add_argument("--seed", type=int, default=1, help="seed of the fault scripts")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
@@ -234,11 +250,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data=given.data,
         volatile=given.volatile,
         host=given.host,
-        ports=FIXED_PORTS if given.fixed_ports else {},
+        ports=ALL_FIXED_PORTS if given.fixed_ports else {},
         broker_url=given.broker,
         hub_url=given.hub,
         hub_token=os.environ.get("SANDBOX_HUB_TOKEN", ""),
         seed=given.seed,
+        dialects=given.dialects,
     )
     uvloop.run(serve(settings, given.ports_file))
 

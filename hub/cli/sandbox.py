@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Data = Annotated[Path | None, typer.Option(help="Folder of the parties' books. [default: .hub/sandbox]")]
-FixedPorts = Annotated[bool, typer.Option(help="Ports 18801 to 18804 instead of free ones.")]
+FixedPorts = Annotated[bool, typer.Option(help="Ports from 18801 on instead of free ones.")]
 HubUrl = Annotated[
     str, typer.Option("--hub", help="The hub's HTTP address: where HENGAN finds its mailbox without RabbitMQ.")
 ]
@@ -18,6 +18,7 @@ Samples = Annotated[
     typer.Option(help="Write rules.yaml, coverage.csv, settle.json and cancel.json for these parties to this folder."),
 ]
 PortsFile = Annotated[Path | None, typer.Option(help="Write the parties' addresses to this file as JSON.")]
+Dialects = Annotated[bool, typer.Option(help="Also the parties that speak dialects of their own.")]
 Seed = Annotated[int, typer.Option(help="Seed of fault scripts.")]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Stop when standard input is closed.")]
 
@@ -34,6 +35,7 @@ def sandbox(
     broker: Broker = "",
     samples: Samples = None,
     ports_file: PortsFile = None,
+    dialects: Dialects = False,
     seed: Seed = 1,
     supervised: Supervised = False,
 ) -> None:
@@ -47,14 +49,15 @@ def sandbox(
     import asyncio
 
     from hub.cli.common import fail
-    from sandbox.server import FIXED_PORTS, CastSettings, serve
+    from sandbox.server import ALL_FIXED_PORTS, CastSettings, serve
 
     cast = CastSettings(
         data=data or Path(".hub/sandbox"),
-        ports=FIXED_PORTS if fixed_ports else {},
+        ports=ALL_FIXED_PORTS if fixed_ports else {},
         broker_url=broker or None,
         hub_url=None if broker else hub_url,
         seed=seed,
+        dialects=dialects,
     )
     if samples is not None:
         from hub.demo.samples import write_samples

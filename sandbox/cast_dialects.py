@@ -1,0 +1,42 @@
+"""The parties that play when `CastSettings.dialects` is on: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sandbox import insurer_chinalife
+from sandbox import parties_dialects as parties
+from sandbox.basic_soap import PATH as BASIC_PATH
+from sandbox.basic_soap import BasicSoapServer
+from sandbox.book import Book
+from sandbox.faults import Faults
+from sandbox.insurer_chinalife import ChinaLifeInsurer
+from sandbox.parties_dialects import DESKS
+from sandbox.web import PartyApp
+
+Make = Callable[[str, Book, Faults], PartyApp]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One party: its code, its fixed port, the path of its endpoint, and how it is made."""
+
+    code: str
+    port: int
+    path: str
+    make: Make
+
+
+ROLES: tuple[Role, ...] = (
+    Role(parties.GUANGXI_BASIC, 18805, BASIC_PATH, BasicSoapServer),
+    Role(
+        parties.YONGTAI,
+        18806,
+        insurer_chinalife.PATH,
+        lambda code, book, faults: ChinaLifeInsurer(code, book, DESKS[code], faults),
+    ),
+)
+ROLE_OF = {role.code: role for role in ROLES}
+CODES = tuple(ROLE_OF)
+FIXED_PORTS = {role.code: role.port for role in ROLES}
