@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from hub.broker.transport import ACK, Delivery, Verdict, retry
 from hub.calls import Payer
+from hub.disclosure import disclosed
 from hub.gate import Closed
 from hub.routes import party_message
 from hub.tasks import claim_task, inquiry_task, undo_task
@@ -21,7 +22,9 @@ from routing.states import CaseState, LegEvent, LegState
 from schemas.errors import InvalidMessage
 from schemas.payer import Operation, PayerTask, PreparedCall
 from schemas.settlement import SettlementRequest
+from store import numbers
 from store.exchanges import Exchange
+from store.numbers import Wanted
 from store.records import CaseRecord, LegRecord
 
 log = structlog.get_logger()
@@ -186,7 +189,7 @@ class Attempt:
         return retry(closed.again_s, closed.reason)
 
     def _say(self, operation: Operation, outgoing: list[Exchange], delivery: Delivery) -> Call | Verdict:
-        task = self._task(operation)
+        task = disclosed(self._numbered(self._task(operation)), self._payer.party.disclosure)
         try:
             prepared = self._payer.adapter.prepare(task)
         except InvalidMessage as error:
@@ -213,6 +216,20 @@ class Attempt:
         if operation is Operation.INQUIRE:
             return inquiry_task(self._case, self._leg, self._request)
         return claim_task(self._case, self._leg, self._request)
+
+    def _numbered(self, task: PayerTask) -> PayerTask:
+        """With the durable message numbers of this request, for dialects that need them."""
+        count = self._payer.can.numbers
+        if not count:
+            return task
+        connection = self._work.connection
+        wanted = Wanted(task.request_id, task.payer, self._case.institution, count)
+        original = task.original_request_id
+        return replace(
+            task,
+            numbers=numbers.draw(connection, [wanted], self._now)[task.request_id],
+            original_numbers=numbers.find(connection, [original]).get(original) if original else None,
+        )
 
     def _attempt_no(self, operation: Operation) -> int:
         leg = self._leg

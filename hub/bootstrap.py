@@ -25,6 +25,7 @@ from hub.broker.topology import ANSWERS, INTAKE, Party, Topology, payer_queue, t
 from hub.broker.transport import Subscription
 from hub.calls import Payer
 from hub.claims import ClaimAnswers
+from hub.clearing import Clearing
 from hub.clock import DatabaseClock
 from hub.desk import Desk
 from hub.doors import KnownDoors
@@ -33,11 +34,15 @@ from hub.gate import Gate
 from hub.hosted import HostedProducts
 from hub.intake import Intake
 from hub.legs import Legs
+from hub.master_data import MasterData
+from hub.notices import Notices
+from hub.party_secrets import read_secrets
 from hub.payer_control import PayerControl
 from hub.ports import Clock, PayerAdapter
 from hub.settings import Settings
 from hub.sweeps import CaseSweep, Every, OutboxSweep
 from hub.undo import Queries, Undo
+from hub.visits import Visits
 from hub.watch import watch_sweeps
 from hub.work import WorkUnits
 from routing.rulebook import Party as PayerParty
@@ -58,6 +63,7 @@ CONFIRMED_PAUSE_S = 0.5
 PAYER_CONTROL_PAUSE_S = 1.0
 DOORS_PAUSE_S = 1.0
 HOSTED_POOL_SIZE = 4
+NOTICES_PAUSE_S = 0.5
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
 
 AdapterMaker = Callable[[PartySettings], PayerAdapter]
@@ -91,6 +97,7 @@ class Hub:
     doors: KnownDoors
     layout: Topology
     legs: Legs | None = None
+    notices: Notices | None = None
     sweeps: list[Every] = field(default_factory=list)
     gateway: GatewayServer | None = None
 
@@ -108,6 +115,8 @@ class Hub:
             # First, while the rest still works: whoever waits for an answer may get it.
             self.gateway.stop(self.settings.stop_timeout_s)
         clean = self.transport.stop_consuming(self.settings.stop_timeout_s)
+        if self.notices is not None:
+            self.notices.stop()
         if self.legs is not None:
             self.legs.stop(self.settings.stop_timeout_s)
         for sweep in self.sweeps:
@@ -121,13 +130,14 @@ class Hub:
 def broker_topology(book: RuleBook, name_secret: str = "") -> Topology:
     """Exchanges and queues for the parties of a rule book; `name_secret` makes the queues' names unguessable."""
     hospitals = [Party(one.code, "hospital", reads_out=True) for one in book.institutions if one.amqp]
-    payers = [
-        Party(party.code, "queue_insurer", reads_out=True)
-        if consumes_from_queue(party.adapter)
-        else Party(party.code, "payer")
-        for party in book.parties
-    ]
-    return topology([*hospitals, *payers], name_secret=name_secret)
+    return topology([*hospitals, *map(_on_the_broker, book.parties)], name_secret=name_secret)
+
+
+def _on_the_broker(party: PayerParty) -> Party:
+    if party.kind == "basic":
+        return Party(party.code, "basic", reads_out=True) if party.amqp else Party(party.code, "payer")
+    speaks = party.amqp or consumes_from_queue(party.adapter)
+    return Party(party.code, "queue_insurer", reads_out=True) if speaks else Party(party.code, "payer")
 
 
 def person_secret(settings: Settings) -> bytes:
@@ -162,14 +172,9 @@ def bootstrap(
         person_secret(settings),
         clock,
     )
-    payers = {party.code: _payer(party, make, own) for party in book.parties}
-    applier = Applier(work_units, clock, payers)
-    desk = Desk(
-        Intake(work_units, books, clock, person_secret(settings)),
-        Undo(work_units, books, clock),
-        Queries(work_units, books, clock),
-        ClaimAnswers(work_units, payers, applier),
-    )
+    secrets = read_secrets(settings.party_secrets)
+    payers = {party.code: _payer(party, secrets.get(party.code, {}), make, own) for party in book.parties}
+    desk = _desk(settings, work_units, books, clock, payers)
     hub = Hub(settings, engine, transport, work_units, books, clock, payers, desk, KnownDoors(engine), layout)
     if not settings.embedded_broker:
         # Confirmed rows are removed with the next transaction of this process; when none comes, soon all the same,
@@ -188,8 +193,27 @@ def bootstrap(
     return hub
 
 
-def _payer(party: PayerParty, make: AdapterMaker, own: HostedBook) -> Payer:
-    told = party.settings()
+def _desk(
+    settings: Settings, work_units: WorkUnits, books: RuleBooks, clock: Clock, payers: Mapping[str, Payer]
+) -> Desk:
+    person = person_secret(settings)
+    claims = ClaimAnswers(work_units, payers, Applier(work_units, clock, payers))
+    settlements = (
+        Intake(work_units, books, clock, person),
+        Undo(work_units, books, clock),
+        Queries(work_units, books, clock),
+    )
+    return Desk(
+        *settlements,
+        claims,
+        Visits(work_units, books, clock, person),
+        Clearing(work_units, books, clock),
+        MasterData(work_units, books, clock, person),
+    )
+
+
+def _payer(party: PayerParty, secrets: Mapping[str, str], make: AdapterMaker, own: HostedBook) -> Payer:
+    told = party.settings(secrets)
     adapter = InsurerHosted(told, own) if party.adapter == HOSTED else make(told)
     return Payer(party, adapter, Gate(party, by_queue=adapter.capabilities.by_queue))
 
@@ -217,6 +241,9 @@ def _add_adapters(hub: Hub) -> None:
     hub.sweeps.append(Every("payer-control", PAYER_CONTROL_PAUSE_S, control))
     for code in hub.payers:
         hub.transport.subscribe(_subscription(hub, payer_queue(code), hub.legs.handler(code)))
+    if any(payer.can.notices for payer in hub.payers.values()):
+        hub.notices = Notices(hub.work_units, hub.clock, hub.payers)
+        hub.sweeps.append(Every("notices", NOTICES_PAUSE_S, hub.notices))
 
 
 def _add_relay(hub: Hub) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from hub.claims import ClaimAnswers
+from hub.clearing import Clearing
 from hub.inbound import Inbound, Taken
 from hub.intake import Intake
+from hub.master_data import MasterData
 from hub.undo import Queries, Undo
-from schemas.transactions import Transaction
+from hub.visits import Visits
+from schemas.transactions import SPECS, Group, Transaction
 
 BatchTaker = Callable[[Sequence[Inbound]], list[Taken]]
 
@@ -17,10 +20,26 @@ BatchTaker = Callable[[Sequence[Inbound]], list[Taken]]
 class Desk:
     """Dispatches by transaction; messages of one kind that follow each other stay together where that saves trips."""
 
-    def __init__(self, intake: Intake, undo: Undo, queries: Queries, claims: ClaimAnswers) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        undo: Undo,
+        queries: Queries,
+        claims: ClaimAnswers,
+        visits: Visits,
+        clearing: Clearing,
+        master: MasterData,
+    ) -> None:
+        by_group = {
+            Group.VISIT: _each(visits.take),
+            Group.CLEARING: _each(clearing.take),
+            Group.MASTER: _each(master.take),
+        }
         self._takers: dict[Transaction, BatchTaker] = {
+            **{name: by_group[spec.group] for name, spec in SPECS.items() if spec.group in by_group},
             Transaction.SETTLE: intake.take,
             Transaction.TRIAL: intake.take,
+            Transaction.ADJUDICATION_UPLOAD: intake.take,
             Transaction.CLAIM_ANSWER: claims.take,
             Transaction.CANCEL: _each(undo.take),
             Transaction.REVERSE: _each(undo.take),

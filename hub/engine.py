@@ -16,13 +16,14 @@ from hub.ports import Clock
 from hub.routes import OUT_PREFIX, party_message
 from hub.work import Work, WorkUnits
 from schemas.errors import HubError, Unavailable
-from schemas.transactions import Transaction
+from schemas.transactions import SPECS, Transaction, answer_type
 
 log = structlog.get_logger()
 
 MESSAGE_ID_HEADER = "message-id"
 """For clients that cannot set the message_id property, such as amqp-publish."""
 _IN_PREFIX = in_exchange("")
+_ANSWER_TYPES = {name: answer_type(name) for name in SPECS}
 
 
 class Engine:
@@ -85,19 +86,25 @@ class Engine:
         if taken.error is not None:
             return self._refuse(work, message, taken.error, taken.case_id)
         if taken.answer is not None:
-            self._send(work, message, taken.answer, "settlement.answer")
+            self._send(work, message, taken.answer, _ANSWER_TYPES[message.transaction])
         return ACK
 
     def _refuse(self, work: Work, message: Inbound, error: HubError, case_id: str) -> Verdict:
         if isinstance(error, Unavailable):
             raise error
         log.warning("message_refused", party=message.party, message_id=message.message_id, code=error.code)
-        institution = self._books.active().book.institution_by_code.get(message.party)
-        if institution is None or not institution.amqp:
+        if not self._reads_answers(message.party):
             return dead(error.code, str(error))
         refusal = write_refusal(error, case_id=case_id, message_id=message.message_id)
         self._send(work, message, refusal, "error.answer")
         return ACK
+
+    def _reads_answers(self, party: str) -> bool:
+        """Whether it has a queue for answers: an institution or a party that sends by AMQP. An insurer that consumes
+        its tasks gets no refusals among them."""
+        book = self._books.active().book
+        known = book.institution_by_code.get(party) or book.party_by_code.get(party)
+        return known is not None and known.amqp
 
     def _send(self, work: Work, message: Inbound, body: bytes, type_: str) -> None:
         correlation_id = message.correlation_id or message.message_id

@@ -14,20 +14,25 @@ from typing import Any
 
 import orjson
 
+from hub.answers import give_answers
 from hub.books import ActiveBook, RuleBooks
 from hub.inbound import Inbound, Taken
 from hub.ports import Clock
 from hub.progress import advance, first_look
+from hub.recorded import given_of, record_given, tell_of_given
 from hub.routes import new_id
+from hub.senders import check_sender
+from hub.visit_checks import Asked, visits_beside
 from hub.work import Work, WorkUnits
 from routing.deadline import answer_due
 from routing.plan import Plan, plan_case
 from routing.rulebook import Institution
 from schemas.base import read_message_and_content
-from schemas.errors import Conflict, Forbidden, HubError, InvalidMessage, NotFound, Violation
+from schemas.errors import Conflict, HubError, InvalidMessage, NotFound, Violation
 from schemas.payer import Operation
 from schemas.settlement import SettlementRequest
 from schemas.transactions import HOSPITAL_MESSAGES, Transaction
+from store import visits
 from store.coverage import person_key
 from store.exchanges import HOSPITAL_LEG, Exchange
 from store.inbox import Received
@@ -49,6 +54,8 @@ class _Draft:
     person: str
     content_hash: str
     case: CaseRecord | None = None
+    plan: Plan | None = None
+    visit_id: str = ""
 
 
 class Intake:
@@ -94,7 +101,8 @@ class Intake:
             except HubError as error:
                 results[draft.index] = Taken(error=error)
             else:
-                draft.case = _new_case(draft, plan, active.version)
+                draft.case, draft.plan = _new_case(draft, plan, active.version), plan
+        _check(work, drafts, results)
         planned = [(draft, draft.case) for draft in drafts if draft.case is not None]
         if not planned:
             return
@@ -106,8 +114,8 @@ class Intake:
         created = work.store.cases.insert_new(connection, [case for _, case in planned])
         new = [(draft, case) for draft, case in planned if case.case_id in created]
         work.store.exchanges.add(connection, [_received(draft.inbound, case) for draft, case in new])
+        _begin(work, new, active)
         for draft, case in new:
-            advance(work, case, draft.inbound.received_at)
             results[draft.index] = Taken(case_id=case.case_id)
         repeats = [(draft, case) for draft, case in planned if case.case_id not in created]
         if repeats:
@@ -137,14 +145,45 @@ class Intake:
                 results[draft.index] = Taken(case_id=case_id, answer=answer, repeated=True)
 
 
-def check_sender(active: ActiveBook, party: str, institution_code: str) -> Institution:
-    """The institution's profile; Forbidden when it is not registered or speaks for another."""
-    if party != institution_code:
-        raise Forbidden("the message names another institution than its sender", party=party)
-    institution = active.book.institution_by_code.get(institution_code)
-    if institution is None:
-        raise Forbidden("this institution is not registered", code="party.unknown", party=party)
-    return institution
+def _check(work: Work, drafts: list[_Draft], results: list[Taken]) -> None:
+    """What the institution's profile asks to be looked at before a bill becomes a case; nothing for most."""
+    kept = [draft for draft in drafts if draft.case is not None and draft.institution.visits != "none"]
+    if kept:
+        asked = [Asked(draft.case, draft.request, draft.institution) for draft in kept if draft.case is not None]
+        for draft, beside in zip(kept, visits_beside(work, asked), strict=True):
+            draft.visit_id = beside.visit_id
+            if beside.error is not None:
+                _refuse(draft, beside.error, results)
+
+
+def _refuse(draft: _Draft, error: HubError, results: list[Taken]) -> None:
+    draft.case = None
+    results[draft.index] = Taken(error=error)
+
+
+def _begin(work: Work, new: list[tuple[_Draft, CaseRecord]], active: ActiveBook) -> None:
+    """The first step of each new case: a command to its first payer, or, where all is adjudicated, the answer."""
+    settling = [(case.case_id, draft.visit_id) for draft, case in new if draft.visit_id and _settles(case)]
+    visits.link(work.connection, settling)
+    finished = []
+    for draft, case in new:
+        given = given_of(draft.plan.legs) if draft.plan is not None else {}
+        if given:
+            now = draft.inbound.received_at
+            record_given(work, case, given, draft.inbound.party, now)
+            if _settles(case):
+                tell_of_given(work, case, draft.inbound, active.book, now)
+        if advance(work, case, draft.inbound.received_at):
+            finished.append(case)
+    if finished:
+        give_answers(work, finished, finished[0].received_at)
+    work.store.cases.save(
+        work.connection, [case for _, case in new if case.changed or any(leg.changed for leg in case.legs)]
+    )
+
+
+def _settles(case: CaseRecord) -> bool:
+    return case.purpose is Operation.SETTLE
 
 
 def _refuse_future(request: SettlementRequest, now: datetime) -> None:

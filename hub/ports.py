@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from schemas.payer import Capabilities, Decision, PayerTask, PreparedCall, RawAnswer
+from schemas.payer import Capabilities, Decision, Notice, PayerTask, PreparedCall, RawAnswer
 
 
 class Clock(Protocol):
@@ -34,3 +34,15 @@ class PayerAdapter(Protocol):
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision: ...
 
     def close(self) -> None: ...
+
+
+class NoticeAdapter(PayerAdapter, Protocol):
+    """A payer that can be told things outside a settlement (`Capabilities.notices`); as pure as `prepare`, `decode`."""
+
+    def prepare_notice(self, notice: Notice) -> PreparedCall:
+        """InvalidMessage when the dialect cannot express it."""
+        ...
+
+    def decode_notice(self, notice: Notice, answer: RawAnswer) -> Decision:
+        """APPROVED when it was taken, DECLINED when it was refused, UNKNOWN for whatever is neither."""
+        ...

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from hub.answers import business_day_of, give_answers
+from hub.recorded import take_back_recorded
 from hub.routes import leg_command
 from hub.work import Work
 from routing.life import Ask, Finish, Reverse, SetAside, Undo, Wait, next_step
@@ -36,6 +37,8 @@ def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
                 leg = case.leg(step.leg_no)
                 work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
                 return False
+            case Undo() if case.leg(step.leg_no).recorded:
+                take_back_recorded(work, case, case.leg(step.leg_no), now)
             case Undo():
                 leg = case.leg(step.leg_no)
                 _begin_undo(work, case, leg, LegEvent.CANCEL, now)

@@ -46,6 +46,8 @@ class Settings(BaseModel):
     """Key from which the operators' HTTP tokens are derived; 32 characters or more, another than the parties'."""
     trust_party_header: bool = False
     """Believe the X-Party and X-Operator headers instead of tokens: for the sandbox on loopback only."""
+    party_secrets: str = ""
+    """A file with the keys and passwords that the parties' dialects need: YAML, `PARTY: {name: value}`."""
     person_key_secret: SecretStr = SecretStr("")
     """Key of the hash under which coverage is found by identity number; 32 characters or more; never change it."""
     soap_address: str = ""

@@ -8,10 +8,12 @@ from adapters.hospital.codec import write_answer
 from hub.answers import combined_answer, give_answers
 from hub.books import RuleBooks
 from hub.inbound import Inbound, Taken
-from hub.intake import TOMBSTONE, check_sender, content_hash, message_id_reused, not_found
+from hub.intake import TOMBSTONE, content_hash, message_id_reused, not_found
 from hub.ports import Clock
 from hub.progress import UNDO_ANSWER_S, advance_all
+from hub.recorded import tell_of_cancellation
 from hub.routes import leg_command, new_id
+from hub.senders import check_sender
 from hub.work import Work, WorkUnits
 from routing.rulebook import Institution
 from routing.states import CaseEvent, CaseState, LegState
@@ -105,11 +107,13 @@ class Undo:
         if case.state is CaseState.CANCELLED:
             return self._already_undone(work, case)
         if new:
-            self._begin(work, case, inbound)
+            self._begin(work, case, inbound, request)
         return Taken(case_id=case.case_id, repeated=not new)
 
-    def _begin(self, work: Work, case: CaseRecord, inbound: Inbound) -> None:
+    def _begin(self, work: Work, case: CaseRecord, inbound: Inbound, request: CancelRequest | ReverseRequest) -> None:
         _keep(work, case, inbound)
+        if any(leg.recorded for leg in case.legs):
+            tell_of_cancellation(work, case, request, inbound.received_at)
         already_undoing = case.state is CaseState.CANCELLING
         case.apply(CaseEvent.CANCEL)
         case.ended_at = None

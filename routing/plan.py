@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta, timezone
 
 from routing.rulebook import Conditions, Rule, RuleBook
 from schemas.answer import RouteStep
 from schemas.base import Bilingual
-from schemas.codes import Layer
+from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
 from schemas.errors import InvalidMessage, Violation
-from schemas.settlement import SettlementRequest
+from schemas.settlement import AdjudicatedShare, AdjudicationUpload, SettlementRequest
+from schemas.visit import AdmissionFacts
 
 CHINA_STANDARD_TIME = timezone(timedelta(hours=8), "CST")
 
@@ -39,6 +40,8 @@ class PlannedLeg:
     split: int
     weight: int
     independent: bool
+    given: AdjudicatedShare | None = None
+    """What the basic system adjudicated itself: this payer is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,70 @@ def service_date(request: SettlementRequest) -> date:
     return (request.visit.ended_at or request.visit.started_at).astimezone(CHINA_STANDARD_TIME).date()
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A payer that is told about a visit, with the policy that makes it one."""
+
+    payer: str
+    product: str
+    policy_no: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the conditions of a rule compare with; `total` is None before there is a bill."""
+
+    institution: str
+    region: str
+    insurance_type: InsuranceType
+    kind: VisitKind
+    medical_type: MedicalType
+    total: int | None
+
+
+def payers_told(
+    book: RuleBook, admission: AdmissionFacts, coverages: Sequence[Coverage], transaction: str
+) -> tuple[Told, ...]:
+    """Who is told about this transaction of a visit: the payers of every rule that holds on the day of admission, as
+    far as they want to hear of it; each once, amounts and discharge left out of account."""
+    day = admission.admitted_at.astimezone(CHINA_STANDARD_TIME).date()
+    facts = _Facts(
+        admission.institution,
+        admission.insurance.region,
+        admission.insurance.type,
+        admission.kind,
+        admission.medical_type,
+        None,
+    )
+    told: dict[str, Told] = {}
+    for rule in book.rules_in_order:
+        if _missed(rule, facts, day):
+            continue
+        policies: list[str | None] = [None]
+        if rule.needs_coverage:
+            policies = [c.policy_no for c in coverages if c.product == rule.product and _valid(c, day)]
+        for policy_no in policies[:1]:
+            for payer in rule.payers:
+                if transaction in book.party_by_code[payer.party].notices:
+                    told.setdefault(payer.party, Told(payer.party, rule.product, policy_no))
+    return tuple(told.values())
+
+
 def plan_case(book: RuleBook, request: SettlementRequest, coverages: Sequence[Coverage]) -> Plan:
     """The plan for a case; InvalidMessage when no basic payer is found, since nothing can be settled then."""
     day = service_date(request)
+    facts = _Facts(
+        request.institution,
+        request.insurance.region,
+        request.insurance.type,
+        request.visit.kind,
+        request.visit.medical_type,
+        request.total,
+    )
     legs: list[PlannedLeg] = []
     considered: list[Considered] = []
     for rule in book.rules_in_order:
-        missed = _missed(rule, request, day)
+        missed = _missed(rule, facts, day)
         if not missed and rule.layer is Layer.BASIC and legs:
             missed = "another_basic"
         policies: list[str | None] = [None]
@@ -87,7 +147,49 @@ def plan_case(book: RuleBook, request: SettlementRequest, coverages: Sequence[Co
             ),
             code="routing.no_basic_payer",
         )
-    return Plan(tuple(legs), tuple(considered))
+    return Plan(_with_given(book, request, legs), tuple(considered))
+
+
+def _with_given(book: RuleBook, request: SettlementRequest, legs: list[PlannedLeg]) -> tuple[PlannedLeg, ...]:
+    """The legs with what the message says of those that the basic system adjudicates; the rules say which these are.
+
+    InvalidMessage when rules and message do not agree: nobody adjudicates a part twice, and none is left to nobody.
+    """
+    uploaded = isinstance(request, AdjudicationUpload)
+    theirs = [book.rule_by_id[leg.rule].adjudicated_by == "basic" for leg in legs]
+    if not (any(theirs) or uploaded or request.adjudicated):
+        return tuple(legs)
+    unused = list(request.adjudicated)
+    known: list[PlannedLeg] = []
+    for leg, their_own in zip(legs, theirs, strict=True):
+        rule = book.rule_by_id[leg.rule]
+        if their_own and rule.called == "post_upload" and not uploaded:
+            raise _mode("adjudicated", "mode.post_upload", f"{leg.product}: upload the result by adjudication.upload")
+        if not their_own:
+            if uploaded:
+                raise _mode("adjudicated", "mode.sync", f"{leg.product}: its payer adjudicates; use settlement.settle")
+            known.append(leg)
+            continue
+        given = next((one for one in unused if _is_of(one, leg)), None)
+        if given is None:
+            raise _mode("adjudicated", "adjudicated.missing", f"add the result for {leg.payer} ({leg.layer})")
+        unused.remove(given)
+        known.append(replace(leg, given=given))
+    if unused:
+        remedy = f"{unused[0].payer} ({unused[0].layer}): not a part that the basic system adjudicates here; remove it"
+        raise _mode("adjudicated", "adjudicated.unplanned", remedy)
+    asked = [leg.given is None for leg in known]
+    if asked != sorted(asked):
+        raise _mode("adjudicated", "adjudicated.order", "what is adjudicated already must come before what is not")
+    return tuple(known)
+
+
+def _is_of(given: AdjudicatedShare, leg: PlannedLeg) -> bool:
+    return given.layer is leg.layer and given.payer == leg.payer and given.product in (None, leg.product)
+
+
+def _mode(field: str, code: str, remedy: str) -> InvalidMessage:
+    return InvalidMessage("rules and message do not agree on who adjudicates", Violation(field, code, remedy))
 
 
 def _add_legs(legs: list[PlannedLeg], rule: Rule, policy_no: str | None) -> None:
@@ -112,26 +214,28 @@ def _valid(coverage: Coverage, day: date) -> bool:
     return coverage.valid_from <= day and (coverage.valid_until is None or day <= coverage.valid_until)
 
 
-def _missed(rule: Rule, request: SettlementRequest, day: date) -> str:
+def _missed(rule: Rule, facts: _Facts, day: date) -> str:
     """The first condition that the case misses; empty when it satisfies all."""
     if day < rule.valid_from:
         return "valid_from"
     if rule.valid_until is not None and day > rule.valid_until:
         return "valid_until"
     when: Conditions = rule.when
-    if when.regions is not None and request.insurance.region not in when.regions:
+    if when.regions is not None and facts.region not in when.regions:
         return "regions"
-    if when.insurance_types is not None and request.insurance.type not in when.insurance_types:
+    if when.insurance_types is not None and facts.insurance_type not in when.insurance_types:
         return "insurance_types"
-    if when.visit_kinds is not None and request.visit.kind not in when.visit_kinds:
+    if when.visit_kinds is not None and facts.kind not in when.visit_kinds:
         return "visit_kinds"
-    if when.medical_types is not None and request.visit.medical_type not in when.medical_types:
+    if when.medical_types is not None and facts.medical_type not in when.medical_types:
         return "medical_types"
-    if when.institutions is not None and request.institution not in when.institutions:
+    if when.institutions is not None and facts.institution not in when.institutions:
         return "institutions"
-    if when.total_min is not None and request.total < when.total_min:
+    if facts.total is None:
+        return ""
+    if when.total_min is not None and facts.total < when.total_min:
         return "total_min"
-    if when.total_max is not None and request.total > when.total_max:
+    if when.total_max is not None and facts.total > when.total_max:
         return "total_max"
     return ""
 

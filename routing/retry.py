@@ -20,6 +20,8 @@ class Failure(StrEnum):
     """The payer may have been heard: ask what became of it, or repeat where its interface makes that harmless."""
     UNDO = "undo"
     """An undo that has not been confirmed: nobody waits at a window, so be patient and persistent."""
+    NOTICE = "notice"
+    """A notice that was not taken: saying it again is harmless, and what follows it waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +45,6 @@ class RetryPolicy:
 POLICIES: dict[Failure, RetryPolicy] = {
     Failure.NOT_SENT: RetryPolicy(delays_s=(1, 1, 5, 30), attempts_max=6, for_s=120),
     Failure.IN_DOUBT: RetryPolicy(delays_s=(1, 5, 30, 120, 600, 3600), attempts_max=30, for_s=2 * DAY_S),
+    Failure.NOTICE: RetryPolicy(delays_s=(1, 2, 5, 10, 30, 120, 600, 3600), attempts_max=100, for_s=3 * DAY_S),
     Failure.UNDO: RetryPolicy(delays_s=(1, 5, 30, 120, 600, 3600), attempts_max=60, for_s=3 * DAY_S),
 }

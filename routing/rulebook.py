@@ -56,6 +56,8 @@ class Party(Value):
     client_key_file: str = ""
     options: dict[Identifier, str] = Field(default_factory=dict)
     """Switches of the party's dialect; its adapter's README names them. Never a secret."""
+    amqp: bool = False
+    """It sends messages itself, through an exchange of its own, and reads their answers from its queue."""
     notices: frozenset[str] = frozenset()
     """What the party wants to be told outside a settlement, by transaction: admission.register, fees.upload, ..."""
 

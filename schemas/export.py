@@ -11,27 +11,18 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from schemas.answer import CombinedAnswer, ErrorAnswer
-from schemas.master import UploadAnswer
 from schemas.payer import ClaimCancel, ClaimTask
-from schemas.transactions import SPECS, Transaction
-from schemas.visit import VisitAnswer
+from schemas.transactions import SPECS, answer_type
 
 FOLDER = Path("docs/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Mode = Literal["validation", "serialization"]
 
 
-def _answer_name(transaction: Transaction) -> str:
-    """Answers to visit messages and uploads are of one kind each; the others are named after what they answer."""
-    shared = {VisitAnswer: "visit.answer", UploadAnswer: "upload.answer"}
-    answer = SPECS[transaction].answer
-    return shared.get(answer) or f"{transaction.value}.answer"  # type: ignore[arg-type]
-
-
 MESSAGES: Mapping[str, tuple[type[BaseModel], Mode]] = {
     **{name.value: (spec.message, "validation") for name, spec in SPECS.items()},
     **{
-        _answer_name(name): (spec.answer, "serialization")
+        answer_type(name): (spec.answer, "serialization")
         for name, spec in SPECS.items()
         if spec.answer is not None and spec.answer is not CombinedAnswer
     },

@@ -303,3 +303,30 @@ class ClaimDecision(Value):
             decided_at=self.decided_at,
             raw_code=self.outcome,
         )
+
+
+class ClaimNotice(Value):
+    """Wire: what an insurer is told outside a settlement. `message` is the canonical message of `transaction`; repeats
+    come under the same `request_id` and must be harmless. An undo names the notice that it takes back."""
+
+    schema_version: Literal["1"] = "1"
+    request_id: Identifier
+    transaction: Identifier
+    insurer: str
+    product: str = ""
+    policy_no: str | None = None
+    original_request_id: Identifier | None = None
+    original_reference: str | None = None
+    message: dict[str, Any]
+
+
+class NoticeAnswer(Value):
+    """Wire: an insurer's answer to a ClaimNotice. `reference` is what it calls the thing that it was told about."""
+
+    schema_version: Literal["1"] = "1"
+    request_id: Identifier
+    outcome: Literal["taken", "refused"]
+    reference: Identifier | None = None
+    reason_code: Annotated[str, StringConstraints(max_length=50)] = ""
+    reason_zh: PayerText = ""
+    reason_en: PayerText = ""

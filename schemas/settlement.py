@@ -149,6 +149,8 @@ class AdjudicatedShare(Value):
     amount: Money
     reference: Identifier | None = None
     figures: BasicFigures | None = None
+    decided_at: AwareDatetime | None = None
+    """When it was adjudicated; of the basic layer it decides the business day. Now, when left out."""
     calculation: Annotated[str, StringConstraints(max_length=1000)] = ""
 
     @model_validator(mode="after")

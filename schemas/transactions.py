@@ -266,3 +266,10 @@ SUMMARIES: dict[Transaction, str] = {
     T.BLACKLIST_IMPORT: "Import the blacklist",
     T.CLAIM_ANSWER: "An insurer's answer to a task from its queue or mailbox",
 }
+
+
+def answer_type(transaction: Transaction) -> str:
+    """The type of the message that answers: one for all that answers alike, else named after what it answers."""
+    answer = SPECS[transaction].answer
+    shared = {CombinedAnswer: "settlement.answer", VisitAnswer: "visit.answer", UploadAnswer: "upload.answer"}
+    return shared.get(answer, f"{transaction.value}.answer") if answer is not None else ""

@@ -13,6 +13,9 @@ from routing.states import CaseEvent, CaseState, LegEvent, LegState, next_case_s
 from schemas.codes import Layer
 from schemas.payer import BasicResult, Decision, Operation
 
+GIVEN = "adjudicated_by_basic"
+"""Reason of a leg that its payer was not asked about: the basic system adjudicated it, and said so."""
+
 
 @dataclass(slots=True)
 class LegRecord:
@@ -60,6 +63,11 @@ class LegRecord:
     def open_at_payer(self) -> bool:
         """The payer deferred: it may still decide by itself."""
         return self.state is LegState.DEFERRED and self.decided_at is not None
+
+    @property
+    def recorded(self) -> bool:
+        """Its payer was never asked: the basic system adjudicated this part itself."""
+        return self.reason_code == GIVEN
 
     @property
     def request_id(self) -> str:

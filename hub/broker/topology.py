@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from schemas.transactions import SPECS, Channel, Sender, Transaction
+
 Link = Literal["edge", "core"]
-PartyKind = Literal["hospital", "queue_insurer", "payer"]
+PartyKind = Literal["hospital", "queue_insurer", "payer", "basic"]
 
 INTAKE, ANSWERS = "intake", "claim.answers"
 OUT, COMMANDS, EVENTS = "out", "cmd", "evt"
@@ -25,14 +27,14 @@ RETRY, BACK, DEAD, UNROUTED = "retry", "back", "dead", "unrouted"
 RETRY_HEADER = "hub-retry-lane"
 """Chooses the lane; not `x-...`, since a headers exchange leaves such headers out of the match."""
 
-HOSPITAL_TRANSACTIONS = (
-    "settlement.settle",
-    "settlement.trial",
-    "settlement.cancel",
-    "settlement.reverse",
-    "case.query",
-)
-INSURER_TRANSACTIONS = ("claim.answer",)
+
+def _sent_by(sender: Sender) -> tuple[str, ...]:
+    return tuple(name.value for name, spec in SPECS.items() if sender in spec.senders and Channel.AMQP in spec.channels)
+
+
+HOSPITAL_TRANSACTIONS = _sent_by(Sender.INSTITUTION)
+BASIC_TRANSACTIONS = _sent_by(Sender.BASIC)
+INSURER_TRANSACTIONS = _sent_by(Sender.INSURER)
 
 _LENGTH_MAX = 100_000
 _DELIVERIES_MAX = 5
@@ -208,6 +210,13 @@ def _common(link: Link, tiers: tuple[RetryTier, ...]) -> Topology:
     return Topology(exchanges, tuple(queues), tuple(bindings), tiers)
 
 
+_SENDS: Mapping[PartyKind, tuple[str, ...]] = {
+    "hospital": HOSPITAL_TRANSACTIONS,
+    "basic": BASIC_TRANSACTIONS,
+    "queue_insurer": INSURER_TRANSACTIONS,
+}
+
+
 def _of_party(party: Party) -> Topology:
     exchanges: list[Exchange] = []
     queues: list[Queue] = []
@@ -215,9 +224,9 @@ def _of_party(party: Party) -> Topology:
     if party.kind != "payer":
         source = in_exchange(party.code)
         exchanges.append(Exchange(source, "direct", "edge", arguments={"alternate-exchange": UNROUTED}))
-        transactions = HOSPITAL_TRANSACTIONS if party.kind == "hospital" else INSURER_TRANSACTIONS
-        work = INTAKE if party.kind == "hospital" else ANSWERS
-        bindings += [Binding(source, work, transaction, "edge") for transaction in transactions]
+        for transaction in _SENDS[party.kind]:
+            work = ANSWERS if transaction == Transaction.CLAIM_ANSWER else INTAKE
+            bindings.append(Binding(source, work, transaction, "edge"))
     if party.kind != "hospital":
         name = payer_queue(party.code)
         queues.append(Queue(name, "core", _work_arguments()))

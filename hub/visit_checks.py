@@ -1,0 +1,65 @@
+"""A settlement beside the visit that it ends: registered, its lines complete, discharged, not settled before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hub.work import Work
+from routing.rulebook import Institution
+from routing.visits import check_discharged, check_settlement
+from schemas.errors import Conflict, HubError
+from schemas.payer import Operation
+from schemas.settlement import SettlementRequest
+from store import visits
+from store.records import CaseRecord
+from store.visits import VisitRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A bill that wants to become a case."""
+
+    case: CaseRecord
+    request: SettlementRequest
+    institution: Institution
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside a bill: its visit, or why it cannot be taken; neither where no visit is kept."""
+
+    visit_id: str = ""
+    error: HubError | None = None
+
+
+def visits_beside(work: Work, asked: Sequence[Asked]) -> list[Beside]:
+    """One answer per bill, in order. The visits of settlements stay locked until the transaction ends.
+
+    A settlement that is there already is left to be found as a repeat.
+    """
+    connection = work.connection
+    keys = [(one.case.institution, one.case.case_key) for one in asked]
+    repeats = work.store.cases.find_by_key(connection, keys)
+    found = visits.lock(connection, [(one.request.institution, one.request.visit.visit_no) for one in asked])
+    return [
+        Beside() if key in repeats else _beside(one, found.get((one.request.institution, one.request.visit.visit_no)))
+        for key, one in zip(keys, asked, strict=True)
+    ]
+
+
+def _beside(one: Asked, visit: VisitRecord | None) -> Beside:
+    try:
+        if visit is None:
+            if one.institution.visits == "required":
+                raise Conflict("no visit is registered under this number: register it first", code="visit.missing")
+            return Beside()
+        if one.request.patient.id_no != visit.admission.patient.id_no:
+            raise Conflict("the visit was registered for another person", code="visit.person")
+        check_settlement(visit.facts, one.request)
+        if one.case.purpose is Operation.SETTLE:
+            check_discharged(visit.facts)
+            visit.settled_by = one.case.case_id  # nobody else in this batch settles it as well
+    except HubError as error:
+        return Beside(error=error)
+    return Beside(visit.visit_id)

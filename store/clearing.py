@@ -1,0 +1,134 @@
+"""What settlements of an institution come to: read for comparison, and payments that it confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection, text
+
+from schemas.clearing import FeesSettle, PaymentConfirm
+from store.driver import Prepared
+from store.rows import as_json, insert_rows
+from store.tables_visits import payments
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """One settlement as it stands, whole fen; `paid_fen` is what payers bear."""
+
+    day: date
+    total_fen: int
+    paid_fen: int
+    cash_fen: int
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Totals of a period, whole fen."""
+
+    count: int
+    total_fen: int
+    paid_fen: int
+    account_fen: int
+    cash_fen: int
+
+
+# A share that is on its way back counts until it is back, as in the answers; see `routing.life`.
+_SHARES = (
+    "SELECT coalesce(sum(l.amount_fen), 0) AS paid, coalesce(sum(l.account_fen), 0) AS account, "
+    "coalesce(sum(l.hospital_fen), 0) AS hospital FROM settlement_leg l "
+    "WHERE l.case_id = c.case_id AND l.state IN ('approved', 'cancelling', 'cancel_held')"
+)
+_BOOKED = Prepared(
+    "SELECT c.settlement_no, c.business_day, c.total_fen, s.paid, c.total_fen - s.paid - s.account - s.hospital, "
+    f"c.state = 'cancelled' FROM settlement_case c CROSS JOIN LATERAL ({_SHARES}) s "
+    "WHERE c.institution = $1 AND c.purpose = 'settle' AND c.business_day IS NOT NULL "
+    "AND (c.business_day BETWEEN $2 AND $3 OR c.case_key IN (SELECT json_array_elements_text($4)))",
+    "text",
+    "date",
+    "date",
+    "json",
+)
+_TOTALS = text(
+    "SELECT count(*), coalesce(sum(c.total_fen), 0), coalesce(sum(s.paid), 0), coalesce(sum(s.account), 0), "
+    "coalesce(sum(c.total_fen - s.paid - s.account - s.hospital), 0) "
+    "FROM settlement_case c CROSS JOIN LATERAL ("
+    f"{_SHARES} AND (CAST(:payer AS text) IS NULL OR l.payer = :payer)) s "
+    "WHERE c.institution = :institution AND c.purpose = 'settle' AND c.state NOT IN ('cancelled', 'declined') "
+    "AND c.business_day BETWEEN :first AND :last AND c.region = :region "
+    "AND (CAST(:payer AS text) IS NULL OR s.paid > 0) "
+    "AND (CAST(:kind AS text) IS NULL OR EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = 0 "
+    "AND e.operation = 'settle' AND e.direction = 'in' "
+    "AND convert_from(e.body, 'UTF8')::jsonb #>> '{visit,kind}' = :kind)) "
+    "AND (CAST(:type AS text) IS NULL OR EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = 0 "
+    "AND e.operation = 'settle' AND e.direction = 'in' "
+    "AND convert_from(e.body, 'UTF8')::jsonb #>> '{insurance,type}' = :type))"
+)
+_ADD_PAYMENT = insert_rows(
+    payments,
+    ("institution", "payment_no", "payer", "amount_fen", "paid_on", "first_day", "last_day", "confirmed_at"),
+    unless="one_confirmation_per_payment",
+    returning=("payment_no",),
+)
+_CONFIRMED = text(
+    "SELECT coalesce(sum(amount_fen), 0) FROM payment_confirmation WHERE institution = :institution "
+    "AND payer = :payer AND first_day = :first AND last_day = :last"
+)
+
+
+def booked(
+    connection: Connection, institution: str, first: date, last: date, numbers: Iterable[str]
+) -> dict[str, Booked]:
+    """The settlements of a period, and those named wherever they lie, by settlement number."""
+    rows = _BOOKED.rows(connection, institution, first, last, as_json(list(numbers)))  # type: ignore[arg-type]
+    return {number: Booked(day, total, paid, cash, cancelled) for number, day, total, paid, cash, cancelled in rows}
+
+
+def totals(connection: Connection, asked: FeesSettle) -> Sums:
+    """The totals of what stands in a period; cancelled settlements and trials count for nothing."""
+    row = connection.execute(
+        _TOTALS,
+        {
+            "institution": asked.institution,
+            "first": asked.period.first,
+            "last": asked.period.last,
+            "region": asked.region,
+            "payer": asked.payer,
+            "kind": asked.visit_kind,
+            "type": asked.insurance_type,
+        },
+    ).one()
+    return Sums(*(int(value) for value in row))
+
+
+def add_payment(connection: Connection, payment: PaymentConfirm, at: datetime) -> bool:
+    """Store a confirmation; False when the payment was confirmed before."""
+    row = {
+        "institution": payment.institution,
+        "payment_no": payment.payment_no,
+        "payer": payment.payer,
+        "amount_fen": payment.amount,
+        "paid_on": payment.paid_on,
+        "first_day": payment.period.first,
+        "last_day": payment.period.last,
+        "confirmed_at": at,
+    }
+    return bool(_ADD_PAYMENT.rows(connection, as_json([row])))
+
+
+def confirmed_fen(connection: Connection, payment: PaymentConfirm) -> int:
+    """What this payer has sent for this period, as far as the institution has confirmed it."""
+    return int(
+        connection.execute(
+            _CONFIRMED,
+            {
+                "institution": payment.institution,
+                "payer": payment.payer,
+                "first": payment.period.first,
+                "last": payment.period.last,
+            },
+        ).scalar_one()
+    )
