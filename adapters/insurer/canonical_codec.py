@@ -21,6 +21,8 @@ from schemas.payer import (
 from schemas.strict_json import check_text
 
 CONTENT_TYPE = "application/json"
+NEEDS = frozenset({"patient.name", "patient.id_no", "insurance.person_no"})
+"""What the language has no way to leave out, by the names of the disclosure map."""
 _ANSWERS = {
     Operation.SETTLE: frozenset({Outcome.APPROVED, Outcome.DECLINED, Outcome.DEFERRED}),
     Operation.TRIAL: frozenset({Outcome.APPROVED, Outcome.DECLINED, Outcome.DEFERRED}),

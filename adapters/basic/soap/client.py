@@ -13,7 +13,12 @@ from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, Prep
 class BasicSoap:
     """A basic medical-insurance system over SOAP 1.1. Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, inquiry=True, reversal=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        idempotent_submit=True,
+        inquiry=True,
+        reversal=True,
+        needs=frozenset({"patient.name", "patient.id_no", "insurance.person_no", "diagnoses.main", "fees.all"}),
+    )
 
     version: ClassVar[Version] = "1.1"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, NoReturn
 
-from adapters.insurer.canonical_codec import CONTENT_TYPE, decode_decision, encode_task
+from adapters.insurer.canonical_codec import CONTENT_TYPE, NEEDS, decode_decision, encode_task
 from schemas.errors import IllegalTransition
 from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
 
@@ -12,7 +12,9 @@ from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, Prep
 class InsurerQueue:
     """A queue insurer; it holds no connection: the outbox carries what `prepare` makes."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, reversal=True, by_queue=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        idempotent_submit=True, reversal=True, by_queue=True, needs=NEEDS
+    )
 
     def __init__(self, settings: PartySettings) -> None:
         self._party = settings.code

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
-from adapters.insurer.canonical_codec import CONTENT_TYPE, encode_task
+from adapters.insurer.canonical_codec import CONTENT_TYPE, NEEDS, encode_task
 from adapters.insurer.rest.codec import PROBLEM_TYPE, decode_answer
 from adapters.signed_http import IDEMPOTENCY_KEY, SignedHttp
 from schemas.payer import Capabilities, Decision, Operation, PartySettings, PayerTask, PreparedCall, RawAnswer
@@ -26,7 +26,9 @@ _PATHS = {
 class InsurerRest:
     """A REST insurer. Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, inquiry=True, reversal=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        idempotent_submit=True, inquiry=True, reversal=True, needs=NEEDS
+    )
 
     def __init__(self, settings: PartySettings) -> None:
         self._http = SignedHttp(settings)
