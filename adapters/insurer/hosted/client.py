@@ -10,7 +10,6 @@ from typing import ClassVar
 from adapters.insurer.canonical_codec import CONTENT_TYPE, encode_task
 from adapters.insurer.hosted.book import HostedBook, NoBook
 from adapters.insurer.hosted.codec import decode_answer, encode_answer, encode_not_found
-from schemas.base import read_message
 from schemas.payer import (
     Capabilities,
     ClaimCancel,
@@ -30,7 +29,22 @@ _INQUIRY = f"{_CLAIM}/"
 class InsurerHosted:
     """A hosted product's insurer. Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(idempotent_submit=True, inquiry=True, reversal=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        idempotent_submit=True,
+        inquiry=True,
+        reversal=True,
+        needs=frozenset(
+            {
+                "patient.name",
+                "patient.id_no",
+                "insurance.person_no",
+                "diagnoses.all",
+                "fees.all",
+                "basic",
+                "earlier.amounts",
+            }
+        ),
+    )
 
     def __init__(self, settings: PartySettings, book: HostedBook | None = None) -> None:
         """Without a book everything but `send` works."""
@@ -50,8 +64,8 @@ class InsurerHosted:
             found = self._book.inquire(request_id, timeout_s)
             return encode_answer(found) if found is not None else encode_not_found(request_id)
         if call.path == _UNDO:
-            return encode_answer(self._book.undo(read_message(ClaimCancel, call.body), timeout_s))
-        return encode_answer(self._book.claim(read_message(ClaimTask, call.body), timeout_s))
+            return encode_answer(self._book.undo(ClaimCancel.model_validate_json(call.body), timeout_s))
+        return encode_answer(self._book.claim(ClaimTask.model_validate_json(call.body), timeout_s))
 
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """See `decode_answer`."""
