@@ -6,13 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from hub.books import ActiveBook
 from hub.inbound import Inbound
-from hub.master_rows import name_key, subject_key
+from hub.master_rows import name_key, scopes_of, subject_key
+from hub.senders import check_sender
 from routing.plan import CHINA_STANDARD_TIME
-from routing.rulebook import Institution, RuleBook
 from schemas.base import Bilingual, read_message
 from schemas.codes import IdentityType, InsuranceType, Sex
-from schemas.errors import Forbidden, InvalidMessage, Violation
+from schemas.errors import InvalidMessage, Violation
 from schemas.identity import birth_date_of, id_card_problem
 from schemas.master import Covered, Enrolled, IdentityAnswer, IdentityConfirm
 from store import people
@@ -26,10 +27,12 @@ NOTHING_IN_FORCE = Bilingual(zh="该日期无有效参保或保单。", en="No s
 ON_THE_LIST = Bilingual(zh="该人员在关注名单内，请核实身份。", en="This person is to be looked at: check the identity.")
 
 
-def confirm(connection: Connection, inbound: Inbound, book: RuleBook, secret: bytes, now: datetime) -> IdentityAnswer:
+def confirm(
+    connection: Connection, inbound: Inbound, active: ActiveBook, secret: bytes, now: datetime
+) -> IdentityAnswer:
     """The answer; a number under another name gets the same one as a number that nobody ever brought."""
     asked = read_message(IdentityConfirm, inbound.body)
-    institution = _asker(book, inbound.party, asked.institution)
+    institution = check_sender(active, inbound.party, asked.institution)
     if asked.id_type is IdentityType.ID_CARD and (problem := id_card_problem(asked.id_no)):
         raise InvalidMessage("the identity number is wrong", Violation("id_no", "patient.id_no", problem))
     day = asked.on or now.astimezone(CHINA_STANDARD_TIME).date()
@@ -41,7 +44,9 @@ def confirm(connection: Connection, inbound: Inbound, book: RuleBook, secret: by
         )
     schemes = people.schemes(connection, person, name, day)
     policies = people.policies(connection, person, name, day)
-    listed = people.blacklisted(connection, subject_key(secret, "person", asked.id_no), institution.region, day)
+    listed = people.blacklisted(
+        connection, subject_key(secret, "person", asked.id_no), scopes_of(institution.region), day
+    )
     warnings = [NOTHING_IN_FORCE] if not schemes and not policies else []
     sex = Sex(next((scheme.sex for scheme in schemes), Sex.UNKNOWN))
     born = next((scheme.birth_date for scheme in schemes), None)
@@ -74,18 +79,6 @@ def confirm(connection: Connection, inbound: Inbound, book: RuleBook, secret: by
         warnings=(*warnings, *([ON_THE_LIST] if listed else [])),
         answered_at=now,
     )
-
-
-def _asker(book: RuleBook, party: str, code: str) -> Institution:
-    """The institution that asks, or for which its region's basic system does."""
-    institution = book.institution_by_code.get(code)
-    if institution is None:
-        raise Forbidden("this institution is not registered", code="party.unknown", party=party)
-    system = book.party_by_code.get(party)
-    speaks_for_it = system is not None and system.kind == "basic" and system.region == institution.region
-    if party != code and not speaks_for_it:
-        raise Forbidden("the message names another institution than its sender", party=party)
-    return institution
 
 
 def _sex_of(id_card: str) -> Sex:

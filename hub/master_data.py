@@ -16,7 +16,7 @@ from hub.books import RuleBooks
 from hub.identity import confirm
 from hub.inbound import Inbound, Taken
 from hub.intake import content_hash
-from hub.master_rows import FAULT_REMEDIES, ROW_KIND_OF, Bringer, RowKind, bringer_of
+from hub.master_rows import FAULT_REMEDIES, ROW_KIND_OF, Bringer, RowKind, bringer_of, scopes_of
 from hub.ports import Clock
 from hub.work import WorkUnits
 from schemas.base import violations_of
@@ -52,7 +52,7 @@ class MasterData:
 
     def _confirm(self, inbound: Inbound) -> Taken:
         with self._work_units.read() as connection:
-            answer = confirm(connection, inbound, self._books.active().book, self._person_secret, self._clock.now())
+            answer = confirm(connection, inbound, self._books.active(), self._person_secret, self._clock.now())
         return Taken(answer=answer.model_dump_json(exclude_none=True).encode())
 
     def _take_upload(self, inbound: Inbound) -> Taken:
@@ -111,7 +111,7 @@ def set_problems(connection: Any, row_kind: RowKind, scope: str | None) -> tuple
     """What is wrong with the arranged rows together: how many problems, and the first of them by row."""
     total, found = master_data.faults(connection, row_kind.kind, PROBLEMS_MAX)
     if row_kind.kind is MAPPING:
-        more, unknown = master_data.unknown_items(connection, scope, PROBLEMS_MAX)
+        more, unknown = master_data.unknown_items(connection, scopes_of(scope) if scope else (), PROBLEMS_MAX)
         total, found = total + more, sorted([*found, *unknown], key=lambda fault: fault.row)[:PROBLEMS_MAX]
     return total, [problem_of_fault(fault) for fault in found]
 

@@ -77,6 +77,11 @@ def _known(book: RuleBook, party: str) -> Bringer | None:
     return Bringer(party, Sender.INSURER, None, products)
 
 
+def scopes_of(region: str) -> tuple[str, ...]:
+    """Whose data concerns a region: everybody's, the province's, the city's and its own."""
+    return tuple(dict.fromkeys(("", region[:2] + "0000", region[:4] + "00", region)))
+
+
 def operator() -> Bringer:
     """The hub's own operators, who may bring everything for everybody."""
     return Bringer(OPERATOR, None, "")
@@ -166,7 +171,7 @@ def _institution_values(row: InstitutionRow, _: bytes) -> tuple[object, ...]:
 
 
 def _own_region(row: InstitutionRow | PopulationRow | EnrolmentRow, bringer: Bringer) -> Iterator[Problem]:
-    if bringer.role is Sender.BASIC and bringer.scope and row.region != bringer.scope:
+    if bringer.role is Sender.BASIC and bringer.scope not in scopes_of(row.region):
         yield "region", "region.foreign", "write your own region: rows of another come from its own system"
 
 

@@ -132,13 +132,13 @@ def faults(connection: Connection, kind: Kind, limit: int) -> tuple[int, list[Ro
     ]
 
 
-def unknown_items(connection: Connection, scope: str | None, limit: int) -> tuple[int, list[RowFault]]:
-    """Of staged mappings: those whose national code is in no catalogue of the region while they hold.
-
-    Where no catalogue is known nothing can be said, and nothing is.
+def unknown_items(connection: Connection, scopes: Sequence[str], limit: int) -> tuple[int, list[RowFault]]:
+    """Of staged mappings: those whose national code is in no catalogue of these regions while they hold; no regions are
+    all of them. Where no catalogue is known nothing can be said, and nothing is.
     """
-    where = "replaced_by IS NULL AND scope IS NOT NULL AND (CAST(:scope AS text) IS NULL OR scope IN ('', :scope))"
-    values = {"scope": scope, "limit": limit}
+    where = "replaced_by IS NULL AND scope IS NOT NULL"
+    where += " AND scope = ANY(:scopes)" if scopes else ""
+    values = {"scopes": list(scopes), "limit": limit}
     table = CATALOGUE.table.name
     if connection.execute(text(f"SELECT 1 FROM {table} WHERE {where} LIMIT 1"), values).first() is None:
         return 0, []

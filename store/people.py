@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -57,10 +58,9 @@ _POLICIES = Prepared(
     "date",
 )
 _LISTED = Prepared(
-    "SELECT action FROM blacklist_entry WHERE kind = 'person' AND subject = $1 AND scope IN ('', $2) "
-    f"AND {_ON_THE_DAY}",
+    f"SELECT action FROM blacklist_entry WHERE kind = 'person' AND subject = $1 AND scope = ANY($2) AND {_ON_THE_DAY}",
     "text",
-    "text",
+    "text[]",
     "date",
 )
 
@@ -80,6 +80,6 @@ def policies(connection: Connection, person: str, name: str, day: date) -> list[
     return [Policy(*row) for row in _POLICIES.rows(connection, person, name, day)]
 
 
-def blacklisted(connection: Connection, subject: str, region: str, day: date) -> set[str]:
-    """What the blacklist of the region says of the person on the day: `refuse`, `flag`, or nothing."""
-    return {row[0] for row in _LISTED.rows(connection, subject, region, day)}
+def blacklisted(connection: Connection, subject: str, scopes: Sequence[str], day: date) -> set[str]:
+    """What the blacklists of these regions say of the person on the day: `refuse`, `flag`, or nothing."""
+    return {row[0] for row in _LISTED.rows(connection, subject, list(scopes), day)}
