@@ -17,7 +17,7 @@ demo: $(VENV)/.stamp ## settle a generated hospital day and prove that all books
 	@$(BIN)/hub demo $(ARGS)
 
 test: lint ## everything that must hold before a change is accepted
-	@$(BIN)/python -m tests.support.install
+	@$(BIN)/python -m tests.support.install --clients
 	@echo '== pytest'; $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.stamp ## style, types and the direction of imports
@@ -31,7 +31,7 @@ bench: $(BENCH_VENV)/.stamp ## measure the hub beside a bare floor and other fra
 	@$(BENCH_VENV)/bin/python -m bench.run $(ARGS)
 
 soak: $(VENV)/.stamp ## random faults under traffic, then the long fault tests, for MINUTES (120)
-	@$(BIN)/python -m tests.support.install
+	@$(BIN)/python -m tests.support.install --clients
 	@$(BIN)/python -m tests.support.soak --minutes $(MINUTES)
 
 docs: $(VENV)/.stamp ## write the generated pages of docs/ anew

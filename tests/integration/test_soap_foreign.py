@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import zeep
 
+from schemas.soap import SERVICE_NAMESPACE
+from tests.support import foreign
 from tests.support.builders import BASIC, HOSPITAL, a_settle_request
-from tests.support.soap_client import zeep_service
+from tests.support.soap_client import PATH, password, zeep_service
 
 VERSIONS = ("11", "12")
+REQUEST = a_settle_request(settlement_no="S-1")
+BY_NUMBER = {"institution": HOSPITAL, "settlement_no": "S-1"}
+CALLS = (
+    ("Settle", REQUEST),
+    ("Settle", REQUEST),
+    ("QueryCase", BY_NUMBER),
+    ("Settle", REQUEST | {"total": "1.00"}),
+    ("Settle", REQUEST | {"total": "1.005"}),
+    ("CancelSettlement", BY_NUMBER | {"cancel_no": "C-1", "reason": "退费"}),
+)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_zeep_settles_asks_and_cancels(world, version):
     _, service = zeep_service(world.hub.gateway.port, version)
 
-    settled = service.Settle(**a_settle_request(settlement_no="S-1"))
-    again = service.Settle(**a_settle_request(settlement_no="S-1"))
-    asked = service.QueryCase(institution=HOSPITAL, settlement_no="S-1")
-    cancelled = service.CancelSettlement(institution=HOSPITAL, settlement_no="S-1", cancel_no="C-1", reason="退费")
+    settled = service.Settle(**REQUEST)
+    again = service.Settle(**REQUEST)
+    asked = service.QueryCase(**BY_NUMBER)
+    cancelled = service.CancelSettlement(**BY_NUMBER, cancel_no="C-1", reason="退费")
 
     assert (settled.status, str(settled.total)) == ("settled", "300.00")
     assert settled.cash + sum(share.amount for share in settled.shares) == settled.total
@@ -30,13 +44,33 @@ def test_zeep_settles_asks_and_cancels(world, version):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_zeep_gets_a_typed_fault(world, version):
     client, service = zeep_service(world.hub.gateway.port, version)
-    request = a_settle_request() | {"total": "1.00"}
 
     with pytest.raises(zeep.exceptions.Fault) as caught:
-        service.Settle(**request)
+        service.Settle(**REQUEST | {"total": "1.00"})
 
-    fault = client.get_element("{urn:settlement-hub:service:v1}HubFault").parse(
-        caught.value.detail[0], client.wsdl.types
-    )
+    element = client.get_element(f"{{{SERVICE_NAMESPACE}}}HubFault")
+    fault = element.parse(caught.value.detail[0], client.wsdl.types)
     assert (fault.code, fault.violations[0].field) == ("message.invalid", "total")
     assert fault.message_zh
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("client", [foreign.php, foreign.node])
+def test_php_and_node_settle_ask_and_cancel(world, client: Callable[[], list[str]], version):
+    wsdl = f"http://127.0.0.1:{world.hub.gateway.port}{PATH}?wsdl"
+
+    settled, again, asked, wrong_sum, no_money, cancelled = foreign.calls(
+        client(), wsdl, HOSPITAL, password(), version, CALLS
+    )
+
+    assert (settled.answer["status"], settled.answer["total"], settled.answer["final"]) == ("settled", "300.00", True)
+    assert [share["amount"] for share in settled.answer["shares"]] == ["150.00", "75.00"]
+    assert again.answer == settled.answer
+    assert asked.answer["case_id"] == settled.answer["case_id"]
+    assert cancelled.answer["status"] == "cancelled"
+    assert len(world.payers[BASIC].settled) == 1
+    for result, code in ((wrong_sum, "bill.total"), (no_money, "money")):
+        assert result.fault["code"].endswith("Client" if version == "11" else "Sender")
+        assert result.fault["reason"].startswith("message.invalid: ")
+        assert result.fault["detail"]["violations"]["code"] == code
+        assert result.fault["detail"]["violations"]["field"] == "total"

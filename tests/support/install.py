@@ -1,6 +1,7 @@
 """See that the tests can have a RabbitMQ, and install one where that is simple: `python -m tests.support.install`.
 
-PostgreSQL needs no such step: it comes from a wheel where the machine has none.
+With `--clients` also the foreign SOAP clients. PostgreSQL needs no such step: it comes from a wheel where the machine
+has none.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.support import foreign
 from tests.support.processes import ServerUnavailable
 from tests.support.rabbitmq_server import find_program
 from tests.support.servers import docker_answers
@@ -42,11 +44,11 @@ def administrator() -> list[str] | None:
     return None
 
 
-def install(prefix: list[str]) -> bool:
-    """Install the distribution's RabbitMQ; its service is not started."""
-    print("== installing rabbitmq-server (the tests start a private one)", flush=True)
+def install(prefix: list[str], packages: Sequence[str]) -> bool:
+    """Install packages of the distribution; services among them are not started."""
+    print(f"== installing {' '.join(packages)} for the tests", flush=True)
     with no_service_starts(prefix):
-        for step in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "rabbitmq-server"]):
+        for step in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
             command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *step]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
@@ -69,11 +71,23 @@ def no_service_starts(prefix: list[str]) -> Iterator[None]:
         subprocess.run([*prefix, "rm", "-f", str(START_POLICY)], check=True)
 
 
-def main() -> int:
-    if is_at_hand():
-        return 0
+def missing_packages(*, clients: bool) -> list[str]:
+    """The distribution's packages that the tests would need."""
+    php = foreign.PHP_PACKAGES if clients and not foreign.has_php() else ()
+    return [*(() if is_at_hand() else ("rabbitmq-server",)), *php]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Without a RabbitMQ no test can run; without a foreign client only its own tests fail, and say what to do."""
+    clients = "--clients" in arguments
+    packages = missing_packages(clients=clients)
     prefix = administrator()
-    if prefix is not None and shutil.which("apt-get") and install(prefix) and is_at_hand():
+    if packages and prefix is not None and shutil.which("apt-get"):
+        install(prefix, packages)
+    if clients and not foreign.has_node():
+        print("== installing the npm package soap for the tests", flush=True)
+        foreign.install_node()
+    if is_at_hand():
         return 0
     try:
         find_program()
@@ -83,4 +97,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
