@@ -1,4 +1,4 @@
-"""An insurer with the canonical REST interface: POST /claims, POST /claims/cancel, GET /claims/{request_id}."""
+"""An insurer with the canonical REST interface: POST /claims, /claims/cancel and /notices, GET /claims/{request_id}."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from sandbox.book import Book
 from sandbox.claims_desk import NOBODY, Desk, decision_json
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind, Faults
+from sandbox.notices import answer_json, noted
 from sandbox.signatures import SignatureDesk
 from sandbox.web import Answer, Call, Handler, PartyApp, Reply, as_json
 from schemas.money import fen_of
-from schemas.payer import ClaimCancel, ClaimTask, Operation
+from schemas.payer import ClaimCancel, ClaimNotice, ClaimTask, Operation
 
 PATH = "/claims"
 PROBLEM = "application/problem+json"
@@ -72,6 +73,7 @@ class RestInsurer(InsurerApp):
         guarding = signatures.guarding if signatures else _open
         self.routes[("POST", PATH)] = guarding(self._claim)
         self.routes[("POST", f"{PATH}/cancel")] = guarding(self._cancel)
+        self.routes[("POST", "/notices")] = guarding(self._notice)
         self.prefixes[("GET", f"{PATH}/")] = guarding(self._inquiry)
 
     async def _claim(self, call: Call) -> Answer:
@@ -100,6 +102,18 @@ class RestInsurer(InsurerApp):
             return _told(await self.book.recorded(self.desk.undone(cancel)), trouble)
 
         return await self.misbehaving(cancel.request_id, cancel.operation.value, work)
+
+    async def _notice(self, call: Call) -> Answer:
+        try:
+            notice = ClaimNotice.model_validate_json(call.body)
+        except ValidationError as error:
+            return _refusal(error)
+
+        async def work(trouble: Fault | None) -> Answer:
+            entry = await self.book.recorded(noted(self.code, self.desk, notice))
+            return Reply(answer_json(entry, notice.request_id, trouble))
+
+        return await self.misbehaving(notice.request_id, notice.transaction, work)
 
     async def _inquiry(self, call: Call) -> Answer:
         request_id = call.path.removeprefix(f"{PATH}/")

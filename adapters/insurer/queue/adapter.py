@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import ClassVar, NoReturn
 
 from adapters.insurer.canonical_codec import CONTENT_TYPE, NEEDS, decode_decision, encode_task
+from adapters.insurer.notice_codec import TOLD, encode_notice
 from schemas.errors import IllegalTransition
-from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
+from schemas.payer import Capabilities, Decision, Notice, PartySettings, PayerTask, PreparedCall, RawAnswer
 
 
 class InsurerQueue:
     """A queue insurer; it holds no connection: the outbox carries what `prepare` makes."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        idempotent_submit=True, reversal=True, by_queue=True, needs=NEEDS
+        idempotent_submit=True, reversal=True, by_queue=True, needs=NEEDS, notices=TOLD
     )
 
     def __init__(self, settings: PartySettings) -> None:
@@ -30,6 +31,14 @@ class InsurerQueue:
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """The body of a message that came back; see `decode_decision`."""
         return decode_decision(task, answer.body)
+
+    def prepare_notice(self, notice: Notice) -> PreparedCall:
+        """A ClaimNotice as the body of a message; nothing comes back."""
+        return PreparedCall(encode_notice(notice), CONTENT_TYPE, f"notice.{notice.transaction}")
+
+    def decode_notice(self, notice: Notice, answer: RawAnswer) -> NoReturn:
+        """No answer is expected: what lies in the party's queue is told."""
+        raise IllegalTransition("a queue insurer answers no notice", party=self._party)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,6 +1,7 @@
 """An insurer that speaks the hub's own messages over REST.
 
-POST {endpoint}/claims and {endpoint}/claims/cancel; GET {endpoint}/claims/{request_id} asks what became of a claim.
+POST {endpoint}/claims, {endpoint}/claims/cancel and {endpoint}/notices; GET {endpoint}/claims/{request_id} asks what
+became of a claim.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from urllib.parse import quote
 import orjson
 
 from adapters.insurer.canonical_codec import CONTENT_TYPE, NEEDS, encode_task
+from adapters.insurer.notice_codec import TOLD, decode_notice_answer, encode_notice
 from adapters.insurer.rest.codec import PROBLEM_TYPE, decode_answer
 from adapters.signed_http import IDEMPOTENCY_KEY, SignedHttp
-from schemas.payer import Capabilities, Decision, Operation, PartySettings, PayerTask, PreparedCall, RawAnswer
+from schemas.payer import Capabilities, Decision, Notice, Operation, PartySettings, PayerTask, PreparedCall, RawAnswer
 
 _PATHS = {
     Operation.SETTLE: "/claims",
@@ -27,7 +29,7 @@ class InsurerRest:
     """A REST insurer. Safe to share between threads."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        idempotent_submit=True, inquiry=True, reversal=True, needs=NEEDS
+        idempotent_submit=True, inquiry=True, reversal=True, needs=NEEDS, notices=TOLD
     )
 
     def __init__(self, settings: PartySettings) -> None:
@@ -50,6 +52,14 @@ class InsurerRest:
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """See `decode_answer`."""
         return decode_answer(task, answer)
+
+    def prepare_notice(self, notice: Notice) -> PreparedCall:
+        """A ClaimNotice as JSON."""
+        return PreparedCall(encode_notice(notice), CONTENT_TYPE, "/notices")
+
+    def decode_notice(self, notice: Notice, answer: RawAnswer) -> Decision:
+        """See `decode_notice_answer`."""
+        return decode_notice_answer(notice, answer)
 
     def close(self) -> None:
         """Closes idle connections."""
