@@ -55,6 +55,10 @@ class Settings(BaseModel):
     left out, which is wrong behind a proxy that ends TLS."""
     wsdl_public: bool = False
     """Show the SOAP service description to everybody, not to parties only."""
+    national_input_max: Annotated[int, Field(ge=1_000, le=1_000_000)] = 40_000
+    """The most characters of `input` in a national envelope."""
+    national_sign_in_s: Annotated[float, Field(ge=60, le=604_800)] = 43_200.0
+    """How long a sign-in (9001) is good."""
     data_dir: Path = Path(".hub")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"

@@ -102,6 +102,8 @@ class NationalProfile(Value):
     """The mode of SM4 where `enc_type` says that `input` is encrypted; answers are then encrypted alike."""
     refund_sign: Literal["minus", "plus"] = "minus"
     """The sign of the amounts in the answer to a cancellation."""
+    balanced: Literal["0", "000000"] = "0"
+    """stmt_rslt of 3201 where the totals agree; "1" says that they do not."""
 
 
 class Institution(Value):

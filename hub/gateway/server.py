@@ -24,6 +24,9 @@ from hub.gateway.health import Health
 from hub.gateway.identity import Doorkeeper, OfficeDoor
 from hub.gateway.intake import SureIntake
 from hub.gateway.mailbox import Mailbox
+from hub.gateway.national.calls import Services
+from hub.gateway.national.doors import NationalDoor
+from hub.gateway.national.endpoint import NationalService
 from hub.gateway.operators import Operators
 from hub.gateway.protocol import BoundedHttp, Leaving
 from hub.gateway.soap.service import SoapService
@@ -33,6 +36,7 @@ from hub.gateway.views import CaseView, CaseViews
 from hub.gateway.waiters import AnswerWaiters
 from hub.inbound import Inbound, Taken
 from hub.listener import BACKLOG, listen
+from hub.party_secrets import read_secrets
 from hub.people.office import open_office
 from hub.routes import HINT_PREFIX, new_id
 from hub.settings import Settings
@@ -85,7 +89,12 @@ class GatewayServer:
             self._mailbox,
             Health(self._checks, hub.engine, hub.transport, hub.books, self._leaving),
             self._operators(hub, settings),
-            SoapService(doorkeeper, courier, address=settings.soap_address, wsdl_public=settings.wsdl_public).routes(),
+            [
+                *SoapService(
+                    doorkeeper, courier, address=settings.soap_address, wsdl_public=settings.wsdl_public
+                ).routes(),
+                *self._national(hub, settings, doorkeeper, courier).routes(),
+            ],
         )
         self.port = settings.http_port
         self._server: uvicorn.Server | None = None
@@ -104,6 +113,21 @@ class GatewayServer:
         )
         standing = Standing(office, hub.work_units.read, lambda: list(hub.payers))
         return Operators(door, office, self._office, hub.clock, standing)
+
+    def _national(self, hub: Hub, settings: Settings, doorkeeper: Doorkeeper, courier: Courier) -> NationalService:
+        from hub.bootstrap import person_secret
+
+        door = NationalDoor(doorkeeper, hub.books, read_secrets(settings.party_secrets), hub.work_units)
+        services = Services(
+            courier,
+            self._calls,
+            hub.work_units,
+            hub.books,
+            hub.clock,
+            person_secret(settings),
+            settings.national_sign_in_s,
+        )
+        return NationalService(door, services, input_max=settings.national_input_max)
 
     def listen_on(self, shared: socket.socket) -> None:
         """Accept from a listening socket that lives on when this gateway ends; call it before `start`."""

@@ -223,11 +223,16 @@ def a_hub(
     running: bool = True,
     parties: Sequence[Mapping[str, Any]] = (),
     products: Sequence[Mapping[str, Any]] = (),
+    settings_changes: Mapping[str, Any] | None = None,
+    **book: Any,
 ) -> Iterator[TestHub]:
-    """A hub with the rule book of these rules; with `running` its dispatcher and sweeps work by themselves."""
+    """A hub with the rule book of these rules; with `running` its dispatcher and sweeps work by themselves.
+
+    `book` replaces parts of the rule book, `settings_changes` settings.
+    """
     database = open_engine(database_url, application="test")
     clock = MovableClock()
-    put_in_force(database_url, a_rule_book_text(*rules, parties=parties, products=list(products)))
+    put_in_force(database_url, a_rule_book_text(*rules, parties=parties, products=list(products), **book))
     known = dict(payers or {})
 
     def make(settings: PartySettings) -> PayerAdapter:
@@ -241,6 +246,7 @@ def a_hub(
         http_port=0,
         party_token_secret=SecretStr(TOKEN_SECRET),
         operator_token_secret=SecretStr(OPERATOR_SECRET),
+        **settings_changes or {},
     )
     hub = bootstrap(settings, clock=clock, make=make)
     for payer in hub.payers.values():
