@@ -23,7 +23,7 @@ def problem_response(error: HubError, *, case_id: str = "", headers: Mapping[str
     if problem["status"] == 503:
         sent["Retry-After"] = str(RETRY_AFTER_S)
     if problem["status"] == 401:
-        sent["WWW-Authenticate"] = 'Bearer realm="settlement-hub"'
+        sent.setdefault("WWW-Authenticate", 'Bearer realm="settlement-hub"')
     if case_id:
         problem["case_id"] = case_id
     return Response(orjson.dumps(problem), problem["status"], sent, media_type=CONTENT_TYPE)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import requests
 import zeep
-from lxml import etree
 
 from hub.gateway.identity import token_for
 from hub.gateway.soap.versions import SOAP_11, SoapVersion
 from schemas.soap import SERVICE
 from tests.support.builders import HOSPITAL
-from tests.support.http_client import Client, Reply
+from tests.support.http_client import Client
 from tests.support.hub_in_process import TOKEN_SECRET
+from tests.support.soap_messages import SoapReply
 
 PATH = "/soap/settlement"
 
@@ -35,36 +34,8 @@ def zeep_service(port: int, version: str = "11", party: str = HOSPITAL) -> tuple
     return client, client.bind(SERVICE, f"{SERVICE}{version}")
 
 
-@dataclass(frozen=True)
-class SoapReply:
-    """An answer or a fault, taken apart by names."""
-
-    http: Reply
-
-    @property
-    def root(self) -> etree._Element:
-        return etree.fromstring(self.http.body)
-
-    @property
-    def status(self) -> int:
-        return self.http.status
-
-    def text(self, name: str) -> str:
-        """The text of the first element with this local name; empty when there is none."""
-        return next((str(found.text) for found in self.root.iter(f"{{*}}{name}", name)), "")
-
-    @property
-    def code(self) -> str:
-        """The code of the typed fault; empty when this is none."""
-        return self.text("code") if self.root.find(".//{*}HubFault") is not None else ""
-
-    @property
-    def blamed(self) -> str:
-        """The local name of SOAP's own fault code."""
-        return (self.text("faultcode") or self.text("Value")).rpartition(":")[2]
-
-
 def send(client: Client, raw: bytes, version: SoapVersion = SOAP_11, **headers: str) -> SoapReply:
     """Any bytes to the service, as one version of SOAP."""
     given = {"Content_Type": version.content_type} | headers
-    return SoapReply(client.request("POST", PATH, raw, **given))
+    reply = client.request("POST", PATH, raw, **given)
+    return SoapReply(reply.status, reply.headers, reply.body)

@@ -1,10 +1,13 @@
-"""SOAP messages written by hand."""
+"""SOAP messages written by hand, and answers taken apart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
+
+from lxml import etree
 
 from hub.gateway.soap.versions import SOAP_11, SoapVersion
 from schemas.soap import SERVICE_NAMESPACE
@@ -33,3 +36,30 @@ def envelope(content: str, version: SoapVersion = SOAP_11, header: str = "") -> 
     """An envelope around what stands in its body."""
     head = f"<s:Header>{header}</s:Header>" if header else ""
     return f'<s:Envelope xmlns:s="{version.namespace}">{head}<s:Body>{content}</s:Body></s:Envelope>'.encode()
+
+
+@dataclass(frozen=True)
+class SoapReply:
+    """An answer or a fault, taken apart by names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def root(self) -> etree._Element:
+        return etree.fromstring(self.body)
+
+    def text(self, name: str) -> str:
+        """The text of the first element with this local name; empty when there is none."""
+        return next((str(found.text) for found in self.root.iter(f"{{*}}{name}")), "")
+
+    @property
+    def code(self) -> str:
+        """The code of the typed fault; empty when this is none."""
+        return self.text("code") if self.root.find(".//{*}HubFault") is not None else ""
+
+    @property
+    def blamed(self) -> str:
+        """The local name of SOAP's own fault code."""
+        return (self.text("faultcode") or self.text("Value")).rpartition(":")[2]

@@ -10,11 +10,10 @@ from typing import Any
 from lxml import etree
 
 from schemas.errors import Violation
-from schemas.soap_types import RecordType, TextType
+from schemas.soap_types import Element, RecordType, TextType
 
 VIOLATIONS_MAX = 20
 _STEP = re.compile(r"(?:\*|(?:[^:/\[\]]+:)?[^:/\[\]]+)(?:\[([0-9]{1,9})\])?")
-_EXPECTED = re.compile(r"\{[^}]*\}([A-Za-z_]+)")
 _MONEY = ("Money", "SignedMoney")
 _BY_BASE = {
     "boolean": ("bool_type", "send true or false"),
@@ -36,32 +35,40 @@ def violations_in(schema: etree.XMLSchema, payload: etree._Element, record: Reco
     found: dict[str, Violation] = {}
     log: Any = schema.error_log
     for entry in islice(log, VIOLATIONS_MAX):
-        field, kind = _place(payload, entry.path or "", record)
+        steps = (entry.path or "").split("/")[2:]
         rule = entry.type_name.removeprefix("SCHEMAV_")
         if rule == "ELEMENT_CONTENT":
-            violation = _about_order(field, entry.message, kind)
+            # Either something is missing in an element, or the first child out of place is blamed.
+            about = steps if "Missing child" in entry.message else steps[:-1]
+            violations = _about_children(*_place(payload, about, record))
         else:
-            code, remedy = _about_value(rule, kind)
-            violation = Violation(field or "message", code, remedy)
-        found.setdefault(violation.field, violation)
+            field, _, kind = _place(payload, steps, record)
+            violations = [Violation(field or "message", *_about_value(rule, kind))]
+        for violation in violations:
+            found.setdefault(violation.field, violation)
     return list(found.values())
 
 
-def _about_order(field: str, complaint: str, kind: RecordType | TextType | None) -> Violation:
-    """An element is missing, unknown, or not in its place. Only names of our own schema are passed on."""
-    known = {element.name for element in kind.elements} if isinstance(kind, RecordType) else set()
-    _, expected, names = complaint.partition("Expected is")
-    wanted = [name for name in _EXPECTED.findall(names) if name in known]
-    if not expected or not wanted:
-        return Violation(field or "message", "xml.unexpected", "remove the element: it is not part of this message")
-    if len(wanted) == 1:
-        where = f"{field}.{wanted[0]}" if field else wanted[0]
-        return Violation(where, "xml.missing", "add the element, in the order of the schema")
-    listed = ", ".join(wanted[:10])
-    return Violation(field or "message", "xml.order", f"here comes one of: {listed}; keep the order of the schema")
+def _about_children(field: str, node: etree._Element, kind: RecordType | TextType) -> list[Violation]:
+    """Elements are missing, unknown, or not in their places. The validator's own words leave out half of it."""
+    if not isinstance(kind, RecordType):
+        return [Violation(field or "message", *_GENERAL)]
+    there = {etree.QName(child).localname for child in node}
+    missing = [element.name for element in kind.elements if element.least and element.name not in there]
+    if missing:
+        prefix = f"{field}." if field else ""
+        return [
+            Violation(prefix + name, "xml.missing", "add the element, in the order of the schema") for name in missing
+        ]
+    order = [element.name for element in kind.elements]
+    if there <= set(order):
+        remedy = f"send each element as often as the schema says, in its order: {', '.join(order)}"
+        return [Violation(field or "message", "xml.order", remedy)]
+    remedy = "remove the element that is not part of this message"
+    return [Violation(field or "message", "xml.unexpected", remedy)]
 
 
-def _about_value(rule: str, kind: RecordType | TextType | None) -> tuple[str, str]:
+def _about_value(rule: str, kind: RecordType | TextType) -> tuple[str, str]:
     if not isinstance(kind, TextType):
         return _GENERAL
     if kind.name in _MONEY:
@@ -71,10 +78,12 @@ def _about_value(rule: str, kind: RecordType | TextType | None) -> tuple[str, st
     return _BY_BASE.get(kind.base) or _BY_RULE.get(rule, _GENERAL)
 
 
-def _place(payload: etree._Element, path: str, record: RecordType) -> tuple[str, RecordType | TextType | None]:
-    """The field that a path of the validator means, and its type; an element that we do not know is its parent."""
+def _place(
+    payload: etree._Element, steps: list[str], record: RecordType
+) -> tuple[str, etree._Element, RecordType | TextType]:
+    """The field that a path of the validator means, its element, its type; of an unknown one, those of its parent."""
     field, node, kind = "", payload, record
-    for step in path.split("/")[2:]:
+    for step in steps:
         child = _child(node, step)
         name = etree.QName(child).localname if child is not None else ""
         element = _elements(kind).get(name)
@@ -84,12 +93,12 @@ def _place(payload: etree._Element, path: str, record: RecordType) -> tuple[str,
         if element.repeats:
             field += f"[{sum(1 for _ in child.itersiblings(child.tag, preceding=True))}]"
         if isinstance(element.type, TextType):
-            return field, element.type
+            return field, child, element.type
         node, kind = child, element.type
-    return field, kind
+    return field, node, kind
 
 
-def _elements(record: RecordType) -> Mapping[str, Any]:
+def _elements(record: RecordType) -> Mapping[str, Element]:
     return {element.name: element for element in record.elements}
 
 
