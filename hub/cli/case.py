@@ -1,4 +1,4 @@
-"""`hub case`: how cases stand and what happened to them. No patient's data is shown."""
+"""`hub case`: how cases stand and what happened to them. No patient's data is shown unless asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings, show_json
+from hub.cli.office import By, Reason, operator
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("list")(list_)
     group.command("timeline")(timeline)
+    group.command("sent")(sent)
     app.add_typer(group, name="case")
 
 
@@ -67,6 +69,41 @@ def timeline(case: Which, as_json: AsJson = False) -> None:
         show_json({"case_id": case_id, "events": [event.as_dict() for event in events]})
     else:
         console().print(case_views.timeline_table(events, f"Case {case_id}"))
+
+
+def sent(
+    case: Which,
+    payer: Annotated[str, typer.Option(help="Only what left for this payer.")] = "",
+    values: Annotated[bool, typer.Option("--values", help="The values too; who looks, and why, is recorded.")] = False,
+    reason: Reason = "",
+    by: By = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show what each payer was told about a case: the fields of every message, from its stored bytes.
+
+    Example: hub case sent H44030000001/S20260930-0000042 --payer ANKANG
+    """
+    from hub.cli import sent_views
+    from hub.clock import SystemClock
+    from hub.people.actions import Actions
+    from hub.people.disclosures import Disclosures
+    from hub.people.office import NoTransport
+    from hub.work import WorkUnits
+
+    with open_database(settings()) as engine:
+        with engine.connect() as connection:
+            case_id = find_case(connection, case)
+        work_units = WorkUnits(engine, NoTransport())
+        disclosures = Disclosures(work_units, Actions(work_units, SystemClock()))
+        if values:
+            disclosures.reveal(case_id, payer, reason, operator(by))
+        messages = disclosures.of_case(case_id, payer)
+    if as_json:
+        show_json({"case_id": case_id, "sent": [sent_views.as_dict(one, values=values) for one in messages]})
+    elif messages:
+        sent_views.show(messages, console(), values=values)
+    else:
+        console().print(f"Nothing has left{' for ' + payer if payer else ''} about this case.")
 
 
 def list_(
