@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from adapters.basic.national.client import BasicNational
 from adapters.basic.soap.client import BasicSoap, BasicSoap12
 from adapters.insurer.chinalife.client import ChinaLifeType
 from adapters.insurer.hosted.client import InsurerHosted
+from adapters.insurer.picc.client import PiccType
 from adapters.insurer.queue.adapter import InsurerQueue
 from adapters.insurer.rest.client import InsurerRest
+from adapters.insurer.taikang.client import Taikang, TaikangRepeats
 from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
 
 
@@ -31,11 +34,15 @@ class Adapter(Protocol):
 HOSTED = "insurer.hosted"
 """The one adapter that the hub builds itself, since the insurer's book is the hub's own."""
 ADAPTERS: dict[str, type[Adapter]] = {
+    "basic.national": BasicNational,
     "basic.soap": BasicSoap,
     "basic.soap12": BasicSoap12,
     "insurer.rest": InsurerRest,
     "insurer.queue": InsurerQueue,
+    "insurer.taikang": Taikang,
+    "insurer.taikang.repeats": TaikangRepeats,
     "insurer.chinalife": ChinaLifeType,
+    "insurer.picc": PiccType,
     HOSTED: InsurerHosted,
 }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox import insurer_chinalife
+from sandbox import insurer_chinalife, insurer_picc
 from sandbox import parties_dialects as parties
 from sandbox.basic_soap import PATH as BASIC_PATH
 from sandbox.basic_soap import BasicSoapServer
 from sandbox.book import Book
 from sandbox.faults import Faults
 from sandbox.insurer_chinalife import ChinaLifeInsurer
+from sandbox.insurer_picc import PiccInsurer
 from sandbox.parties_dialects import DESKS
 from sandbox.web import PartyApp
 
@@ -35,6 +36,12 @@ ROLES: tuple[Role, ...] = (
         18806,
         insurer_chinalife.PATH,
         lambda code, book, faults: ChinaLifeInsurer(code, book, DESKS[code], faults),
+    ),
+    Role(
+        parties.PINGJIA,
+        18807,
+        insurer_picc.PATH,
+        lambda code, book, faults: PiccInsurer(code, book, DESKS[code], faults),
     ),
 )
 ROLE_OF = {role.code: role for role in ROLES}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -118,6 +118,9 @@ class ChinaLifeInsurer(InsurerApp):
 
     async def _compensate(self, question: _Question) -> str:
         entry = self._judged(question)
+        known = await asyncio.to_thread(self.book.fate, entry.request_id)
+        if known is not None and known.outcome == entries.CANCELLED:
+            return _result({"status": "0", "msg": "结算单号已回退"})
         if entry.outcome != entries.DECLINED:
             entry = await self.book.recorded(entry)
         return _result(_told(entry, question))
@@ -130,7 +133,8 @@ class ChinaLifeInsurer(InsurerApp):
             return _plain("0", entries.unwilling(wanted).reason_zh)
         if original is None or f"{asked['contract_number']}:{asked['case_number']}" != original.reference:
             return _plain("0", "未找到赔案")
-        entry = await self.book.recorded(wanted)
+        # The cancel does not name the hospital's own number: the book keeps that of the original.
+        entry = await self.book.recorded(replace(wanted, settlement_no=original.settlement_no))
         if entry.outcome != entries.CANCELLED:
             return _plain("0", entry.reason_zh)
         if question.suffers(FaultKind.WRONG_TOTAL):
