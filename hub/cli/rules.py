@@ -180,7 +180,8 @@ def _moment(at: str) -> datetime:
 
 
 def _counts(book: RuleBook) -> dict[str, int]:
-    return {"parties": len(book.parties), "institutions": len(book.institutions), "rules": len(book.rules)}
+    counts = {"parties": len(book.parties), "institutions": len(book.institutions), "rules": len(book.rules)}
+    return counts | ({"products": len(book.products)} if book.products else {})
 
 
 def _in_words(book: RuleBook) -> str:

@@ -18,10 +18,11 @@ from hub.books import ActiveBook
 from hub.clock import SystemClock
 from hub.hosted import HostedProducts
 from routing.rulebook import RuleBook
+from routing.states import LegState
 from schemas.codes import Layer, Outcome
 from schemas.errors import OutcomeUnknown, Unavailable
-from schemas.hosted import HostedProduct
-from schemas.payer import Decision, Operation, PartySettings, PayerTask
+from schemas.hosted import HostedAnswer, HostedProduct
+from schemas.payer import ClaimTask, Decision, Operation, PartySettings, PayerTask
 from schemas.settlement import SettlementRequest
 from store import invariants
 from store.coverage import CoverageRow, add, person_key
@@ -405,3 +406,27 @@ SPOILT = {
     ],
 }
 """Spoilt in a transaction that is rolled back."""
+
+
+def test_an_answer_that_is_lost_after_its_commit_is_had_by_asking_again(database_url, reports):
+    with a_hub(database_url, BASIC_RULE, HOSTED_RULE, parties=[OWN], products=[OWN_PRODUCT], running=False) as hub:
+        hub.cover()
+        book = hub.hub.payers[COMMERCIAL].adapter._book
+        claim, lost = book.claim, []
+
+        def lose_the_first(task: ClaimTask, timeout_s: float) -> HostedAnswer:
+            answer = claim(task, timeout_s)
+            if not lost:
+                lost.append(answer)
+                raise OutcomeUnknown("the answer is lost")
+            return answer
+
+        book.claim = lose_the_first
+        case_id = hub.settle("S-1").case_id
+        hub.pump()
+
+        leg = hub.case(case_id).leg(2)
+        assert (leg.state, leg.amount_fen, leg.payer_reference) == (LegState.APPROVED, 4_000, lost[0].payer_reference)
+        assert leg.doubt_since is not None
+        assert accumulators(reports)["POL-1", 2026] == (1, 10_000, 4_000)
+        assert broken(reports) == {}
