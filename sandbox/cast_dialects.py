@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox import insurer_chinalife, insurer_picc
+from sandbox import basic_national, insurer_chinalife, insurer_picc
 from sandbox import parties_dialects as parties
+from sandbox.basic_national import BasicNationalServer
 from sandbox.basic_soap import PATH as BASIC_PATH
 from sandbox.basic_soap import BasicSoapServer
 from sandbox.book import Book
@@ -43,6 +44,7 @@ ROLES: tuple[Role, ...] = (
         insurer_picc.PATH,
         lambda code, book, faults: PiccInsurer(code, book, DESKS[code], faults),
     ),
+    Role(parties.NATIONAL_BASIC, 18809, basic_national.PATH, BasicNationalServer),
 )
 ROLE_OF = {role.code: role for role in ROLES}
 CODES = tuple(ROLE_OF)

@@ -58,6 +58,14 @@ class FaultKind(StrEnum):
     """Of a cancel or a reversal: does nothing and refuses it with a reason; the next try is judged anew."""
     WRONG_SIGNATURE = "wrong_signature"
     """Works, then signs its answer wrongly; a party that signs nothing answers as always."""
+    TOKEN_EXPIRED = "token_expired"
+    """Does nothing and says that the caller's token has expired; a party without tokens works as always."""
+    SIGN_IN_LOST = "sign_in_lost"
+    """Forgets who has signed in, does nothing and says so; a party without sign-ins works as always."""
+    OTHER_WRAPPER = "other_wrapper"
+    """Works, then answers in the wrapper of its gateway; a party with one form of answer works as always."""
+    OTHER_SHAPE = "other_shape"
+    """Works, then answers with arrays where objects belong and objects where arrays do, under other names."""
 
 
 _STRIKES_ONLY: dict[FaultKind, frozenset[str]] = {

@@ -60,7 +60,7 @@ FEE = shape(_LINE.format(mdtrt="mdtrt_id:c30* ", batch="chrg_bchno:c30* ", rx="*
 INPATIENT_FEE = shape(_LINE.format(mdtrt="mdtrt_id:c30* ", batch="chrg_bchno:c30 ", rx=""))
 DRUG_INFO = shape(
     "psn_no:c30* mdtrt_cert_type:c3* mdtrt_cert_no:c50 begntime:dt* medfee_sumamt:m* invono:c20 insutype:c6*"
-    " dise_codg:c30 dise_name:c500 acct_used_flag:c3* med_type:c6* ipt_otp_no:c30"
+    " dise_codg:c30 dise_name:c500 acct_used_flag:c3* med_type:c6* ipt_otp_no:c30 order_no:c30"
 )
 DRUG = shape(
     "feedetl_sn:c30* rxno:c30 rx_circ_flag:c3* fee_ocur_time:dt* med_list_codg:c50* medins_list_codg:c150*"
@@ -140,7 +140,7 @@ MAPPING = shape(
     " memo:c500"
 )
 
-VISIT_QUERY = shape("psn_no:c30* begntime:dt* endtime:dt* med_type:c6*")
+VISIT_QUERY = shape("psn_no:c30* begntime:dt* endtime:dt* med_type:c6* ipt_otp_no:c30")
 VISIT_FOUND = shape(
     "mdtrt_id:c30* psn_no:c30 psn_name:c50 begntime:dt endtime:dt med_type:c6 ipt_otp_no:c30 insutype:c6"
     " inhosp_stas:c3 dscg_dept_name:c100"

@@ -1,0 +1,1 @@
+"""Client towards regions with the national interface: one JSON envelope, many transactions."""

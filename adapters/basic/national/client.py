@@ -1,0 +1,185 @@
+"""The client of a national-style region: a conversation of POSTs to one address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from adapters.basic.national.answers import Reader
+from adapters.basic.national.keys import Keys
+from adapters.basic.national.notices import NOTICES, Notices
+from adapters.basic.national.region import NUMBERS, Region, region_of
+from adapters.basic.national.scripts import Scripts, effect_of, infno_of
+from adapters.basic.national.session import SignIns, Token
+from adapters.basic.national.talk import Facts, Talk, facts_in
+from adapters.conversation import Said, Step, converse, script, steps_of
+from adapters.http_pool import HttpPool
+from schemas.errors import InvalidMessage, Malformed, OutcomeUnknown, Unavailable
+from schemas.national.envelope import Response, dump_json, read_json
+from schemas.national.transactions import read_output
+from schemas.payer import Capabilities, Decision, Notice, PartySettings, PayerTask, PreparedCall, RawAnswer
+
+JSON = "application/json"
+
+
+class BasicNational:
+    """A basic system with the national interface. Safe to share between threads."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(inquiry=True, numbers=NUMBERS, notices=NOTICES)
+
+    def __init__(self, settings: PartySettings) -> None:
+        region = region_of(settings)
+        self._region = region
+        self._http = HttpPool(settings)
+        self._token = Token(settings, region, self._http) if region.texts["token_path"] else None
+        self._keys = Keys(settings, region, self._token)
+        self._sign_ins = SignIns(region.sign_in_s)
+        self._talk = Talk(region, self._keys)
+        self._scripts = Scripts(region)
+        self._notices = Notices(region, self._scripts, self._talk)
+        self._reader = Reader(region, self._talk)
+        # What a region can be trusted with is its own matter, so the class can promise only the least.
+        self.capabilities = _capabilities(region)  # type: ignore[misc]
+
+    def prepare(self, task: PayerTask) -> PreparedCall:
+        """The script; InvalidMessage for what the field tables cannot carry."""
+        return script(self._scripts.of_task(task))
+
+    def prepare_notice(self, notice: Notice) -> PreparedCall:
+        """The script; InvalidMessage for what the field tables cannot carry."""
+        return script(self._notices.steps(notice))
+
+    def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
+        """Says the script. Unavailable when nothing has been settled, OutcomeUnknown when nobody knows."""
+        return _Conversation(self, steps_of(call)).run(timeout_s)
+
+    def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
+        """See `Reader.decision`."""
+        return self._reader.decision(task, answer, effect_of(task))
+
+    def decode_notice(self, notice: Notice, answer: RawAnswer) -> Decision:
+        """APPROVED: taken; DECLINED: refused; UNKNOWN: neither was said."""
+        return self._notices.decision(notice, answer)
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        self._http.close()
+
+    def say(self, step: Step, envelope: dict[str, Any], institution: str, timeout_s: float) -> Said:
+        """One call, signed now. Unavailable when nothing was sent, OutcomeUnknown when no whole answer came."""
+        if self._token is not None:
+            self._token.refresh(timeout_s)
+        if sign_no := self._sign_ins.current(institution):
+            envelope = {**envelope, "sign_no": sign_no}
+        signed, headers = self._keys.sign(envelope, institution)
+        body = dump_json(signed)
+        answer = self._http.send(
+            PreparedCall(body, JSON, self._region.texts["path"]),
+            {"Content-Type": JSON, "Accept": JSON, **headers},
+            timeout_s,
+        )
+        # Evidence that nobody can read proves nothing: of what went out encrypted, what was meant is kept.
+        sent = body if isinstance(signed["input"], dict) else dump_json(envelope)
+        return Said(step.name, sent, answer.status, answer.content_type, answer.body)
+
+    def response(self, said: Said, institution: str) -> Response:
+        """What was answered; Malformed or OutcomeUnknown for what is no proven answer."""
+        return self._talk.opened(said.answer, institution)
+
+
+class _Conversation:
+    """One script on its way."""
+
+    def __init__(self, client: BasicNational, steps: list[Step]) -> None:
+        self._client, self._steps = client, steps
+        self._facts: Facts = facts_in(steps)
+
+    def run(self, timeout_s: float) -> RawAnswer:
+        return converse(self._steps, self._speak, lambda _: True, timeout_s)
+
+    def _speak(self, step: Step, said: Sequence[Said], left_s: float) -> Said | None:
+        client, institution = self._client, self._facts.institution
+        if step.name == "sign:9001":
+            if client._sign_ins.current(institution):
+                return None
+            return self._sign_in(step, left_s)
+        envelope = client._talk.next(step, said, self._facts)
+        if envelope is None:
+            return None
+        heard = client.say(step, envelope, institution, left_s)
+        if self._refused_unheard(heard):
+            self._renew(left_s)
+            heard = client.say(step, envelope, institution, left_s)
+            if self._refused_unheard(heard):
+                raise Unavailable("refused before it was looked at: sign-in or token", code="national.session")
+        if not step.effect and step.name.partition(":")[0] not in ("after", "undo"):
+            self._must_be_readable(heard)
+        return heard
+
+    def _sign_in(self, step: Step, left_s: float) -> Said:
+        """Nothing of the business is said by it, so whatever fails here can be tried again."""
+        try:
+            heard = self._client.say(step, read_json(step.body.encode()), self._facts.institution, left_s)
+            response = self._client.response(heard, self._facts.institution)
+            signed_in = read_output("9001", response.output)["signinoutb"] if response.done else {}
+        except (InvalidMessage, OutcomeUnknown) as error:
+            raise Unavailable("signing in got no answer", code="national.sign_in") from error
+        if heard.status != 200 or not signed_in:
+            raise Unavailable("the region did not let us sign in", code="national.sign_in")
+        self._client._sign_ins.keep(self._facts.institution, signed_in["sign_no"])
+        return heard
+
+    def _refused_unheard(self, heard: Said) -> bool:
+        """Whether an explicit word says that the call was not executed for want of a sign-in or a token."""
+        client = self._client
+        if client._token is not None and (heard.status == 401 or _names(client._region, "token_expired", heard)):
+            client._token.forget(client._token())
+            return True
+        if heard.status != 200 or not client._region.yes("sign_in"):
+            return False
+        try:
+            response = client.response(heard, self._facts.institution)
+        except (Malformed, OutcomeUnknown):
+            return False
+        if not (response.refused and client._region.says("not_signed_in", response.err_msg)):
+            return False
+        client._sign_ins.forget(self._facts.institution, client._sign_ins.current(self._facts.institution))
+        return True
+
+    def _renew(self, left_s: float) -> None:
+        sign_in = next((step for step in self._steps if step.name == "sign:9001"), None)
+        if sign_in is not None and not self._client._sign_ins.current(self._facts.institution):
+            self._sign_in(sign_in, left_s)
+
+    def _must_be_readable(self, heard: Said) -> None:
+        """Before the effect an answer that is none ends the attempt: nothing is settled, and all can be said again."""
+        if heard.status != 200:
+            raise OutcomeUnknown("no answer but a status", code=f"http.{heard.status}")
+        response = self._client.response(heard, self._facts.institution)
+        if not (response.done or response.refused):
+            raise OutcomeUnknown("a gateway's word", code="national.gateway")
+        if response.done and not heard.name.startswith("clear:"):
+            try:
+                read_output(infno_of(heard.name), response.output)
+            except InvalidMessage as error:
+                raise OutcomeUnknown("an answer that breaks its table", code=error.code) from None
+
+
+def _names(region: Region, kind: str, heard: Said) -> bool:
+    """A gateway's own wrapper that holds one of the known words."""
+    try:
+        parsed = read_json(heard.answer)
+    except Malformed:
+        return False
+    told = f"{parsed.get('message', '')} {parsed.get('err_msg', '')}"
+    return ("infcode" not in parsed or str(parsed["infcode"]) != "0") and region.says(kind, told)
+
+
+def _capabilities(region: Region) -> Capabilities:
+    return replace(
+        BasicNational.capabilities,
+        idempotent_submit=region.yes("repeats_harmless"),
+        inquiry=region.yes("queries"),
+        reversal=region.yes("reversal_proves"),
+    )
