@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from schemas.base import Value
 from schemas.codes import FeeCategory, ItemLevel, Layer, Sex
-from schemas.disclosure import Disclosure
+from schemas.disclosure import FIELDS, Disclosure
 from schemas.payer import EarlierShare, Notice, PayerTask
 from schemas.settlement import AdjudicatedShare, Diagnosis, FeeLine, Patient
 
@@ -43,6 +43,8 @@ Message = TypeVar("Message", bound=Value)
 
 def disclosed(task: PayerTask, told: Disclosure) -> PayerTask:
     """The task as this payer may see it. Amounts, ids, the visit and the product are always told."""
+    if told.fields == FIELDS:
+        return task
     return replace(
         task,
         request=_shown(task.request, told, task.payer),
@@ -61,10 +63,10 @@ def _shown(message: Message, told: Disclosure, payer: str) -> Message:
     allowed = told.fields
     guarded = GUARDED_OF_PATIENT if isinstance(message, Patient) else GUARDED
     changes: dict[str, Any] = {}
-    for name in type(message).model_fields:
-        now = getattr(message, name)
+    # The plain dictionary: a bill is gone through for each of its payers.
+    for name, now in message.__dict__.items():
         if name in guarded:
-            new = now if guarded[name] in allowed else _BLANK.get(name)
+            new = now if now is None or guarded[name] in allowed else _BLANK.get(name)
         elif isinstance(now, Value):
             new = _shown(now, told, payer)
         elif isinstance(now, tuple) and now:
