@@ -53,7 +53,9 @@ def tell_of_given(work: Work, case: CaseRecord, inbound: Inbound, book: RuleBook
 def take_back_recorded(work: Work, case: CaseRecord, leg: LegRecord, now: datetime) -> None:
     """Undo a leg that nobody was asked about: who adjudicated it has said by the cancellation that it is undone."""
     leg.begin_undo(LegEvent.CANCEL, now)
-    leg.record(Decision(Outcome.CANCELLED, amount_fen=leg.amount_fen), LegEvent.CANCEL_CONFIRMED, now)
+    leg.record(
+        Decision(Outcome.CANCELLED, amount_fen=leg.amount_fen, reason_code=GIVEN), LegEvent.CANCEL_CONFIRMED, now
+    )
     work.store.exchanges.add(
         work.connection, [_said(case, leg, leg.payer, "cancel", b"", Outcome.CANCELLED, now, leg.cancel_id)]
     )

@@ -198,6 +198,8 @@ _I08 = f"""{_CASE}CROSS JOIN LATERAL (
           AND o.request_id = e.request_id AND o.exchange_id < e.exchange_id)
       AND NOT (e.operation = 'people' AND EXISTS (SELECT 1 FROM operator_action a
           WHERE 'action/' || a.id = e.request_id AND a.subject = 'leg/' || c.case_id || '/' || e.leg_no))
+      AND NOT (e.attempt = 0 AND EXISTS (SELECT 1 FROM settlement_leg g
+          WHERE g.case_id = e.case_id AND g.leg_no = e.leg_no AND g.reason_code = 'adjudicated_by_basic'))
 ) AS found(subject, detail)"""
 
 _I09 = f"""{_CASE}CROSS JOIN LATERAL (

@@ -13,7 +13,7 @@ from store.tables import metadata
 DECLARED = (tables_hosted, tables_master, tables_visits, tables_parties, tables_national)
 """Modules that add their tables to the metadata when they are imported."""
 ONE_AT_A_TIME = 7_204_117_003
-"""Key of the lock that keeps two upgrades of one database apart; the others are hashes of request numbers (`store.requests`)."""
+"""Key of the lock that keeps two upgrades of one database apart; others are hashes, see `store.requests`."""
 
 engine = create_engine(
     context.config.attributes["url"],

@@ -34,7 +34,7 @@ from tests.support.soundness import broken
 
 MIGRATIONS = [
     importlib.import_module(f"store.migrations.versions.{name}")
-    for name in ("0003_watch_and_invariants", "0006_hosted_products")
+    for name in ("0003_watch_and_invariants", "0005_visits_and_notices", "0006_hosted_products")
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -11,8 +13,28 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+VIEWS: dict[str, str] = {
+    "invariant_i08_written_before_sent": """SELECT c.received_at AS at, c.case_id, found.subject, found.detail
+FROM settlement_case c
+CROSS JOIN LATERAL (
+    SELECT 'leg/' || c.case_id || '/' || e.leg_no, 'an answer to ' || e.request_id || ', which was never written down'
+    FROM exchange e
+    WHERE e.case_id = c.case_id AND e.direction = 'in' AND e.leg_no > 0 AND NOT EXISTS (
+        SELECT 1 FROM exchange o WHERE o.case_id = e.case_id AND o.leg_no = e.leg_no AND o.direction = 'out'
+          AND o.request_id = e.request_id AND o.exchange_id < e.exchange_id)
+      AND NOT (e.operation = 'people' AND EXISTS (SELECT 1 FROM operator_action a
+          WHERE 'action/' || a.id = e.request_id AND a.subject = 'leg/' || c.case_id || '/' || e.leg_no))
+      AND NOT (e.attempt = 0 AND EXISTS (SELECT 1 FROM settlement_leg g
+          WHERE g.case_id = e.case_id AND g.leg_no = e.leg_no AND g.reason_code = 'adjudicated_by_basic'))
+) AS found(subject, detail)""",
+}
+"""An answer that the basic system gave for a payer needs no question: its own message is the evidence."""
+_BEFORE = importlib.import_module("store.migrations.versions.0003_watch_and_invariants").VIEWS
+
 
 def upgrade() -> None:
+    for name, query in VIEWS.items():
+        op.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
     op.create_table(
         "message_number",
         sa.Column("request_id", sa.Text(), nullable=False),
@@ -186,6 +208,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for name in VIEWS:
+        op.execute(f"CREATE OR REPLACE VIEW {name} AS {_BEFORE[name]}")
     for table in (
         "fee_line",
         "visit_settlement",
