@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zeep
 
 from schemas.soap import SERVICE_NAMESPACE
 from tests.support import foreign
-from tests.support.builders import BASIC, HOSPITAL, a_settle_request
+from tests.support.builders import BASIC, HOSPITAL, a_settle_request, as_bytes
 from tests.support.soap_client import PATH, password, zeep_service
 
 VERSIONS = ("11", "12")
@@ -74,3 +77,24 @@ def test_php_and_node_settle_ask_and_cancel(world, client: Callable[[], list[str
         assert result.fault["reason"].startswith("message.invalid: ")
         assert result.fault["detail"]["violations"]["code"] == code
         assert result.fault["detail"]["violations"]["field"] == "total"
+
+
+def on_the_page(language: str) -> str:
+    """The example of the how-to page in this language."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "soap.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("language", "command"), [("python", lambda: [sys.executable]), ("php", foreign.php), ("js", foreign.node)]
+)
+def test_the_examples_of_the_page_settle(world, tmp_path, language, command):
+    program = tmp_path / f"example.{language}"
+    address = f"127.0.0.1:{world.hub.gateway.port}"
+    program.write_text(on_the_page(language).replace("127.0.0.1:8480", address), encoding="utf-8")
+    (tmp_path / "settle.json").write_bytes(as_bytes(REQUEST))
+
+    printed = foreign.run([command()[0], str(program)], tmp_path, TOKEN=password())
+
+    assert printed.split() == ["settled", "75.00"]

@@ -99,12 +99,25 @@ def calls(command: Sequence[str], wsdl: str, party: str, password: str, version:
         "version": version,
         "calls": [{"operation": operation, "values": values} for operation, values in wanted],
     }
+    printed = run(command, FOLDER, json.dumps(job))
+    return [Result(each.get("answer"), each.get("fault")) for each in json.loads(printed)]
+
+
+def run(command: Sequence[str], folder: Path, given: str = "", **environment: str) -> str:
+    """What a client prints, run in `folder`: straight to the gateway, whatever proxy this machine uses."""
     plain = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     done = subprocess.run(
-        command, input=json.dumps(job), capture_output=True, text=True, check=False, timeout=CALLS_S_MAX, env=plain
+        command,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=CALLS_S_MAX,
+        cwd=folder,
+        env=plain | {"NODE_PATH": str(NODE_CACHE / "node_modules")} | environment,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return [Result(each.get("answer"), each.get("fault")) for each in json.loads(done.stdout)]
+    return done.stdout
 
 
 Calls = Sequence[tuple[str, Mapping[str, Any]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -144,3 +145,11 @@ def test_a_field_that_no_element_can_hold_stops_the_generator():
     for model in (Open, Either):
         with pytest.raises(TypeError):
             record_types([model])
+
+
+def test_the_page_lists_every_operation_with_its_transaction():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "soap.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Z].*?) \| (`.*?) \|$", page, re.MULTILINE)
+    listed = [pair for row in rows for pair in zip(*(re.findall("`(.*?)`", cell) for cell in row), strict=True)]
+
+    assert dict(listed) == {name: transaction.value for transaction, name in OPERATIONS.items()}
