@@ -57,6 +57,8 @@ def _hosted_problem(rule: Rule, book: RuleBook) -> str:
     product = book.product_by_code.get(rule.product)
     if rule.layer is Layer.BASIC or len(rule.payers) > 1:
         return f"{HOSTED} pays alone, after the basic system: give it a rule of its own"
+    if rule.adjudicated_by == "basic":
+        return f"{HOSTED} adjudicates itself: nothing that the basic system decided would use up its caps"
     if product is None:
         return f"product {rule.product} is not among the products, where its terms are"
     if not product.covers(rule.valid_from, rule.valid_until):

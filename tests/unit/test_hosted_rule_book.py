@@ -55,6 +55,7 @@ def test_a_rule_with_terms_for_all_its_days_is_good():
         ({}, {"terms": [some_terms(valid_from="2020-01-01", waiting={"days": 30})]}, "needs_coverage"),
         ({"payers": [{"party": "OWN"}, {"party": "BASIC-440300"}]}, {}, "alone"),
         ({"layer": "basic", "valid_from": "2020-01-01"}, {}, "alone"),
+        ({"adjudicated_by": "basic"}, {}, "adjudicates itself"),
     ],
 )
 def test_a_rule_that_its_product_cannot_serve_is_refused(rule, product, said):
