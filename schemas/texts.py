@@ -173,6 +173,32 @@ ERRORS: dict[str, Bilingual] = {
     "soap.encoding_style": Bilingual(
         zh="请使用 document/literal，不使用 encodingStyle。", en="Use document/literal without an encoding style."
     ),
+    "visits.not_kept": Bilingual(
+        zh="平台未为本机构保存就诊登记，请联系平台开通。", en="The hub keeps no visits of this institution."
+    ),
+    "visit.exists": Bilingual(
+        zh="该就诊号已登记，请勿重复登记。", en="A visit with this number is registered already."
+    ),
+    "visit.not_found": Bilingual(zh="未找到该就诊登记。", en="There is no visit under this number."),
+    "visit.missing": Bilingual(zh="该就诊号尚未登记，请先登记。", en="Register the visit first."),
+    "visit.admitted": Bilingual(zh="患者尚未办理出院，请先办理出院。", en="Register the discharge first."),
+    "visit.discharged": Bilingual(zh="患者已办理出院，请先撤销出院。", en="Cancel the discharge first."),
+    "visit.cancelled": Bilingual(zh="该就诊登记已撤销，请重新登记。", en="Register the visit again."),
+    "visit.settled": Bilingual(zh="该次就诊已结算，请先撤销结算。", en="Cancel the visit's settlement first."),
+    "visit.has_fees": Bilingual(zh="尚有费用明细，请先撤销费用明细。", en="Cancel the fee lines first."),
+    "visit.no_fees": Bilingual(zh="没有费用明细，请先上传费用明细。", en="Upload the fee lines first."),
+    "visit.kind": Bilingual(zh="结算类别与就诊登记不一致。", en="The visit was registered as another kind."),
+    "visit.person": Bilingual(zh="患者与就诊登记不一致。", en="The visit was registered for another person."),
+    "visit.total_differs": Bilingual(
+        zh="总费用与已上传费用明细之和不一致，请补传、撤销或更正。",
+        en="The bill differs from the sum of the uploaded lines.",
+    ),
+    "request.reused": Bilingual(
+        zh="该报文编号已用于其他内容，请换用新的编号。", en="This request number was used for another content."
+    ),
+    "line.not_found": Bilingual(zh="没有该费用明细，或已撤销。", en="No such fee line stands."),
+    "payment.confirmed": Bilingual(zh="该笔付款已确认。", en="This payment is confirmed already."),
+    "party.shut_out": Bilingual(zh="该机构已被平台停用，请联系平台。", en="The party is disabled: ask the operators."),
     "http.malformed": Bilingual(zh="HTTP 请求格式错误。", en="The HTTP request cannot be read."),
     "http.no_such_path": Bilingual(
         zh="没有此地址，请对照 /openapi.json。", en="There is no such address; see /openapi.json."

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.money import signed_fen_of, yuan_of
+from schemas.transactions import Transaction
 from tests.support.builders import BASIC, HOSPITAL, REGION, an_id_card
 from tests.support.http_client import Client, Reply
 from tests.support.hub_in_process import TestHub
@@ -28,8 +29,6 @@ _NUMBERS = itertools.count(1)
 def insured(world: TestHub, **changes: Any) -> None:
     """Let the region's system say who the patient of the tests is."""
     rows = {"sender": BASIC, "request_no": "U-1", "rows": [a_person(**changes)]}
-    from schemas.transactions import Transaction
-
     taken = world.send(Transaction.POPULATION_IMPORT, rows, party=BASIC)
     assert taken.error is None, taken.error
 
@@ -118,8 +117,9 @@ class NationalHis:
         return mdtrt_id
 
     def settle(self, mdtrt_id: str, total_fen: int, infno: str = "2207", **changes: Any) -> dict[str, Any]:
-        """The output of 2207 or 2304."""
-        return self.done(infno, {"data": a_bill(mdtrt_id, total_fen)}, **changes)
+        """The output of 2207 or 2304; `content` changes the bill, the rest the envelope."""
+        bill = a_bill(mdtrt_id, total_fen, **changes.pop("content", {}))
+        return self.done(infno, {"data": bill}, **changes)
 
 
 def an_outpatient(visit_no: str = "V-1", **changes: Any) -> dict[str, Any]:

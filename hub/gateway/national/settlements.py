@@ -23,7 +23,7 @@ from hub.gateway.national.words import NotKnown, Spoken
 from routing.visits import bill_lines
 from schemas.answer import CombinedAnswer
 from schemas.codes import CaseStatus, ShareState, VisitKind
-from schemas.errors import NotFound, Unavailable
+from schemas.errors import Unavailable
 from schemas.money import yuan_of
 from schemas.national.envelope import MSGID
 from schemas.settlement import SettlementRequest, SettleRequest
@@ -120,7 +120,8 @@ async def settle_pharmacy(call: Call, services: Services) -> Reply:
 async def _settle_pharmacy(call: Call, services: Services, transaction: Transaction) -> Reply:
     facts, rows = call.content["druginfo"], call.content["drugdetail"]
     person = await person_of(call, services, facts)
-    said = {"diag_code": facts["dise_codg"], "diag_name": facts.get("dise_name", facts["dise_codg"])}
+    disease = facts.get("dise_codg")
+    said = {"diag_code": disease, "diag_name": facts.get("dise_name", disease)} if disease else _UNSAID
     message = {
         "institution": call.party,
         "settlement_no": call.msgid,
@@ -133,7 +134,7 @@ async def _settle_pharmacy(call: Call, services: Services, transaction: Transact
             "medical_type": checked_medical_type(facts["med_type"], VisitKind.PHARMACY),
             "started_at": facts["begntime"].isoformat(),
         },
-        "diagnoses": diagnoses([said if "dise_codg" in facts else _UNSAID]),
+        "diagnoses": diagnoses([said]),
         "fees": [canonical_line(row) for row in rows],
         "total": yuan_of(facts["medfee_sumamt"]),
         "use_account": facts["acct_used_flag"] == USES_ACCOUNT,
@@ -289,7 +290,7 @@ async def _reverse_registration(call: Call, services: Services, facts: Mapping[s
     register = Transaction.ADMISSION_REGISTER.value
     kept = await services.read(lambda connection: requests.find(connection, call.party, register, facts["omsgid"]))
     if kept is None:
-        raise NotFound("no such registration", code="national.not_received")
+        raise Spoken("未收到该入院登记，无需冲正；请勿再发送原报文")
     registered = AdmissionRegister.model_validate_json(kept.body)
     if registered.insurance.person_no != facts["psn_no"]:
         raise wrong("psn_no", "national.psn_no", "send the number of the original's person")

@@ -47,6 +47,12 @@ _WORDS: dict[str, str] = {
     "national.code": "请使用代码表中的代码",
     "national.clock": "inf_time 与当前时间相差过大，请校准系统时钟后重发",
 }
+_SAID: dict[str, str] = {
+    "national.keys": "本机构的签名密钥未配置或不可用，请联系平台",
+    "national.person_unknown": "未查到该人员的参保信息，请与证件核对",
+    "party.unauthenticated": "身份未通过验证：令牌或签名缺失、错误或过期",
+    "message.content_type": "请以 application/json（UTF-8）发送",
+}
 _NAMES: dict[str, str] = {
     "patient": "psn",
     "id_no": "certno",
@@ -119,6 +125,8 @@ def refusal_text(error: HubError) -> str:
         return _cut(error.zh)
     violations = error.violations if isinstance(error, InvalidMessage) else ()
     said = error_answer(error)
+    if error.code in _SAID:
+        return _SAID[error.code]
     if not violations:
         return _cut(said.message.zh)
     shown = list(zip(violations, said.violations, strict=True))[:SHOWN_MAX]
