@@ -32,6 +32,7 @@ class Role:
 
 ROLES: tuple[Role, ...] = (
     Role(parties.GUANGXI_BASIC, 18805, BASIC_PATH, BasicSoapServer),
+    Role(parties.RECORDED_BASIC, 18810, BASIC_PATH, BasicSoapServer),
     Role(
         parties.YONGTAI,
         18806,

@@ -40,6 +40,9 @@ from schemas.visit import AdmissionRegister, FeesUpload
 
 Rows = list[dict[str, str]]
 UNDO_OF_RECORD = ("settlement.cancel", "settlement.reverse")
+NEEDS = frozenset(
+    {"patient.name", "patient.id_no", "insurance.person_no", "diagnoses.main", "fees.all", "basic", "earlier.amounts"}
+)
 NOTICES = frozenset(
     {
         "admission.register",
@@ -55,7 +58,9 @@ NOTICES = frozenset(
 class ChinaLifeType:
     """Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(inquiry=True, trial=False, notices=NOTICES, numbers=1)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        inquiry=True, trial=False, notices=NOTICES, numbers=1, needs=NEEDS
+    )
 
     def __init__(self, settings: PartySettings) -> None:
         self._dialect = dialect_of(settings)

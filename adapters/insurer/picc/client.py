@@ -39,6 +39,9 @@ from schemas.payer import (
 from schemas.settlement import CancelRequest, ReverseRequest, SettlementRequest
 from schemas.visit import FeesUpload
 
+NEEDS = frozenset(
+    {"patient.name", "patient.id_no", "insurance.person_no", "diagnoses.main", "fees.all", "basic", "earlier.amounts"}
+)
 NOTICES = frozenset(
     {
         "fees.upload",
@@ -56,7 +59,7 @@ _FAILED = (InvalidMessage, OutcomeUnknown)
 class PiccType:
     """Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(trial=False, notices=NOTICES, numbers=NUMBERS)
+    capabilities: ClassVar[Capabilities] = Capabilities(trial=False, notices=NOTICES, numbers=NUMBERS, needs=NEEDS)
 
     def __init__(self, settings: PartySettings) -> None:
         self._dialect = dialect_of(settings)
