@@ -23,8 +23,9 @@ from sandbox.mailbox import MailboxWorker
 class QueueInsurer(InsurerApp):
     """The insurer's HTTP side (health, book, faults, review) and its worker on the queue or the mailbox.
 
-    `broker_url` names its own user on the edge of the broker; without one, `hub_url` is the hub's HTTP address and
-    `hub_token` the insurer's token there (a hub that trusts the X-Party header needs none).
+    `broker_url` names its own user on the edge of the broker and `queue` what it reads there; without an address,
+    `hub_url` is the hub's HTTP address and `hub_token` the insurer's token there (a hub that trusts the X-Party header
+    needs none).
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class QueueInsurer(InsurerApp):
         faults: Faults | None = None,
         *,
         broker_url: str | None = None,
+        queue: str = "",
         hub_url: str | None = None,
         hub_token: str = "",
     ) -> None:
@@ -42,7 +44,7 @@ class QueueInsurer(InsurerApp):
         self.department = department = ClaimsDepartment(book, desk, self.faults)
         self.worker: AmqpWorker | MailboxWorker | None = None
         if broker_url:
-            self.worker = AmqpWorker(broker_url, code, department)
+            self.worker = AmqpWorker(broker_url, code, department, queue)
         elif hub_url:
             self.worker = MailboxWorker(hub_url, code, department, hub_token)
 
@@ -75,12 +77,12 @@ class QueueInsurer(InsurerApp):
 
 
 class AmqpWorker:
-    """Tasks from `out.<code>`, answers to `in.<code>`."""
+    """Tasks from `queue` (by default `out.<code>`), answers to `in.<code>`."""
 
-    def __init__(self, url: str, code: str, department: ClaimsDepartment) -> None:
+    def __init__(self, url: str, code: str, department: ClaimsDepartment, queue: str = "") -> None:
         self._code = code
         self._department = department
-        self.line = Line(url, code, [f"out.{code}"], self._work)
+        self.line = Line(url, code, [queue or f"out.{code}"], self._work)
 
     def start(self) -> None:
         """Connect and stay connected."""

@@ -45,7 +45,8 @@ log = logging.getLogger("sandbox")
 class CastSettings:
     """How the cast is run. Books lie in `data`; without one, or with `volatile`, they are in memory.
 
-    `ports` of 0 (the default) are chosen freely. HENGAN reads from `broker_url`, else from the mailbox at `hub_url`.
+    `ports` of 0 (the default) are chosen freely. HENGAN reads from `broker_url`, there from `queue`
+    (out.HENGAN, where the hub's queues have no other names), else from the mailbox at `hub_url`.
     `volatile` also spares the basic system the check of its own answers: for benches. `dialects` adds the parties that
     speak dialects of their own.
     """
@@ -55,6 +56,7 @@ class CastSettings:
     host: str = HOST
     ports: Mapping[str, int] = field(default_factory=dict)
     broker_url: str | None = None
+    queue: str = ""
     hub_url: str | None = None
     hub_token: str = ""
     seed: int = 1
@@ -127,6 +129,7 @@ class Cast:
                 parties.DESKS[code],
                 faults,
                 broker_url=settings.broker_url,
+                queue=settings.queue,
                 hub_url=settings.hub_url,
                 hub_token=settings.hub_token,
             )
@@ -239,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fixed-ports", action="store_true", help="ports from 18801 on instead of free ones")
     parser.add_argument("--host", default=HOST, help="address to listen on (default: loopback)")
     parser.add_argument("--broker", help="AMQP URL at which HENGAN reads its queue")
+    parser.add_argument("--queue", default="", help="what the broker calls that queue: hub party show HENGAN")
     parser.add_argument("--hub", help="HTTP address of the hub whose mailbox HENGAN reads when there is no broker")
     parser.add_argument("--volatile", action="store_true", help="books in memory: answers at once, proves nothing")
     parser.add_argument("--dialects", action="store_true", help="also the parties that speak dialects of their own")
@@ -252,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         host=given.host,
         ports=ALL_FIXED_PORTS if given.fixed_ports else {},
         broker_url=given.broker,
+        queue=given.queue,
         hub_url=given.hub,
         hub_token=os.environ.get("SANDBOX_HUB_TOKEN", ""),
         seed=given.seed,

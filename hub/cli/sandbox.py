@@ -13,6 +13,7 @@ HubUrl = Annotated[
     str, typer.Option("--hub", help="The hub's HTTP address: where HENGAN finds its mailbox without RabbitMQ.")
 ]
 Broker = Annotated[str, typer.Option(help="AMQP address at which HENGAN reads its queue, instead of --hub.")]
+Queue = Annotated[str, typer.Option(help="What the broker calls that queue, where it is not out.HENGAN.")]
 Samples = Annotated[
     Path | None,
     typer.Option(help="Write rules.yaml, coverage.csv, settle.json and cancel.json for these parties to this folder."),
@@ -33,6 +34,7 @@ def sandbox(
     fixed_ports: FixedPorts = True,
     hub_url: HubUrl = "http://127.0.0.1:8480",
     broker: Broker = "",
+    queue: Queue = "",
     samples: Samples = None,
     ports_file: PortsFile = None,
     dialects: Dialects = False,
@@ -55,6 +57,7 @@ def sandbox(
         data=data or Path(".hub/sandbox"),
         ports=ALL_FIXED_PORTS if fixed_ports else {},
         broker_url=broker or None,
+        queue=queue,
         hub_url=None if broker else hub_url,
         seed=seed,
         dialects=dialects,

@@ -19,9 +19,10 @@ from pika.exceptions import (
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from hub.bootstrap import broker_topology
+from hub.bootstrap import ALL_ROLES, Role, bootstrap, broker_topology
 from hub.broker import declare
 from hub.broker.admin import BrokerAdmin, Rights, vhost_of
 from hub.broker.topology import ANSWERS, DEAD, INTAKE, UNROUTED, Topology, in_exchange, out_queue
@@ -30,6 +31,7 @@ from hub.clock import SystemClock
 from hub.people.actions import Actions
 from hub.people.office import NoTransport
 from hub.people.parties import Limits, Parties
+from hub.settings import Settings
 from hub.work import WorkUnits
 from routing.rulebook_file import read_rule_book
 from schemas.errors import Conflict, InvalidMessage
@@ -41,7 +43,10 @@ from tests.support.builders import (
     QUEUE_INSURER,
     QUEUE_RULE,
     REGION,
+    StubPayer,
     a_rule_book_text,
+    a_settle_request,
+    as_bytes,
 )
 from tests.support.eventually import eventually
 from tests.support.hub_in_process import PERSON_SECRET
@@ -156,6 +161,27 @@ def test_a_party_sends_to_its_exchange_and_reads_its_queue(edge, me):
 
     assert (sent, read[2]) == (0, b"an answer")
     assert edge.taken(INTAKE)[0].exchange == in_exchange(ME)
+
+
+def test_a_bill_goes_in_and_its_answer_comes_out_with_nothing_but_the_partys_own_user(edge, me):
+    settings = Settings(
+        database_url=SecretStr(edge.database_url),
+        broker_url=SecretStr(edge.url),
+        queue_name_secret=SecretStr(NAME_SECRET),
+        person_key_secret=SecretStr(PERSON_SECRET),
+    )
+    hub = bootstrap(settings, ALL_ROLES - {Role.GATEWAY}, make=lambda _: StubPayer())
+    hub.start()
+    try:
+        bill = pika.BasicProperties(message_id="B-1", correlation_id="B-1", user_id=ME, delivery_mode=2)
+        me.channel().basic_publish(in_exchange(ME), SETTLE, as_bytes(a_settle_request()), bill)
+
+        reading = me.channel()
+        answer = eventually(lambda: reading.basic_get(edge.queue(out_queue(ME)), auto_ack=True)[2], within_s=15)
+    finally:
+        hub.stop()
+
+    assert (json.loads(answer)["status"], json.loads(answer)["settlement_no"]) == ("settled", "S-1")
 
 
 def test_what_a_party_misspells_is_kept_for_people(edge, me):

@@ -10,14 +10,16 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from hub.broker.topology import out_queue, queue_on_broker
 from routing.rulebook_file import read_rule_book
 from sandbox.basic_soap import PATH
-from sandbox.parties import BASIC, PARTIES
+from sandbox.parties import BASIC, HENGAN, PARTIES
 from sandbox.server import FIXED_PORTS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
+SANDBOX_ENV = (ROOT / "deploy" / "sandbox.env").read_text(encoding="utf-8")
 RULES = read_rule_book((ROOT / "deploy" / "sandbox-rules.yaml").read_text(encoding="utf-8"))
 
 
@@ -49,6 +51,12 @@ def test_no_secret_has_a_default() -> None:
     assert {operator for _, operator in secrets} == {":?"}
 
 
+def test_the_sandbox_reads_the_queue_that_its_secret_names() -> None:
+    given = dict(line.split("=", 1) for line in SANDBOX_ENV.splitlines() if re.match(r"\w+=", line))
+
+    assert given["HUB_SANDBOX_QUEUE"] == queue_on_broker(out_queue(HENGAN), given["HUB_QUEUE_NAME_SECRET"])
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_limited(service: str) -> None:
     assert {"mem_limit", "cpus"} <= SERVICES[service].keys()
@@ -56,7 +64,7 @@ def test_every_service_is_limited(service: str) -> None:
 
 def test_the_sandbox_environment_gives_what_the_compose_file_asks_for() -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", COMPOSE))
-    given = re.findall(r"^(\w+)=", (ROOT / "deploy" / "sandbox.env").read_text(encoding="utf-8"), re.MULTILINE)
+    given = re.findall(r"^(\w+)=", SANDBOX_ENV, re.MULTILINE)
 
     assert asked <= set(given)
 
