@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -16,7 +17,16 @@ from schemas.base import read_message
 from schemas.codes import Outcome
 from schemas.errors import HubError, IllegalTransition, InvalidMessage, Malformed, OutcomeUnknown
 from schemas.money import yuan_of
-from schemas.payer import ClaimCancel, ClaimTask, EarlierShare, Operation, PartySettings, PreparedCall, RawAnswer
+from schemas.payer import (
+    ClaimCancel,
+    ClaimTask,
+    EarlierShare,
+    MessageNumbers,
+    Operation,
+    PartySettings,
+    PreparedCall,
+    RawAnswer,
+)
 from tests.support.payer_tasks import an_insurer_task
 
 
@@ -253,4 +263,6 @@ def test_every_adapter_repeats_the_same_bytes(name):
     first = make_adapter(PartySettings(code="P", adapter=name, endpoint=endpoint))
     second = make_adapter(PartySettings(code="P", adapter=name, endpoint=endpoint))
 
-    assert first.prepare(an_insurer_task()) == second.prepare(an_insurer_task())
+    task = an_insurer_task(numbers=MessageNumbers(datetime(2026, 3, 2, tzinfo=UTC), 7))
+
+    assert first.prepare(task) == second.prepare(task)
