@@ -63,6 +63,8 @@ class Policy:
     token: str = ""
     picky: bool = False
     fund_includes_account: bool = False
+    unknown_items: frozenset[str] = frozenset()
+    """Catalogue codes that the region does not know: a chunk that holds one is refused."""
     extra_money: Mapping[str, int] = field(default_factory=dict)
     """Amounts that no table knows, put into every setlinfo."""
 
@@ -246,6 +248,8 @@ class BasicNationalServer(PartyApp):
             raise Refused("每次上传1至100条明细")
         visit = self._open_visit(rows[0])
         lines = [line_of(row) for row in rows]
+        if any(line.item in self.policy.unknown_items for line in lines):
+            raise Refused("目录编码不存在")
         self.visits.upload(visit, lines)
         scheme = scheme_of(visit.insutype)
         return {"result": [line_result(line, scheme) for line in lines]}
@@ -308,6 +312,9 @@ class BasicNationalServer(PartyApp):
         visit.settled = visit.settled if self._is_settled(visit) else asked.msgid
         recorded = await self.book.recorded(entry)
         self._remember(recorded)
+        fate = self.book.fate(asked.msgid)
+        if fate is not None and fate.outcome == entries.CANCELLED:
+            raise Refused("该交易已被撤销或冲正")
         return self._told(asked, recorded)
 
     def _judged(self, asked: _Asked, told: Mapping[str, Any], visit: Visit, bill: list[BillLine]) -> Entry:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from adapters.basic.national.client import BasicNational
 from adapters.conversation import Said, calls_of
 from sandbox.basic_national import PATH, BasicNationalServer, Policy
@@ -36,7 +38,7 @@ KINDS = {
 @contextmanager
 def a_region(policy: Policy | None = None, book: Path | None = None) -> Iterator[Region]:
     """A region that runs on a thread of its own; its book in memory without a path."""
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="region", daemon=True)
     thread.start()
     server = BasicNationalServer(PARTY, Book(book, volatile=book is None), policy=policy)

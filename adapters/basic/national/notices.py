@@ -76,6 +76,8 @@ class Notices:
         taken = Decision(Outcome.APPROVED, payer_reference=heard.mdtrt_id or None, raw_code="0")
         if last is None:
             return taken if heard.standing else Decision(Outcome.UNKNOWN, raw_code="national.unsaid")
+        if last.name in REGISTRATIONS and heard.found:
+            return taken  # refused, since it was registered before
         if _effect_said(notice, last):
             response = self._reader.response(last, facts.institution)
             if response is None or not response.done:
