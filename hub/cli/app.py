@@ -16,6 +16,7 @@ from hub.cli import (
     dlq,
     docs,
     doubt,
+    imports,
     incident,
     operator,
     party,
@@ -87,6 +88,7 @@ rules.register(app)
 topology.register(app)
 database.register(app)
 coverage.register(app)
+imports.register(app)
 party.register(app)
 operator.register(app)
 sandbox.register(app)
