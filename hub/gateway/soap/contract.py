@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from lxml import etree
 
+from adapters.safe_xml import has_attributes
 from hub.gateway.soap.shapes import Reader, Writer, read, reader_of
 from hub.gateway.soap.violations import violations_in
 from schemas.errors import InvalidMessage, Malformed
@@ -91,6 +92,5 @@ def write_fault(fault: HubFault) -> str:
 
 def _check_attributes(payload: etree._Element) -> None:
     """The schema knows no attribute but passes those of XML Schema itself: hints where to load schemas from, nil."""
-    for node in payload.iter():
-        if any(name != _TYPE for name in node.attrib):
-            raise Malformed("the message carries attributes: remove them", code="xml.attribute")
+    if has_attributes(payload) and any(name != _TYPE for node in payload.iter() for name in node.attrib):
+        raise Malformed("the message carries attributes: remove them", code="xml.attribute")
