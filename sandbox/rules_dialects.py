@@ -1,8 +1,8 @@
 """The rule book of the cast with its dialects: the city of `rules`, and the regions whose parties speak their own way.
 
-450100: critical illness with YONGTAI and supplementary insurance with PINGJIA, both asked at the counter (scheme 2, mode
-A). 450200: the same products, adjudicated by the basic system and uploaded afterwards (mode B). 360100: a basic system
-with the national interface, CICI for critical illness. TAIHE sells a commercial product in all but 450200.
+450100: critical illness with YONGTAI and supplementary insurance with PINGJIA, both asked at the counter (scheme 2,
+mode A). 450200: the same products, adjudicated by the basic system and uploaded afterwards (mode B). 360100: a basic
+system with the national interface, CICI for critical illness. TAIHE sells a commercial product in all but 450200.
 """
 
 from __future__ import annotations
