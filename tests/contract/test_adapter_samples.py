@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.registry import ADAPTERS, Adapter, make_adapter
 from schemas.codes import Outcome
 from schemas.errors import HubError
-from schemas.payer import RawAnswer
+from schemas.payer import PayerTask, RawAnswer
 from tests.support.samples import (
     meaning_of,
     meaning_of_error,
@@ -41,16 +42,23 @@ def task_file(path: Path, expected: dict[str, str]) -> Path:
     return path.parent / f"{expected['task']}.task.json"
 
 
+@cache
+def recorded(path: Path) -> tuple[PayerTask, RawAnswer, Adapter]:
+    """What a sample is mutated from, read once."""
+    expected, task, answer = read_answer(path)
+    return task, answer, adapter_of(expected["adapter"], task_file(path, expected))
+
+
 @pytest.mark.parametrize("path", sample_tasks(), ids=name_of)
 def test_a_task_becomes_the_recorded_request(path):
     task = read_task(path)
 
     call = adapter_of(adapter_for(path), path).prepare(task)
 
-    recorded = sibling(path, "request")
-    made = f"{call.method} {call.path}".encode() if recorded.suffix == ".http" else call.body
-    assert made == recorded.read_bytes().removesuffix(b"\n")
-    assert call.body == b"" if recorded.suffix == ".http" else call.method == "POST"
+    request = sibling(path, "request")
+    made = f"{call.method} {call.path}".encode() if request.suffix == ".http" else call.body
+    assert made == request.read_bytes().removesuffix(b"\n")
+    assert call.body == b"" if request.suffix == ".http" else call.method == "POST"
 
 
 @pytest.mark.parametrize("path", ANSWERS, ids=name_of)
@@ -69,8 +77,7 @@ def test_a_recorded_answer_means_what_is_expected(path):
 @pytest.mark.parametrize("path", ANSWERS, ids=name_of)
 @given(cut=st.floats(0, 1), length=st.integers(0, 30), inserted=st.binary(max_size=6))
 def test_a_mutated_answer_is_refused_or_stays_within_the_bill(path, cut, length, inserted):
-    expected, task, answer = read_answer(path)
-    adapter = adapter_of(expected["adapter"], task_file(path, expected))
+    task, answer, adapter = recorded(path)
     start = int(cut * len(answer.body))
     mutated = answer.body[:start] + inserted + answer.body[start + length :]
 
