@@ -59,6 +59,7 @@ class NationalDoor:
         self._books = books
         self._secrets = secrets
         self._work_units = work_units
+        self._pairs: dict[str, tuple[sm2.PrivateKey | None, sm2.PublicKey]] = {}
 
     def enter(self, envelope: Record, headers: Mapping[str, str], now: datetime) -> Entered:
         """The envelope, opened. NotIdentified or PartyShutOut otherwise; InvalidMessage for what cannot be opened."""
@@ -99,11 +100,11 @@ class NationalDoor:
         try:
             match profile.signing:
                 case "envelope":
-                    return EnvelopeSigning(_own(secrets), _theirs(secrets))
+                    return EnvelopeSigning(*self._pair(institution.code))
                 case "body":
                     key = secrets.get("sm4_key", "")
                     mode = _MODES.get(profile.encryption, sm4.Mode.ECB)
-                    return BodySigning(_own(secrets), _theirs(secrets), _sm4_key(key) if key else None, mode)
+                    return BodySigning(*self._pair(institution.code), _sm4_key(key) if key else None, mode)
                 case "gateway":
                     return GatewaySigning(
                         secrets["gateway_id"],
@@ -114,6 +115,13 @@ class NationalDoor:
         except (KeyError, KeyUnusable):
             raise KeysMissing("the institution's keys are missing or cannot be used", party=institution.code) from None
         return Unsigned()
+
+    def _pair(self, institution: str) -> tuple[sm2.PrivateKey | None, sm2.PublicKey]:
+        """Our key and theirs; read once, since finding a public key takes a while."""
+        if institution not in self._pairs:
+            secrets = self._secrets.get(institution, {})
+            self._pairs[institution] = (_own(secrets), sm2.PublicKey.of_text(secrets["their_public_key"]))
+        return self._pairs[institution]
 
     def _first_time(self, institution: Institution, nonce: str) -> bool:
         """Whether a nonce was never used by this institution: the inbox remembers it for good."""
@@ -132,10 +140,6 @@ def _own(secrets: Mapping[str, str]) -> sm2.PrivateKey | None:
     """Ours; without it answers go out unsigned."""
     text = secrets.get("own_private_key", "")
     return sm2.PrivateKey.of_text(text) if text else None
-
-
-def _theirs(secrets: Mapping[str, str]) -> sm2.PublicKey:
-    return sm2.PublicKey.of_text(secrets["their_public_key"])
 
 
 def _sm4_key(text: str) -> bytes:

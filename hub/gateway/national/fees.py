@@ -79,7 +79,7 @@ async def upload(call: Call, services: Services) -> Reply:
     rows: list[Record] = call.content["feedetail"]
     _one_visit(rows)
     bill = await held_visit(call, services, rows[0])
-    lines = [canonical_line(row) | _refund(index, rows, bill) for index, row in enumerate(rows)]
+    lines = [canonical_line(row) | refund_of(index, rows, bill) for index, row in enumerate(rows)]
     # Local names belong to uploads only, where the mapping keeps them.
     lines = [
         line | ({"local_name": row["medins_list_name"]} if "medins_list_name" in row else {})
@@ -101,7 +101,7 @@ def _one_visit(rows: Sequence[Record]) -> None:
             raise wrong(f"feedetail[{index}].chrg_bchno", "national.batch", "one message is one batch")
 
 
-def _refund(index: int, rows: Sequence[Record], bill: HeldVisit) -> dict[str, str]:
+def refund_of(index: int, rows: Sequence[Record], bill: HeldVisit) -> dict[str, str]:
     """Which line a line with a minus takes back; the same answer when the message comes again."""
     row = rows[index]
     if row["det_item_fee_sumamt"] >= 0 and row["cnt"] >= 0:
@@ -130,7 +130,7 @@ def _refunded(index: int, rows: Sequence[Record], bill: HeldVisit) -> str:
     for position, other in enumerate(rows[:index]):
         if _item(other) != _item(row):
             continue
-        number = _refund(position, rows, bill).get("refunds") or str(other["feedetl_sn"])
+        number = refund_of(position, rows, bill).get("refunds") or str(other["feedetl_sn"])
         left[number] = left.get(number, Decimal(0)) + other["cnt"]
     enough = [number for number, quantity in left.items() if quantity >= -row["cnt"] and number != row["feedetl_sn"]]
     return enough[-1] if enough else ""

@@ -163,7 +163,6 @@ def _amounts(settled: Settled, basic: BasicResult, details: Sequence[Mapping[str
     parts = dict.fromkeys(FUND_PARTS, 0)
     for row in details:
         parts[bucket_of(row["fund_pay_type"])] += row["fund_payamt"]
-    ratio = Decimal(parts["hifp_pay"]) / basic.in_scope_fen if basic.in_scope_fen else Decimal(0)
     return {
         "medfee_sumamt": answer.total,
         "fulamt_ownpay_amt": basic.own_pay_fen,
@@ -171,7 +170,7 @@ def _amounts(settled: Settled, basic: BasicResult, details: Sequence[Mapping[str
         "preselfpay_amt": basic.first_self_pay_fen,
         "inscp_scp_amt": basic.in_scope_fen,
         "act_pay_dedc": basic.deductible_fen,
-        "pool_prop_selfpay": ratio.quantize(_RATIO),
+        "pool_prop_selfpay": _ratio(parts["hifp_pay"], basic.in_scope_fen),
         **parts,
         "fund_pay_sumamt": sum(parts.values()),
         "psn_part_amt": answer.account + answer.cash,
@@ -179,6 +178,13 @@ def _amounts(settled: Settled, basic: BasicResult, details: Sequence[Mapping[str
         "psn_cash_pay": answer.cash,
         "hosp_part_amt": answer.hospital_borne,
     }
+
+
+def _ratio(pool_fen: int, in_scope_fen: int) -> Decimal | None:
+    """What the pool bears of what is in scope; None where that is no ratio."""
+    if not 0 <= pool_fen <= in_scope_fen:
+        return None
+    return (Decimal(pool_fen) / in_scope_fen if in_scope_fen else Decimal(0)).quantize(_RATIO)
 
 
 def _who(settled: Settled) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from schemas.errors import HubError, InvalidMessage, OutcomeUnknown, Violation
 
 SHOWN_MAX = 5
 TEXT_MAX = 200
-_WORDS: dict[str, str] = {
+WORDS: dict[str, str] = {
     "national.missing": "请填写该字段",
     "national.length": "文本过长，请按规范长度填写",
     "national.text": "请以文本填写",
@@ -130,9 +130,9 @@ def refusal_text(error: HubError) -> str:
     if not violations:
         return _cut(said.message.zh)
     shown = list(zip(violations, said.violations, strict=True))[:SHOWN_MAX]
-    parts = [f"{_field(violation)}：{_WORDS.get(violation.code) or words['remedy_zh']}" for violation, words in shown]
-    more = f"等共{len(violations)}项" if len(violations) > SHOWN_MAX else ""
-    return _cut("；".join(parts) + more)
+    parts = [f"{_field(violation)}：{WORDS.get(violation.code) or words['remedy_zh']}" for violation, words in shown]
+    count = f"共{len(violations)}处有误，其中 " if len(violations) > SHOWN_MAX else ""
+    return _cut(count + "；".join(parts))
 
 
 def _field(violation: Violation) -> str:

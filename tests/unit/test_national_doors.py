@@ -1,0 +1,269 @@
+"""Who may speak the national envelope: a table of what is let in, and of everything that is not."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from crypto import sm2, sm4
+from crypto.signing import BodySigning, EnvelopeSigning, GatewaySigning, Signing, Unsigned
+from hub.gateway.identity import Doorkeeper, NotIdentified, PartyShutOut, token_for
+from hub.gateway.national.doors import Entered, KeysMissing, NationalDoor
+from hub.gateway.national.endpoint import read_call
+from hub.gateway.national.words import Spoken, refusal_text
+from routing.rulebook import Institution
+from schemas.errors import HubError, InvalidMessage
+from schemas.national.envelope import dump_json, read_json
+from tests.support.builders import HOSPITAL, OTHER_HOSPITAL, REGION
+from tests.support.national_his import CHINA, NationalHis, an_outpatient
+
+NOW = datetime.now(UTC)
+SECRET = "a secret of thirty-two characters"
+THEIRS, OURS = sm2.new_key(), sm2.new_key()
+SM4_KEY = bytes(range(16))
+KEYS = {
+    "own_private_key": OURS.secret.hex(),
+    "their_public_key": THEIRS.public.encoded.hex(),
+    "sm4_key": SM4_KEY.hex(),
+    "gateway_id": "G-1",
+    "gateway_secret": SECRET,
+}
+TOKEN = {"authorization": f"Bearer {token_for(SECRET, HOSPITAL)}"}
+OTHER_TOKEN = {"authorization": f"Bearer {token_for(SECRET, OTHER_HOSPITAL)}"}
+DIALECTS: dict[str, Signing] = {
+    "none": Unsigned(),
+    "envelope": EnvelopeSigning(THEIRS, OURS.public),
+    "body": BodySigning(THEIRS, OURS.public, SM4_KEY),
+    "gateway": GatewaySigning("G-1", SECRET, clock=NOW.timestamp),
+}
+
+
+class Doors:
+    """Nobody's door is shut but that of `shut`."""
+
+    def __init__(self, shut: str = "") -> None:
+        self._shut = shut
+
+    def generation_of(self, _party: str) -> int:
+        return 0
+
+    def is_shut(self, party: str) -> bool:
+        return party == self._shut
+
+
+class Door(NationalDoor):
+    """Remembers nonces in this process."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._seen: set[str] = set()
+
+    def _first_time(self, institution: Institution, nonce: str) -> bool:
+        fresh = nonce not in self._seen
+        self._seen.add(nonce)
+        return fresh
+
+
+def a_door(signing: str = "none", *, shut: str = "", keys: Mapping[str, str] = KEYS, **profile: str) -> Door:
+    national = {"signing": signing, **profile}
+    known = {
+        HOSPITAL: Institution.model_validate({"code": HOSPITAL, "name": "n", "region": REGION, "national": national}),
+        OTHER_HOSPITAL: Institution(code=OTHER_HOSPITAL, name="n", region=REGION),
+    }
+    books = SimpleNamespace(active=lambda: SimpleNamespace(book=SimpleNamespace(institution_by_code=known)))
+    return Door(Doorkeeper(SECRET, doors=Doors(shut)), books, {HOSPITAL: dict(keys)}, None)
+
+
+def an_envelope(**changes: Any) -> dict[str, Any]:
+    return NationalHis(0).envelope("2201", {"data": an_outpatient()}) | changes
+
+
+def signed(signing: str, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    envelope, headers = DIALECTS[signing].sign(an_envelope(**changes))
+    return read_json(dump_json(envelope)), headers | (TOKEN if signing in ("none", "body") else {})
+
+
+@pytest.mark.parametrize("signing", DIALECTS)
+def test_each_dialect_lets_its_sender_in_and_answers_in_kind(signing):
+    envelope, headers = signed(signing)
+
+    entered = a_door(signing).enter(envelope, headers, NOW)
+    answer, told = entered.seal({"infcode": 0, "output": {"data": {"mdtrt_id": "1"}}})
+
+    assert entered.institution.code == HOSPITAL
+    assert entered.envelope["input"] == {"data": an_outpatient()}
+    checking = DIALECTS[signing]
+    if isinstance(checking, GatewaySigning):
+        checking = replace(checking, fresh_nonce=lambda _: True)
+    opened = checking.verify(read_json(dump_json(answer)), told, "output")
+    assert opened["output"] == {"data": {"mdtrt_id": "1"}}
+
+
+def stripped(envelope: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in envelope.items() if name not in ("cainfo", "signtype")}
+
+
+def tampered(envelope: dict[str, Any]) -> dict[str, Any]:
+    return {**envelope, "opter": "9999", "input": {"data": {}}}
+
+
+@pytest.mark.parametrize("signing", ["envelope", "body", "gateway"])
+@pytest.mark.parametrize("spoil", [stripped, tampered])
+def test_a_signature_that_is_missing_or_about_something_else_proves_nobody(signing, spoil):
+    envelope, headers = signed(signing)
+
+    with pytest.raises(NotIdentified):
+        a_door(signing).enter(spoil(envelope), headers, NOW)
+
+
+@pytest.mark.parametrize(
+    ("signing", "headers", "refusal"),
+    [
+        ("none", {}, NotIdentified),
+        ("none", {"authorization": "Bearer x.y"}, NotIdentified),
+        ("none", {"x-party": HOSPITAL}, NotIdentified),
+        ("none", OTHER_TOKEN, InvalidMessage),
+        ("body", {}, NotIdentified),
+        ("body", OTHER_TOKEN, InvalidMessage),
+        ("envelope", OTHER_TOKEN, InvalidMessage),
+        ("envelope", {"authorization": "Bearer x.y"}, NotIdentified),
+        ("gateway", {}, NotIdentified),
+    ],
+)
+def test_a_missing_or_foreign_token_is_refused(signing, headers, refusal):
+    envelope, _ = signed(signing)
+
+    with pytest.raises(refusal):
+        a_door(signing).enter(envelope, headers, NOW)
+
+
+def test_a_token_does_not_stand_in_for_a_signature():
+    with pytest.raises(NotIdentified):
+        a_door("envelope").enter(an_envelope(), TOKEN, NOW)
+
+
+@pytest.mark.parametrize("signing", DIALECTS)
+def test_a_party_that_operators_shut_out_stays_out(signing):
+    envelope, headers = signed(signing)
+
+    with pytest.raises(PartyShutOut):
+        a_door(signing, shut=HOSPITAL).enter(envelope, headers, NOW)
+
+
+@pytest.mark.parametrize("signing", ["envelope", "body", "gateway"])
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_a_signed_envelope_is_good_for_minutes(signing, minutes):
+    then = f"{(NOW + timedelta(minutes=minutes)).astimezone(CHINA):%Y-%m-%d %H:%M:%S}"
+    envelope, headers = signed(signing, inf_time=then)
+
+    with pytest.raises(HubError):
+        a_door(signing).enter(envelope, headers, NOW + timedelta(minutes=minutes if signing == "gateway" else 0))
+
+
+def test_a_nonce_is_good_once():
+    door = a_door("gateway")
+    envelope, headers = signed("gateway")
+    door.enter(envelope, headers, NOW)
+
+    with pytest.raises(NotIdentified):
+        door.enter(envelope, headers, NOW)
+
+
+def test_a_stranger_and_a_broken_number_are_told_the_same():
+    for code in ("H99999999999", None, 7, ["H"]):
+        with pytest.raises(NotIdentified):
+            a_door().enter(an_envelope(fixmedins_code=code), {}, NOW)
+
+
+@pytest.mark.parametrize("keys", [{}, {**KEYS, "their_public_key": "00"}, {**KEYS, "own_private_key": "zz"}])
+def test_keys_that_are_missing_are_our_fault_and_said_so(keys):
+    envelope, headers = signed("envelope")
+
+    with pytest.raises(KeysMissing):
+        a_door("envelope", keys=keys).enter(envelope, headers, NOW)
+
+
+def test_without_a_key_of_ours_answers_go_out_unsigned():
+    envelope, headers = signed("envelope")
+    entered = a_door("envelope", keys={"their_public_key": KEYS["their_public_key"]}).enter(envelope, headers, NOW)
+
+    assert entered.seal({"infcode": 0}) == ({"infcode": 0}, {})
+
+
+@pytest.mark.parametrize("mode", sm4.Mode)
+def test_an_encrypted_input_is_opened_and_answered_alike(mode):
+    sealed = base64.b64encode(sm4.encrypt(SM4_KEY, dump_json({"data": an_outpatient()}), mode)).decode()
+    entered = a_door(encryption=mode.value).enter(an_envelope(input=sealed, enc_type="SM4"), TOKEN, NOW)
+
+    answer, _ = entered.seal({"infcode": 0, "output": {"a": 1}})
+
+    assert entered.envelope["input"] == {"data": an_outpatient()}
+    assert answer["enc_type"] == "SM4"
+    assert read_json(sm4.decrypt(SM4_KEY, base64.b64decode(answer["output"]), mode)) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("profile", "given", "field"),
+    [
+        ({}, "AAAA", "enc_type"),
+        ({"encryption": "ecb"}, "not Base64", "input"),
+        ({"encryption": "ecb"}, "AAAA", "input"),
+        ({"encryption": "gcm"}, base64.b64encode(bytes(64)).decode(), "input"),
+        ({"encryption": "ecb"}, base64.b64encode(sm4.encrypt(SM4_KEY, b"[1]")).decode(), "input"),
+        ({"encryption": "ecb"}, {"data": {}}, "input"),
+    ],
+)
+def test_what_cannot_be_decrypted_is_refused_by_field(profile, given, field):
+    with pytest.raises(InvalidMessage) as refused:
+        a_door(**profile).enter(an_envelope(input=given, enc_type="SM4"), TOKEN, NOW)
+
+    assert refused.value.violations[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"infno": "1999"}, "已支持：1101、2001"),
+        ({"infno": None}, "不支持该 infno"),
+        ({"msgid": "1"}, "msgid"),
+        ({"msgid": f"{OTHER_HOSPITAL}202603020915000001"}, "msgid"),
+        ({"msgid": f"{HOSPITAL}202613020915000001"}, "msgid"),
+        ({"insuplc_admdvs": ""}, "insuplc_admdvs"),
+        ({"opter": ""}, "opter"),
+        ({"opter_name": "名" * 51}, "opter_name"),
+        ({"infver": None}, "infver"),
+        ({"inf_time": "today"}, "inf_time"),
+        ({"input": "{"}, "报文格式"),
+        ({"input": None}, "input.data"),
+        ({"input": {"data": an_outpatient(dr_name="")}}, "dr_name"),
+        ({"input": {"data": an_outpatient(ipt_otp_no="V" * 31)}}, "ipt_otp_no"),
+        ({"input": {"data": [an_outpatient(), an_outpatient()]}}, "input.data"),
+    ],
+)
+def test_an_envelope_that_breaks_the_interface_is_refused_in_words(changes, said):
+    entered = Entered(
+        Institution(code=HOSPITAL, name="n", region=REGION), an_envelope(**changes), lambda answer: (answer, {})
+    )
+
+    with pytest.raises(HubError) as refused:
+        read_call(entered, NOW)
+    assert said in refusal_text(refused.value)
+
+
+@pytest.mark.parametrize("number", ["2201", "2201A"])
+def test_a_revision_letter_is_the_same_transaction(number):
+    entered = Entered(
+        Institution(code=HOSPITAL, name="n", region=REGION), an_envelope(infno=number), lambda answer: (answer, {})
+    )
+
+    call = read_call(entered, NOW)
+
+    assert (call.infno, call.facts["psn_no"]) == ("2201", "P-1")
+    with pytest.raises(Spoken):
+        read_call(replace(entered, envelope={**entered.envelope, "infno": "220AA"}), NOW)
