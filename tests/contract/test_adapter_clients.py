@@ -11,13 +11,15 @@ from contextlib import ExitStack
 import pytest
 import trustme
 
+from adapters.conversation import TRANSCRIPT, calls_of
 from adapters.http_pool import ANSWER_BYTES_MAX
 from adapters.registry import make_adapter
 from schemas.codes import Outcome
 from schemas.errors import Malformed, OutcomeUnknown, Unavailable
-from schemas.payer import Decision, Operation, PartySettings
+from schemas.payer import Decision, Operation, PartySettings, PayerTask
 from tests.support.basic_soap import MEDIA, an_answer
 from tests.support.payer_tasks import a_task, an_insurer_task
+from tests.support.samples import ADAPTERS, read_answer
 from tests.support.scripted_server import Peer, free_port, http, scripted_server
 
 APPROVED = (
@@ -26,19 +28,35 @@ APPROVED = (
 )
 STANDS = APPROVED.replace(b"R-0001", b"R-0000")
 INQUIRY = a_task(Operation.INQUIRE)
+
+
+def recorded(adapter: str, sample: str) -> tuple[PayerTask, bytes, str]:
+    """A recorded task with the answer to it; of a conversation with the answer to its last call."""
+    _, task, answer = read_answer(ADAPTERS / adapter / "samples" / f"{sample}.expected.json")
+    if answer.content_type != TRANSCRIPT:
+        return task, answer.body, answer.content_type
+    last = calls_of(answer)[-1]
+    return task, last.answer, last.content_type
+
+
+OPTIONS = {"insurer.picc": {"fees": "by_notice"}}
+"""Of a dialect whose settle is a conversation: those that leave one call of it."""
 PARTIES = {
     "basic.soap": (a_task(), an_answer(a_task()).body, MEDIA["1.1"]),
     "basic.soap12": (a_task(), an_answer(a_task(), "1.2").body, MEDIA["1.2"]),
     "insurer.rest": (an_insurer_task(), APPROVED, "application/json"),
     "basic.soap inquiry": (INQUIRY, an_answer(INQUIRY).body, MEDIA["1.1"]),
     "insurer.rest inquiry": (an_insurer_task(Operation.INQUIRE), STANDS, "application/json"),
+    "insurer.chinalife": recorded("insurer/chinalife", "settle_approved"),
+    "insurer.picc": recorded("insurer/picc", "settle_approved"),
 }
 """By adapter and, where it is no settle, what is asked."""
 everyone = pytest.mark.parametrize("name", PARTIES)
 
 
 def settings(name: str, endpoint: str, **changes) -> PartySettings:
-    return PartySettings(code="P", adapter=name.partition(" ")[0], endpoint=endpoint, **changes)
+    options = OPTIONS.get(name, {})
+    return PartySettings(code="P", adapter=name.partition(" ")[0], endpoint=endpoint, options=options, **changes)
 
 
 def ask(adapter, name: str, timeout_s: float = 5.0) -> Decision:
