@@ -90,7 +90,7 @@ def read_record(
         value = known.get(name)
         try:
             if value is None or value == "":
-                _empty(field, record)
+                _empty(field, name in known, record)
             else:
                 record[name] = _READ[field.kind](field, value, strict)
         except Unfit as unfit:
@@ -139,11 +139,11 @@ def _not_zero(value: Any) -> bool:
         return True
 
 
-def _empty(field: Field, record: Record) -> None:
-    """The convention "an empty number is 0" covers what must be there; an empty text says nothing."""
+def _empty(field: Field, named: bool, record: Record) -> None:
+    """The convention "an empty number is 0" covers what was named and left empty; an empty text says nothing."""
     if not field.must:
         return
-    if field.kind not in _ZERO:
+    if field.kind not in _ZERO or not named:
         raise Unfit("national.missing", "fill in the field")
     record[field.name] = _ZERO[field.kind]
 

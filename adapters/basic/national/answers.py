@@ -9,7 +9,7 @@ from typing import Any
 from adapters.basic.national.contents import short
 from adapters.basic.national.region import Region
 from adapters.basic.national.scripts import infno_of, original_msgid, own_msgid
-from adapters.basic.national.talk import Facts, Heard, Talk
+from adapters.basic.national.talk import Facts, Heard, Talk, whole_transcript
 from adapters.conversation import Said, calls_of
 from schemas.codes import Outcome, VisitKind
 from schemas.errors import InvalidMessage, OutcomeUnknown, Violation
@@ -35,7 +35,10 @@ class Reader:
         answer to another request or an unproven one, any other InvalidMessage for an answer to ours that breaks its
         table or an identity.
         """
-        said = calls_of(answer)
+        with whole_transcript():
+            return self._decided(task, calls_of(answer), effect)
+
+    def _decided(self, task: PayerTask, said: Sequence[Said], effect: str) -> Decision:
         heard = self._talk.heard(said, facts_of_task(task))
         if task.operation is Operation.INQUIRE:
             return self._fate(task, said, heard)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from adapters.basic.national.answers import Reader, declined, raw_code
 from adapters.basic.national.contents import ALL_LINES, MDTRT_ID, Contents, look_for_visit, short
 from adapters.basic.national.region import NUMBERS, Region
 from adapters.basic.national.scripts import Head, Planned, Scripts, lines_undone, registration_undo, registration_undone
-from adapters.basic.national.talk import REGISTRATIONS, UPLOADS, Heard, Talk, facts_in
+from adapters.basic.national.talk import REGISTRATIONS, UPLOADS, Heard, Talk, facts_in, whole_transcript
 from adapters.conversation import Said, Step, calls_of
 from schemas.codes import Outcome, VisitKind
 from schemas.errors import InvalidMessage, Violation
@@ -65,7 +65,10 @@ class Notices:
 
     def decision(self, notice: Notice, answer: RawAnswer) -> Decision:
         """APPROVED, DECLINED in the region's words, or UNKNOWN; errors as `Reader.decision`."""
-        said = calls_of(answer)
+        with whole_transcript():
+            return self._decided(notice, calls_of(answer))
+
+    def _decided(self, notice: Notice, said: Sequence[Said]) -> Decision:
         if not said:
             return Decision(Outcome.UNKNOWN, raw_code="national.unsaid")
         facts = facts_in([Step(one.name, one.sent.decode()) for one in said])

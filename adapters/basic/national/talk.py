@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -14,7 +15,7 @@ from adapters.basic.national.region import Region
 from adapters.basic.national.scripts import infno_of
 from adapters.conversation import Said, Step
 from crypto.errors import CryptoError
-from schemas.errors import OutcomeUnknown, Violation
+from schemas.errors import Malformed, OutcomeUnknown, Violation
 from schemas.national.envelope import Response, read_json, read_response
 from schemas.national.identities import broken_lines
 from schemas.national.transactions import read_output
@@ -22,6 +23,15 @@ from schemas.national.transactions import read_output
 ANSWERS_KEPT = 256
 REGISTRATIONS, UPLOADS = ("2201", "2401"), ("2204", "2301")
 SETTLEMENTS = ("2206", "2207", "2303", "2304", "2101", "2102")
+
+
+@contextmanager
+def whole_transcript() -> Iterator[None]:
+    """A transcript is read back from the database: one that was damaged there is no answer."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
+        raise Malformed("a broken transcript", code="answer.transcript") from error
 
 
 @dataclass
