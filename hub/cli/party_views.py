@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.people.parties import PartyView
+from routing.plan import CHINA_STANDARD_TIME
 
 
 def list_all(views: Sequence[PartyView], console: Console) -> None:
@@ -90,7 +91,8 @@ def _facts(view: PartyView, vhost: str, password: str) -> Iterator[tuple[str, st
         if password:
             yield "password", f"{password}    (shown this once)"
         yield "vhost", vhost
-        yield "writes", f"{view.desk.exchange}, with routing key {', '.join(view.desk.routing_keys)}"
+        yield "writes", view.desk.exchange
+        yield "with key", ", ".join(view.desk.routing_keys)
         yield "reads", view.desk.queue
         if view.user is not None and view.user.limits:
             limits = view.user.limits
@@ -121,4 +123,5 @@ def _user(view: PartyView) -> str:
 def _by(view: PartyView) -> str:
     if view.access is None:
         return ""
-    return f"{view.access.changed_at:%Y-%m-%d %H:%M} by {view.access.changed_by}"
+    at = view.access.changed_at.astimezone(CHINA_STANDARD_TIME)
+    return f"{at:%Y-%m-%d %H:%M} by {view.access.changed_by}"

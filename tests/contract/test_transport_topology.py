@@ -57,3 +57,22 @@ def test_apply_names_what_the_broker_refuses(rabbitmq_url: str) -> None:
 def test_a_broker_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         declare.apply(small_topology(), "amqp://127.0.0.1:1/")
+
+
+def test_queues_from_before_the_secret_get_nothing_more_and_are_named(rabbitmq_url: str) -> None:
+    assert declare.apply(small_topology(), rabbitmq_url).ok
+    wanted = small_topology("a secret that no party has 01234567")
+
+    report = declare.apply(wanted, rabbitmq_url)
+
+    assert report.ok
+    channel = pika.BlockingConnection(pika.URLParameters(rabbitmq_url)).channel()
+    channel.confirm_delivery()
+    channel.basic_publish("out", "out.H1", b"only once")
+    assert channel.basic_get(wanted.on_broker("out.H1"))[2] == b"only once"
+    assert channel.basic_get("out.H1")[2] is None
+    channel.connection.close()
+    assert (
+        "queue out.H1: is there under its plain name too; empty and delete it"
+        in declare.check(wanted, rabbitmq_url).differences
+    )

@@ -220,6 +220,14 @@ class LocalRabbit(LocalServer):
         arguments = ", ".join(_binary(text) for text in (user, vhost, configure, write, read, self._user))
         self.evaluate(f"ok = rabbit_auth_backend_internal:set_permissions({arguments})")
 
+    def reconfigure(self, *lines: str, plugins: str) -> None:
+        """Start again with these lines of rabbitmq.conf as well, with these plugins, and without `management_url`."""
+        folder = self._home.folder
+        with (folder / "rabbitmq.conf").open("a", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        (folder / "enabled_plugins").write_text(f"[{plugins}].\n", encoding="ascii")
+        self.restart()
+
     def management_url(self) -> str:
         if self._managed is not self._process:
             self._manage()
