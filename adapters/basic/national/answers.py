@@ -9,11 +9,11 @@ from typing import Any
 from adapters.basic.national.contents import short
 from adapters.basic.national.region import Region
 from adapters.basic.national.scripts import infno_of, original_msgid, own_msgid
-from adapters.basic.national.talk import Facts, Heard, Talk, whole_transcript
+from adapters.basic.national.talk import Facts, Heard, Talk, own_json, whole_transcript
 from adapters.conversation import Said, calls_of
 from schemas.codes import Outcome, VisitKind
 from schemas.errors import InvalidMessage, OutcomeUnknown, Violation
-from schemas.national.envelope import Response, read_json
+from schemas.national.envelope import Response
 from schemas.national.identities import ACCOUNT_TYPES, AMOUNTS, broken_amounts, funds_without_account
 from schemas.national.transactions import Content, read_output, unknown_money
 from schemas.payer import BasicResult, Decision, Operation, PayerTask, RawAnswer
@@ -83,9 +83,9 @@ class Reader:
 
     def _settled(self, task: PayerTask, call: Said, response: Response, msgid: str) -> Decision:
         infno = infno_of(call.name)
-        content = read_output(infno, response.output)
+        content = self._talk.content(call.answer, task.request.institution, infno)
         info, details = content["setlinfo"], content["setldetail"]
-        sent = read_json(call.sent)["input"].get("data", {})
+        sent = own_json(call.sent)["input"].get("data", {})
         foreign = info.get("medins_setl_id", msgid) != msgid
         if foreign or info.get("mdtrt_id", "") != sent.get("mdtrt_id", info.get("mdtrt_id", "")):
             raise OutcomeUnknown("an answer to another request", party=task.payer, request_id=task.request_id)
@@ -150,8 +150,8 @@ class Reader:
         """2601 tells nothing but that it is done; a cancel mirrors what it undoes (A10)."""
         if call.name == "2601":
             return Decision(Outcome.CANCELLED, amount_fen=task.original_amount_fen, raw_code="0")
-        info = read_output(call.name, response.output)["setlinfo"]
-        sent = read_json(call.sent)["input"]["data"]
+        info = self._talk.content(call.answer, task.request.institution, call.name)["setlinfo"]
+        sent = own_json(call.sent)["input"]["data"]
         if info.get("mdtrt_id", sent["mdtrt_id"]) != sent["mdtrt_id"]:
             raise OutcomeUnknown("an answer to another request", party=task.payer, request_id=task.request_id)
         sign = -1 if info["medfee_sumamt"] < 0 else 1

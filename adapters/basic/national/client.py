@@ -12,7 +12,7 @@ from adapters.basic.national.notices import NOTICES, Notices
 from adapters.basic.national.region import NUMBERS, Region, region_of
 from adapters.basic.national.scripts import Scripts, effect_of, infno_of
 from adapters.basic.national.session import SignIns, Token
-from adapters.basic.national.talk import Facts, Talk, facts_in
+from adapters.basic.national.talk import Facts, Heard, Talk, facts_in, own_json
 from adapters.conversation import Said, Step, converse, script, steps_of
 from adapters.http_pool import HttpPool
 from schemas.errors import InvalidMessage, Malformed, OutcomeUnknown, Unavailable
@@ -94,6 +94,8 @@ class _Conversation:
     def __init__(self, client: BasicNational, steps: list[Step]) -> None:
         self._client, self._steps = client, steps
         self._facts: Facts = facts_in(steps)
+        self._heard = Heard(mdtrt_id=self._facts.mdtrt_id)
+        self._listened = 0
 
     def run(self, timeout_s: float) -> RawAnswer:
         return converse(self._steps, self._speak, lambda _: True, timeout_s)
@@ -104,7 +106,10 @@ class _Conversation:
             if client._sign_ins.current(institution):
                 return None
             return self._sign_in(step, left_s)
-        envelope = client._talk.next(step, said, self._facts)
+        for one in said[self._listened :]:
+            client._talk.hear(self._heard, one, self._facts)
+        self._listened = len(said)
+        envelope = client._talk.next(step, said, self._heard, self._facts)
         if envelope is None:
             return None
         heard = client.say(step, envelope, institution, left_s)
@@ -120,7 +125,7 @@ class _Conversation:
     def _sign_in(self, step: Step, left_s: float) -> Said:
         """Nothing of the business is said by it, so whatever fails here can be tried again."""
         try:
-            heard = self._client.say(step, read_json(step.body.encode()), self._facts.institution, left_s)
+            heard = self._client.say(step, own_json(step.body), self._facts.institution, left_s)
             response = self._client.response(heard, self._facts.institution)
             signed_in = read_output("9001", response.output)["signinoutb"] if response.done else {}
         except (InvalidMessage, OutcomeUnknown) as error:
@@ -154,14 +159,15 @@ class _Conversation:
 
     def _must_be_readable(self, heard: Said) -> None:
         """Before the effect an answer that is none ends the attempt: nothing is settled, and all can be said again."""
+        client = self._client
         if heard.status != 200:
             raise OutcomeUnknown("no answer but a status", code=f"http.{heard.status}")
-        response = self._client.response(heard, self._facts.institution)
+        response = client.response(heard, self._facts.institution)
         if not (response.done or response.refused):
             raise OutcomeUnknown("a gateway's word", code="national.gateway")
         if response.done and not heard.name.startswith("clear:"):
             try:
-                read_output(infno_of(heard.name), response.output)
+                client._talk.content(heard.answer, self._facts.institution, infno_of(heard.name))
             except InvalidMessage as error:
                 raise OutcomeUnknown("an answer that breaks its table", code=error.code) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,11 +19,18 @@ from crypto.errors import CryptoError
 from schemas.errors import Malformed, OutcomeUnknown, Violation
 from schemas.national.envelope import Response, read_json, read_response
 from schemas.national.identities import broken_lines
-from schemas.national.transactions import read_output
+from schemas.national.transactions import Content, read_output
 
-ANSWERS_KEPT = 256
+ANSWERS_KEPT = 128
+"""An answer is read while the conversation goes on and again when it is decoded."""
 REGISTRATIONS, UPLOADS = ("2201", "2401"), ("2204", "2301")
 SETTLEMENTS = ("2206", "2207", "2303", "2304", "2101", "2102")
+
+
+def own_json(text: str | bytes) -> dict[str, Any]:
+    """What we wrote ourselves, decimals with their digits."""
+    written: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return written
 
 
 @contextmanager
@@ -74,6 +82,7 @@ class Talk:
     def __init__(self, region: Region, keys: Keys) -> None:
         self._region, self._keys = region, keys
         self.opened = lru_cache(ANSWERS_KEPT)(self._opened)
+        self.content = lru_cache(ANSWERS_KEPT)(self._content)
 
     def _opened(self, body: bytes, institution: str) -> Response:
         """The answer in these bytes; Malformed for none, OutcomeUnknown for one that is not proven to be theirs."""
@@ -81,6 +90,10 @@ class Talk:
         if self._keys.proven:
             parsed = self._verified(parsed, institution)
         return read_response(parsed)
+
+    def _content(self, body: bytes, institution: str, infno: str) -> Content:
+        """What a successful answer holds; InvalidMessage where it breaks its table."""
+        return read_output(infno, self.opened(body, institution).output)
 
     def _verified(self, parsed: dict[str, Any], institution: str) -> dict[str, Any]:
         inner = parsed.get("data")
@@ -94,9 +107,8 @@ class Talk:
         except CryptoError as error:
             raise OutcomeUnknown("the answer's signature is not proven", code="national.signature") from error
 
-    def next(self, step: Step, said: Sequence[Said], facts: Facts) -> dict[str, Any] | None:
+    def next(self, step: Step, said: Sequence[Said], heard: Heard, facts: Facts) -> dict[str, Any] | None:
         """The envelope to send for a step, its gaps filled; None when it does not apply."""
-        heard = self.heard(said, facts)
         if not self._applies(step, said, heard, facts):
             return None
         looked_at = sum(infno_of(one.name) == "5203" for one in said)
@@ -104,7 +116,7 @@ class Talk:
         if f'"{MDTRT_ID}"' in step.body and not heard.mdtrt_id:
             return None
         fillings = {"mdtrt_id": heard.mdtrt_id, "chrg_bchno": heard.batch or facts.batch, "setl_id": setl_id}
-        return _filled(read_json(step.body.encode()), fillings)
+        return _filled(own_json(step.body), fillings)
 
     def _applies(self, step: Step, said: Sequence[Said], heard: Heard, facts: Facts) -> bool:
         role, _, infno = step.name.rpartition(":")
@@ -125,36 +137,38 @@ class Talk:
         if infno == "5203":
             return bool(heard.setl_ids)
         if infno in UPLOADS and heard.standing and not facts.total_fen:
-            return not _all_stand(read_json(step.body.encode()), heard)
+            return not _all_stand(own_json(step.body), heard)
         return not (heard.lines_stand and infno in (*UPLOADS, "2402"))
 
     def heard(self, said: Sequence[Said], facts: Facts) -> Heard:
         """What the answers so far come to."""
         heard = Heard(mdtrt_id=facts.mdtrt_id)
         for one in said:
-            role, _, infno = one.name.rpartition(":")
-            if infno in UPLOADS:
-                heard.uploads += 1
-            response = self.opened(one.answer, facts.institution) if one.status == 200 else None
-            if response is None or not (response.done or response.refused):
-                continue
-            if response.refused:
-                if role == "" and not (heard.refusal or infno == "5203"):
-                    heard.refusal = one
-            else:
-                self._learn(heard, one, response, facts)
+            self.hear(heard, one, facts)
         return heard
 
-    def _learn(self, heard: Heard, one: Said, response: Response, facts: Facts) -> None:
+    def hear(self, heard: Heard, one: Said, facts: Facts) -> None:
+        """Add what one more answer tells."""
+        role, _, infno = one.name.rpartition(":")
+        if infno in UPLOADS:
+            heard.uploads += 1
+        response = self.opened(one.answer, facts.institution) if one.status == 200 else None
+        if response is None:
+            return
+        if response.done:
+            self._learn(heard, one, facts)
+        elif response.refused and role == "" and not (heard.refusal or infno == "5203"):
+            heard.refusal = one
+
+    def _learn(self, heard: Heard, one: Said, facts: Facts) -> None:
         infno = infno_of(one.name)
         if infno not in (*REGISTRATIONS, *UPLOADS, "5201", "5204", "1101"):
             return
-        content = read_output(infno, response.output)
-        sent = read_json(one.sent)
+        content = self.content(one.answer, facts.institution, infno)
         if infno in REGISTRATIONS:
             heard.mdtrt_id = content["data" if infno == "2201" else "result"]["mdtrt_id"]
         elif infno in UPLOADS:
-            self._check_lines(heard, one, content["result"], sent)
+            self._check_lines(heard, one, content["result"])
         elif infno == "5201":
             _find(heard, content["mdtrtinfo"], facts)
         elif infno == "5204":
@@ -163,11 +177,12 @@ class Talk:
             heard.refusal = one
             heard.broken.append(Violation("psn_no", "national.person", "1101 names another person than the request"))
 
-    def _check_lines(self, heard: Heard, one: Said, rows: list[dict[str, Any]], sent: dict[str, Any]) -> None:
+    def _check_lines(self, heard: Heard, one: Said, rows: list[dict[str, Any]]) -> None:
         """A1 to A3 of one chunk, where the region tells its lines."""
         if not rows:
             return
-        asked = {_key(line): _fen(line["det_item_fee_sumamt"]) for line in sent["input"]["feedetail"]}
+        lines = own_json(one.sent)["input"]["feedetail"]
+        asked = {_key(line): _fen(line["det_item_fee_sumamt"]) for line in lines}
         told = {(row["feedetl_sn"], row["det_item_fee_sumamt"] < 0): row["det_item_fee_sumamt"] for row in rows}
         broken = broken_lines(rows, self._region.switches)
         tolerance = self._region.switches.tolerance_fen
@@ -235,7 +250,7 @@ def facts_in(steps: Sequence[Step]) -> Facts:
     for step in steps:
         infno = infno_of(step.name)
         if infno not in by_infno:
-            head = read_json(step.body.encode())
+            head = own_json(step.body)
             by_infno[infno] = next(iter(head["input"].values()))
     number: dict[str, Any] = {}
     for infno in ("5201", *REGISTRATIONS):
