@@ -53,7 +53,15 @@ class _Party:
 _PARTIES = (
     _Party(GUANGXI_BASIC, "basic", "basic.soap", "示例市居民医保", "Guangxi-type basic insurance", GUANGXI_REGION),
     _Party(RECORDED_BASIC, "basic", "basic.soap", "示例州居民医保", "Basic insurance that uploads", RECORDED_REGION),
-    _Party(NATIONAL_BASIC, "basic", "basic.national", "示例区医疗保障局", "National-style basic", NATIONAL_REGION),
+    _Party(
+        NATIONAL_BASIC,
+        "basic",
+        "basic.national",
+        "示例区医疗保障局",
+        "National-style basic",
+        NATIONAL_REGION,
+        {"fee_classes": "yes", "dept_code": "A03", "doctor_code": "D360100000001"},
+    ),
     _Party(
         YONGTAI,
         "insurer",

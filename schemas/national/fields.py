@@ -84,7 +84,9 @@ def read_record(
     Numbers come as JSON numbers or as text, an empty one as 0 or "". Unknown fields are passed over (see
     `unknown_money`). `strict` also holds texts to their lengths, as a server may.
     """
-    known = {TYPOS.get(name, name): value for name, value in raw.items() if TYPOS.get(name, name) in table.fields}
+    known = raw
+    if not TYPOS.keys().isdisjoint(raw):
+        known = {TYPOS.get(name, name): value for name, value in raw.items()}
     record: Record = {}
     for name, field in table.fields.items():
         value = known.get(name)

@@ -9,6 +9,7 @@ import pytest
 
 from crypto import sm2
 from crypto.signing import BodySigning, EnvelopeSigning, GatewaySigning
+from sandbox.adjudication import adjudicate_basic, bill_line, scheme_of
 from sandbox.basic_national import Policy
 from sandbox.faults import FaultKind
 from schemas.codes import InsuranceType, Outcome, VisitKind
@@ -27,6 +28,7 @@ from tests.support.national_region import (
     reversal_of,
 )
 from tests.support.payer_tasks import a_fee
+from tests.support.sandbox_builders import cases
 
 KINDS = pytest.mark.parametrize("kind", VisitKind)
 PICKY = pytest.mark.parametrize("picky", [False, True], ids=["lenient", "picky"])
@@ -209,6 +211,21 @@ def test_spoiled_answers_never_become_a_decision_of_their_own(region: Region, ki
     else:
         assert client.ask(claim).outcome is Outcome.APPROVED
     assert client.ask(inquiry_of(claim)).amount_fen == region.net_fen
+
+
+def test_the_region_adjudicates_a_hospitals_bills_as_every_basic_system_does(region: Region) -> None:
+    client = region.client(dept_code="A03", doctor_code="D360100000001")
+    for place, case in enumerate(cases(15)):
+        bill = case.request()
+        claim = a_claim(request=bill, left_fen=bill.total, numbers=numbers(place))
+
+        assert client.ask(claim).basic == adjudicate_basic(
+            scheme_of(bill.insurance.type),
+            bill.visit.kind,
+            [bill_line(line) for line in bill.fees],
+            person_no=bill.insurance.person_no,
+            use_account=bill.use_account,
+        )
 
 
 def test_a_doubled_settlement_has_one_effect(region: Region) -> None:
