@@ -14,7 +14,7 @@ from lxml import etree
 
 from adapters.safe_xml import has_attributes, parse_xml
 from adapters.xml_charset import in_utf8, inner_xml
-from adapters.xml_shapes import escaped
+from adapters.xml_shapes import SPECIAL, escaped
 from schemas.errors import InvalidMessage, Malformed, Violation
 from schemas.payer import RawAnswer
 
@@ -124,7 +124,23 @@ def fields_of(element: etree._Element, *, party: str) -> dict[str, str]:
 
 def xml_fields(values: Mapping[str, str | None]) -> str:
     """Plain elements in order; None is an empty one, since these systems expect every field of a message."""
-    return "".join(f"<{name}>{escaped(text or '', name)}</{name}>" for name, text in values.items())
+    if not SPECIAL.search("".join(filter(None, values.values()))):  # one look at all of them: bills have many lines
+        return "".join([f"<{name}>{text or ''}</{name}>" for name, text in values.items()])
+    return "".join([f"<{name}>{escaped(text or '', name)}</{name}>" for name, text in values.items()])
+
+
+class Row:
+    """An element of the same plain fields again and again, such as a fee line: `write` takes their texts in order."""
+
+    def __init__(self, element: str, *names: str) -> None:
+        self._names = names
+        self._template = xml_block(element, [f"<{name}>%s</{name}>" for name in names])
+
+    def write(self, *texts: str) -> str:
+        """The element; InvalidMessage for characters that XML cannot carry."""
+        if SPECIAL.search("".join(texts)):
+            texts = tuple(escaped(text, name) for text, name in zip(texts, self._names, strict=True))
+        return self._template % texts
 
 
 def xml_block(name: str, parts: Iterable[str]) -> str:

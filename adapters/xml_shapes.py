@@ -20,7 +20,7 @@ Shape = dict[str, tuple[str, bool, "Shape | None"]]
 """Tag with namespace -> (local name, may repeat, shape of the children or None for plain text)."""
 
 # What must be written as a reference, and what XML 1.0 cannot carry at all.
-_SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -78,7 +78,7 @@ class Writer:
     def write(self, values: Mapping[str, Any]) -> str:
         """The element's content. `values` names every element of the type, None for one that is left out."""
         row = list(self._row_of(values))
-        if _SPECIAL.search("".join(self._plain_of(row))):
+        if SPECIAL.search("".join(self._plain_of(row))):
             for place in self._plain:
                 row[place] = escaped(row[place], self._names[place])
         for place, name, frame, repeats, below in self._rest:
@@ -103,7 +103,7 @@ def _picker(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 def escaped(text: str, field: str) -> str:
     """Text as XML content; InvalidMessage for characters that XML cannot carry."""
-    if not _SPECIAL.search(text):
+    if not SPECIAL.search(text):
         return text
     if _UNWRITABLE.search(text):
         raise InvalidMessage("text that XML cannot carry", Violation(field, "xml.character", "remove the character"))

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from adapters.insurer.chinalife.dialect import SUB_CODES, Dialect
 from adapters.insurer.wording import CHINA, china_time, day
-from adapters.string_service import xml_block, xml_fields
+from adapters.string_service import Row, xml_block, xml_fields
 from schemas.codes import FeeCategory, IdentityType, InsuranceType, ItemLevel, Layer
 from schemas.errors import IllegalTransition, InvalidMessage, Violation
 from schemas.master import EnrolmentImport, EnrolmentRow, PopulationImport, PopulationRow
@@ -239,27 +239,46 @@ def _registration(
     }
 
 
+_LINE = Row(
+    "hospitalFeeInfo",
+    "his_fee_detail_code",
+    "three_catalog_source",
+    "yb_three_catalog_category",
+    "yb_three_catalog_type",
+    "yb_three_catalog_code",
+    "yb_three_catalog_name",
+    "self_expense_ratio",
+    "yy_three_catalog_code",
+    "yy_three_catalog_name",
+    "zy_quantity",
+    "quantity",
+    "price",
+    "total_amount",
+    "whether_compliant",
+    "order_executed_date",
+)
+
+
 def fee_line(line: FeeLine | UploadedLine, code: str) -> str:
     """One fee line; `code` is its number, which no other line of the hospital has."""
-    compliant = line.level is not ItemLevel.SELF_PAID
-    fields = {
-        "his_fee_detail_code": code,
-        "three_catalog_source": "1",
-        "yb_three_catalog_category": _catalogue(line.category),
-        "yb_three_catalog_type": line.category.value,
-        "yb_three_catalog_code": line.item_code,
-        "yb_three_catalog_name": line.item_name,
-        "self_expense_ratio": _SELF_PAY.get(line.level),
-        "yy_three_catalog_code": line.local_code or line.item_code,
-        "yy_three_catalog_name": getattr(line, "local_name", None) or line.item_name,
-        "zy_quantity": None,
-        "quantity": format(line.quantity, "f"),
-        "price": format(line.price, "f"),
-        "total_amount": yuan_of(line.amount),
-        "whether_compliant": "1" if compliant else "0",
-        "order_executed_date": day(line.occurred_on),
-    }
-    return xml_block("hospitalFeeInfo", [xml_fields(fields)])
+    own_name = line.local_name if isinstance(line, UploadedLine) else None
+    return _LINE.write(
+        code,
+        "1",
+        _catalogue(line.category),
+        line.category.value,
+        line.item_code,
+        line.item_name,
+        _SELF_PAY.get(line.level, ""),
+        line.local_code or line.item_code,
+        own_name or line.item_name,
+        "",
+        format(line.quantity, "f"),
+        format(line.price, "f"),
+        yuan_of(line.amount),
+        "0" if line.level is ItemLevel.SELF_PAID else "1",
+        day(line.occurred_on),
+    )
 
 
 def fee_details(common: dict[str, str | None], lines: Iterable[str]) -> str:

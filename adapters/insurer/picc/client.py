@@ -20,7 +20,7 @@ from adapters.insurer.picc.dialect import (
     RESULT,
     dialect_of,
 )
-from adapters.insurer.picc.messages import NUMBERS, Numbering, Result, Row, Sender
+from adapters.insurer.picc.messages import NUMBERS, Line, Numbering, Result, Sender
 from adapters.string_service import CONTENT_TYPE, HEADERS, StringService
 from schemas.codes import Outcome
 from schemas.errors import InvalidMessage, Malformed, OutcomeUnknown, Violation
@@ -159,7 +159,7 @@ class PiccType:
         return script([*steps, self._step(RESULT, RESULT, sender, main, body, effect=True)])
 
     def _fee_steps(
-        self, sender: Sender, numbers: MessageNumbers | None, rows: Sequence[Row], receipt: str
+        self, sender: Sender, numbers: MessageNumbers | None, rows: Sequence[Line], receipt: str
     ) -> list[Step]:
         return [
             self._step(

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from adapters.insurer.picc.dialect import ROOTS, Dialect
 from adapters.insurer.wording import CHINA, china_time, compliant_fee_fen, day, non_compliant_fee_fen
-from adapters.string_service import xml_block, xml_fields
+from adapters.string_service import Row, xml_block, xml_fields
 from schemas.codes import InsuranceType, Layer
 from schemas.errors import IllegalTransition, InvalidMessage, Violation
 from schemas.master import EnrolmentRow, InstitutionRow, PopulationRow
@@ -235,47 +235,71 @@ def kind_of(scheme: InsuranceType) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Line:
     """One fee line as H213 carries it, with the signed amount that it adds."""
 
     xml: str
     fen: int
 
 
-def rows_of_bill(request: SettlementRequest, receipt: str) -> list[Row]:
+def rows_of_bill(request: SettlementRequest, receipt: str) -> list[Line]:
     """The lines of a settlement under its own receipt."""
     sender = Sender(request.region, request.institution)
     return [_row(line, sender, request.visit.visit_no, receipt) for line in request.fees]
 
 
-def rows_of_upload(upload: FeesUpload, region: str) -> list[Row]:
+def rows_of_upload(upload: FeesUpload, region: str) -> list[Line]:
     """The lines of an upload under the receipt of their visit; a refund is a transaction of type -1."""
     receipt = receipt_of_visit(upload.institution, upload.visit_no)
     return [_row(line, Sender(region, upload.institution), upload.visit_no, receipt) for line in upload.lines]
 
 
-def _row(line: FeeLine | UploadedLine, sender: Sender, visit_no: str, receipt: str) -> Row:
-    fields: dict[str, str | None] = {
-        "HospitalCode": sender.institution,
-        "ClinicSerialNum": visit_no,
-        "ReceiptNum": receipt,
-        "SenderCode": sender.region,
-        "TransactionType": "-1" if line.amount < 0 else "1",
-        "HisCode": line.local_code or line.item_code,
-        "HisName": getattr(line, "local_name", None) or line.item_name,
-        "NrcCode": line.item_code,
-        "NrcName": line.item_name,
-        "PiccCode": None,
-        "PiccName": None,
-        "Charge_date": day(line.occurred_on),
-        "ListSerialNum": f"{receipt}-{line.line_no}",
-        "Charge_Catalog_Type": line.level.value,
-        "FeeClassification": line.category.value,
-        "UnitPrice": format(line.price, "f"),
-        "Quantity": format(abs(line.quantity), "f"),
-        "Amount": yuan_of(abs(line.amount)),
-    }
-    return Row(xml_block("FeeList", [xml_fields(fields)]), line.amount)
+_FEE_LIST = Row(
+    "FeeList",
+    "HospitalCode",
+    "ClinicSerialNum",
+    "ReceiptNum",
+    "SenderCode",
+    "TransactionType",
+    "HisCode",
+    "HisName",
+    "NrcCode",
+    "NrcName",
+    "PiccCode",
+    "PiccName",
+    "Charge_date",
+    "ListSerialNum",
+    "Charge_Catalog_Type",
+    "FeeClassification",
+    "UnitPrice",
+    "Quantity",
+    "Amount",
+)
+
+
+def _row(line: FeeLine | UploadedLine, sender: Sender, visit_no: str, receipt: str) -> Line:
+    own_name = line.local_name if isinstance(line, UploadedLine) else None
+    xml = _FEE_LIST.write(
+        sender.institution,
+        visit_no,
+        receipt,
+        sender.region,
+        "-1" if line.amount < 0 else "1",
+        line.local_code or line.item_code,
+        own_name or line.item_name,
+        line.item_code,
+        line.item_name,
+        "",
+        "",
+        day(line.occurred_on),
+        f"{receipt}-{line.line_no}",
+        line.level.value,
+        line.category.value,
+        format(line.price, "f"),
+        format(abs(line.quantity), "f"),
+        yuan_of(abs(line.amount)),
+    )
+    return Line(xml, line.amount)
 
 
 def cancel_body(sender: Sender, visit_no: str, receipt: str) -> str:
@@ -329,7 +353,7 @@ def person_block(dialect: Dialect, row: PopulationRow | EnrolmentRow) -> str:
     return xml_block("StaffInformation", [xml_fields(fields)])
 
 
-def packages(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
+def packages(rows: Sequence[Line], size: int) -> list[Sequence[Line]]:
     """Packages of at most `size` rows; InvalidMessage when they take more messages than a request has numbers."""
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     if len(parts) >= NUMBERS:
@@ -338,7 +362,7 @@ def packages(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
     return parts
 
 
-def joined(rows: Iterable[Row]) -> str:
+def joined(rows: Iterable[Line]) -> str:
     return "".join(row.xml for row in rows)
 
 
