@@ -1,7 +1,7 @@
 """What SOAP costs over canonical JSON: `python -m bench.soap_codec` prints a table, in a minute, on this machine.
 
-Codec: CPU of one thread, best of several rounds. Server: the gateway's own application in one process with an answer at hand
-in the desk's place, so that the figures of the two channels differ by nothing but the channel.
+Codec: CPU of one thread, best of several rounds. Server: the gateway's own application in one process with an answer at
+hand in the desk's place, so that the figures of the two channels differ by nothing but the channel.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hub.gateway.app import GatewayApp
 from hub.gateway.courier import Brought
 from hub.gateway.identity import Doorkeeper, token_for
 from hub.gateway.soap.contract import operations
+from hub.gateway.soap.door import SoapDoor
 from hub.gateway.soap.envelope import open_envelope, wrap
 from hub.gateway.soap.service import SoapService
 from hub.gateway.soap.versions import SOAP_11, SoapRequest
@@ -132,8 +133,9 @@ def serve(ready: Any) -> None:
     """The gateway's application in a process of its own; tells its port."""
     courier, doorkeeper = cast(Any, AnswerAtHand()), Doorkeeper(SECRET)
     nothing = cast(Any, _Nothing())
+    door = SoapDoor(doorkeeper, nothing, nothing, nothing)
     app = GatewayApp(
-        Transactions(doorkeeper, courier), nothing, nothing, nothing, nothing, SoapService(doorkeeper, courier).routes()
+        Transactions(doorkeeper, courier), nothing, nothing, nothing, nothing, SoapService(door, courier).routes()
     )
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(app, interface="asgi3", ws="none", lifespan="off", log_level="error", access_log=False)

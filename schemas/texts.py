@@ -170,6 +170,10 @@ ERRORS: dict[str, Bilingual] = {
         en="The SOAP header asks for something that this service does not do.",
     ),
     "soap.message_id": Bilingual(zh="SOAP 头部 MessageId 无法使用。", en="The MessageId header block cannot be used."),
+    "soap.security": Bilingual(
+        zh="WS-Security 仅支持一个 UsernameToken（可附 Timestamp）。",
+        en="Of WS-Security only a UsernameToken is understood.",
+    ),
     "soap.encoding_style": Bilingual(
         zh="请使用 document/literal，不使用 encodingStyle。", en="Use document/literal without an encoding style."
     ),

@@ -71,7 +71,17 @@ class Doorkeeper:
 
     def party_of(self, authorization: str | None, x_party: str | None) -> str:
         """The party's code. NotIdentified: no header proves one; PartyShutOut: operators have disabled it."""
-        party = self._named(authorization, x_party)
+        return self._let_in(self._named(authorization, x_party))
+
+    def party_with(self, party: str, knows: Callable[[str], bool]) -> str:
+        """The party, when `knows` says that the speaker knows the token that is good for it; errors as `party_of`."""
+        if not self.secret or not _names_party(party):
+            raise NotIdentified("not a party's code")
+        if not knows(token_for(self.secret, party, self.doors.generation_of(party))):
+            raise NotIdentified("the speaker does not know the party's token")
+        return self._let_in(party)
+
+    def _let_in(self, party: str) -> str:
         if self.doors.is_shut(party):
             raise PartyShutOut("the party is disabled", party=party)
         return party

@@ -29,6 +29,7 @@ from hub.gateway.national.doors import NationalDoor
 from hub.gateway.national.endpoint import NationalService
 from hub.gateway.operators import Operators
 from hub.gateway.protocol import BoundedHttp, Leaving
+from hub.gateway.soap.door import SoapDoor
 from hub.gateway.soap.service import SoapService
 from hub.gateway.standing import Standing
 from hub.gateway.transactions import Transactions
@@ -91,7 +92,10 @@ class GatewayServer:
             self._operators(hub, settings),
             [
                 *SoapService(
-                    doorkeeper, courier, address=settings.soap_address, wsdl_public=settings.wsdl_public
+                    SoapDoor(doorkeeper, hub.clock, hub.work_units, self._calls),
+                    courier,
+                    address=settings.soap_address,
+                    wsdl_public=settings.wsdl_public,
                 ).routes(),
                 *self._national(hub, settings, doorkeeper, courier).routes(),
             ],

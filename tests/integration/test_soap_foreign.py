@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 import zeep
+from lxml import etree
+from zeep.plugins import HistoryPlugin
+from zeep.wsse.username import UsernameToken
 
 from schemas.soap import SERVICE_NAMESPACE
 from tests.support import foreign
 from tests.support.builders import BASIC, HOSPITAL, a_settle_request, as_bytes
-from tests.support.soap_client import PATH, password, zeep_service
+from tests.support.soap_client import PATH, password, send, zeep_service
 
 VERSIONS = ("11", "12")
+MEDIA_TYPES = {"11": "text/xml", "12": "application/soap+xml"}
 REQUEST = a_settle_request(settlement_no="S-1")
 BY_NUMBER = {"institution": HOSPITAL, "settlement_no": "S-1"}
 CALLS = (
@@ -55,6 +59,22 @@ def test_zeep_gets_a_typed_fault(world, version):
     fault = element.parse(caught.value.detail[0], client.wsdl.types)
     assert (fault.code, fault.violations[0].field) == ("message.invalid", "total")
     assert fault.message_zh
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_zeep_proves_itself_inside_the_message_and_nobody_else_does_with_the_same(world, hospital, version):
+    client, service = zeep_service(world.hub.gateway.port, version)
+    client.transport.session.auth = None
+    history = HistoryPlugin()
+    client.plugins.append(history)
+    client.wsse = UsernameToken(HOSPITAL, password(), use_digest=True)
+
+    settled = service.Settle(**REQUEST)
+    sent = history.last_sent
+    replayed = send(hospital, etree.tostring(sent["envelope"]), Authorization="", Content_Type=MEDIA_TYPES[version])
+
+    assert settled.status == "settled"
+    assert (replayed.status, replayed.code) == (401, "party.unauthenticated")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 from hub.gateway.app import GatewayApp
 from hub.gateway.courier import Brought
 from hub.gateway.identity import Doorkeeper, token_for
+from hub.gateway.soap.door import SoapDoor
 from hub.gateway.soap.service import PATH, SoapService
 from hub.gateway.soap.versions import SOAP_11, SoapVersion
 from schemas.transactions import Transaction
+from store.inbox import Received
 from tests.support.builders import HOSPITAL
 from tests.support.soap_messages import SoapReply
 
+NOW = datetime(2026, 3, 2, 1, 15, tzinfo=UTC)
 SECRET = "another secret of thirty-two characters"
 
 
@@ -48,11 +54,31 @@ class FakeCourier:
 class SoapApp:
     """The application with this service alone."""
 
-    def __init__(self, doorkeeper: Doorkeeper | None = None, **settings: Any) -> None:
+    def __init__(
+        self, doorkeeper: Doorkeeper | None = None, signers: frozenset[str] = frozenset(), **settings: Any
+    ) -> None:
         self.courier = FakeCourier()
-        service = SoapService(doorkeeper or Doorkeeper(SECRET), cast(Any, self.courier), **settings)
+        self.nonces: set[Any] = set()
+        this = cast(Any, self)
+        door = SoapDoor(doorkeeper or Doorkeeper(SECRET), this, this, cast(Any, _call), signers)
+        service = SoapService(door, cast(Any, self.courier), **settings)
         none = cast(Any, SimpleNamespace(routes=list, **dict.fromkeys(_ENDPOINTS, _no_endpoint)))
         self._app = GatewayApp(none, none, none, none, none, service.routes())
+
+    def now(self) -> datetime:
+        """The service's clock."""
+        return NOW
+
+    @contextmanager
+    def begin(self, _name: str) -> Iterator[Any]:
+        """A unit of work, whose inbox is this object too."""
+        yield SimpleNamespace(store=SimpleNamespace(inbox=self), connection=None)
+
+    def take(self, _connection: None, received: Sequence[Received]) -> set[Received]:
+        """The inbox: which of these ids came before."""
+        used = {one for one in received if (one.consumer, one.message_id) in self.nonces}
+        self.nonces |= {(one.consumer, one.message_id) for one in received}
+        return used
 
     def post(self, raw: bytes, version: SoapVersion = SOAP_11, **headers: str) -> SoapReply:
         """Send bytes with the party's token; names with _ for -, an empty value leaves a header out."""
@@ -89,6 +115,10 @@ class SoapApp:
         await self._app(scope, receive, send)
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return SoapReply(sent[0]["status"], headers, b"".join(each.get("body", b"") for each in sent[1:]))
+
+
+async def _call(work: Any, _within_s: float) -> Any:
+    return work()
 
 
 _ENDPOINTS = ("post", "find", "get", "timeline", "fetch", "acknowledge", "alive", "ready")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,17 +16,19 @@ from starlette.routing import Route
 
 from adapters.safe_xml import BYTES_MAX
 from hub.gateway.courier import Brought, Courier
-from hub.gateway.identity import Doorkeeper, NotIdentified
+from hub.gateway.identity import NotIdentified
 from hub.gateway.problems import SAID_AS, problem_response
 from hub.gateway.reading import read_body
 from hub.gateway.soap.contract import Operation, operations
-from hub.gateway.soap.door import party_of
-from hub.gateway.soap.envelope import open_envelope, wrap
+from hub.gateway.soap.door import SoapDoor
+from hub.gateway.soap.envelope import Opened, open_envelope, wrap
 from hub.gateway.soap.faults import REALM, fault_response
+from hub.gateway.soap.username_token import SECURITY
 from hub.gateway.soap.versions import SOAP_11, SoapRequest, SoapVersion, read_headers
 from hub.gateway.transactions import MESSAGE_ID
 from hub.routes import new_id
 from schemas.errors import HubError, InvalidMessage, Malformed
+from schemas.strict_json import BODY_MAX_BYTES
 from schemas.transactions import ASKS, Transaction
 from schemas.wsdl_export import wsdl_text
 
@@ -33,7 +37,12 @@ INLINE_BYTES_MAX = 64 * 1024
 """Larger messages are read by a thread of their own: they would hold up everybody else's."""
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 _XML = "text/xml; charset=utf-8"
+_UNDERSTOOD = frozenset({SECURITY})
 _WITHOUT_EFFECT = ASKS | {Transaction.TRIAL}
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +57,8 @@ class _Message:
 class SoapService:
     """The endpoint. `address` is where clients reach it; without it the description says where it was fetched from."""
 
-    def __init__(
-        self, doorkeeper: Doorkeeper, courier: Courier, *, address: str = "", wsdl_public: bool = False
-    ) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, door: SoapDoor, courier: Courier, *, address: str = "", wsdl_public: bool = False) -> None:
+        self._door = door
         self._courier = courier
         self._address = address
         self._wsdl_public = wsdl_public
@@ -63,7 +70,7 @@ class SoapService:
         """The WSDL with its schema inside, at `?wsdl`."""
         if not self._wsdl_public:
             try:
-                party_of(self._doorkeeper, request)
+                await self._door.by_message(None, self._door.by_http(request))
             except NotIdentified as error:
                 # Clients that fetch a description send a name and a password only when asked for them.
                 return problem_response(error, headers={"WWW-Authenticate": REALM})
@@ -76,10 +83,12 @@ class SoapService:
         request.scope[SAID_AS] = partial(fault_response, SOAP_11)
         said = read_headers(request)
         request.scope[SAID_AS] = partial(fault_response, said.version)
-        party = party_of(self._doorkeeper, request)
-        raw = await read_body(request, BYTES_MAX)
-        inline = len(raw) <= INLINE_BYTES_MAX
-        message = _read(raw, said) if inline else await asyncio.to_thread(_read, raw, said)
+        known = self._door.by_http(request)
+        raw = await read_body(request, BYTES_MAX if known is not None else BODY_MAX_BYTES)
+        beside = _at_once if len(raw) <= INLINE_BYTES_MAX else asyncio.to_thread
+        opened = await beside(open_envelope, raw, said, _UNDERSTOOD)
+        party = await self._door.by_message(opened.blocks.get(SECURITY), known)
+        message = await beside(_read, opened, said)
         request.scope[MESSAGE_ID] = message.message_id
         operation = message.operation
         brought = await self._courier.bring(
@@ -101,9 +110,12 @@ def _description(address: str) -> str:
     return wsdl_text(address, complete=True)
 
 
-def _read(raw: bytes, said: SoapRequest) -> _Message:
+async def _at_once(call: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
+    return call(*given, **named)
+
+
+def _read(opened: Opened, said: SoapRequest) -> _Message:
     """The message inside an envelope. The body's element says which operation it is, and nothing else does."""
-    opened = open_envelope(raw, said)
     operation = operations().get(str(opened.payload.tag))
     if operation is None:
         raise InvalidMessage("the service has no operation with this element", code="transaction.unknown")
