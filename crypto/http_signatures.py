@@ -60,7 +60,7 @@ def sign_request(key: SigningKey, key_id: str, request: Request, created: int, n
 
 def verify_request(keys: Mapping[str, VerifyingKey], request: Request, headers: Mapping[str, str], now: float) -> Proof:
     """Who signed it and with which nonce; SignatureRefused unless one of `keys` did, now, and exactly this."""
-    headers = _lowered(headers)
+    headers = _signed_headers(headers)
     _check_digest(headers, request.body)
     return _verify(keys, _of_request(request, headers.get(DIGEST, "")), headers, now)
 
@@ -83,7 +83,7 @@ def verify_answer(
     now: float,
 ) -> Proof:
     """As `verify_request`, for the answer to the request that carried `request_signature`."""
-    headers = _lowered(headers)
+    headers = _signed_headers(headers)
     _check_digest(headers, body)
     return _verify(keys, _of_answer(status, headers.get(DIGEST, ""), request_signature), headers, now)
 
@@ -119,9 +119,7 @@ def _sign(key: SigningKey, key_id: str, parts: Mapping[str, str], created: int, 
 def _verify(
     keys: Mapping[str, VerifyingKey], parts: Mapping[str, str], headers: Mapping[str, str], now: float
 ) -> Proof:
-    given, signature = headers.get(INPUT, ""), headers.get(SIGNATURE, "")
-    if not given or not signature:
-        raise SignatureRefused("there is no signature", "signature.missing")
+    given, signature = headers[INPUT], headers[SIGNATURE]
     parameters = given.removeprefix(f"{LABEL}=")
     said, written = _PARAMETERS.fullmatch(parameters), _SIGNATURE.fullmatch(signature)
     if said is None or written is None or not given.startswith(f"{LABEL}="):
@@ -167,11 +165,13 @@ def _decoded(text: str) -> bytes:
         raise SignatureRefused("not Base64", "signature.form") from None
 
 
-def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """By lower-case name; a name that comes twice proves nothing."""
+def _signed_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """By lower-case name; SignatureRefused without a signature. A name that comes twice proves nothing."""
     lowered: dict[str, str] = {}
     for name, value in headers.items():
         if name.lower() in lowered and name.lower() in (SIGNATURE, INPUT, DIGEST):
             raise SignatureRefused("a signature header comes twice", "signature.form")
         lowered[name.lower()] = value
+    if not lowered.get(INPUT) or not lowered.get(SIGNATURE):
+        raise SignatureRefused("there is no signature", "signature.missing")
     return lowered

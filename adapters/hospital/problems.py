@@ -53,6 +53,7 @@ _BY_CODE: dict[str, _Kind] = {
     "soap.content_type": _Kind(415, "Unsupported media type", own_words=True),
     "transaction.unknown": _Kind(404, "Unknown transaction"),
     "party.unauthenticated": _Kind(401, "Not authenticated"),
+    "party.signature": _Kind(401, "Signature refused", own_words=True),
     "rate.exceeded": _Kind(429, "Too many requests"),
     "http.malformed": _Kind(400, "Bad request"),
     "http.no_such_path": _Kind(404, "Not found"),

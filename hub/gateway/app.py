@@ -20,6 +20,7 @@ from hub.gateway.mailbox import Mailbox
 from hub.gateway.openapi import document
 from hub.gateway.operators import Operators
 from hub.gateway.problems import SAID_AS, http_error, problem_response
+from hub.gateway.signatures import SignedCallers
 from hub.gateway.transactions import JSON, MESSAGE_ID, Transactions
 from schemas.errors import HubError, IllegalTransition, OutcomeUnknown, Unavailable
 from store.database import database_is_away
@@ -38,8 +39,10 @@ class GatewayApp:
         health: Health,
         operators: Operators,
         dialects: Sequence[Route] = (),
+        signatures: SignedCallers | None = None,
     ) -> None:
         """`dialects` are the routes of the channels that have a form of their own."""
+        self._signatures = signatures
         get, post = ["GET"], ["POST"]
         self.routes = [
             Route("/api/v1/transactions/{name}", transactions.post, methods=post),
@@ -67,6 +70,8 @@ class GatewayApp:
             await send(message)
 
         try:
+            if self._signatures is not None:
+                receive = await self._signatures.admitted(scope, receive)
             await self._router(scope, receive, watched)
         except Exception as error:
             if begun:
