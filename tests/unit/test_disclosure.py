@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas.settlement
 import schemas.visit
-from adapters.registry import ADAPTERS
+from adapters.conversation import SCRIPT, steps_of
+from adapters.registry import ADAPTERS, make_adapter
 from hub.disclosure import GUARDED, GUARDED_OF_PATIENT, WITHHELD, disclosed, disclosed_notice
+from hub.sent import fields_of
 from schemas.base import Value
 from schemas.codes import ItemLevel, Layer, Sex
 from schemas.disclosure import EVERYTHING, FIELDS, OF_AN_INSURER, USUAL, Disclosure
-from schemas.payer import EarlierShare, Notice
+from schemas.payer import EarlierShare, MessageNumbers, Notice, PartySettings
 from schemas.settlement import AdjudicatedShare, Diagnosis, Patient
 from tests.support.builders import BASIC, CRITICAL
 from tests.support.payer_tasks import a_fee, a_patient, a_request, an_insurer_task
@@ -33,6 +38,11 @@ NOTHING = Disclosure(
     basic=False,
     earlier="none",
 )
+
+NEARLY_NOTHING = Disclosure(
+    patient=["name", "id_no", "sex", "birth_date"], insurance=["person_no"], visit=[], earlier="none"
+).over(EVERYTHING)
+"""What the interface of a basic system can do with, if need be."""
 
 
 def a_task(**changes):
@@ -182,6 +192,35 @@ def test_what_adapters_need_has_a_name_and_is_usually_told(name):
 
     assert needs <= FIELDS
     assert needs <= USUAL[kind].fields, "parties of this dialect need a map of their own in every rule book"
+
+
+OPTIONS = {"basic.national": {"fee_classes": "yes", "dept_code": "A03", "doctor_code": "D360100000001"}}
+CANARIES = ("13800138000", "CANARY-CARD", "CANARY-DOCTOR", "金丝雀科", BASIC, CRITICAL)
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+def test_every_dialect_says_a_bill_without_what_is_usually_withheld(name):
+    task = a_task(numbers=MessageNumbers(datetime(2026, 3, 2, 9, 15, tzinfo=UTC), 1))
+    request = task.request.model_copy(
+        update={
+            "insurance": task.request.insurance.model_copy(update={"card_no": "CANARY-CARD"}),
+            "visit": task.request.visit.model_copy(update={"doctor_code": "CANARY-DOCTOR", "department": "金丝雀科"}),
+        }
+    )
+    told = NEARLY_NOTHING if name.startswith("basic.") else OF_AN_INSURER
+    adapter = make_adapter(PartySettings(INSURER, name, "http://127.0.0.1:1", options=OPTIONS.get(name, {})))
+
+    call = adapter.prepare(disclosed(replace(task, request=request), told))
+
+    said = [*fields_of(call.body), *(field for step in steps(call) for field in fields_of(step))]
+    assert len(said) > 20
+    assert [(field.path, word) for field in said for word in CANARIES if word in field.value] == []
+    adapter.close()
+
+
+def steps(call):
+    """The messages of a conversation."""
+    return [step.body.encode() for step in steps_of(call)] if call.content_type == SCRIPT else []
 
 
 # A new field goes out to everybody unless somebody thinks of it here: it is guarded, or it is no business of minimum
