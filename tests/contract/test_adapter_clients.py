@@ -49,6 +49,7 @@ PARTIES = {
     "insurer.rest inquiry": (an_insurer_task(Operation.INQUIRE), STANDS, "application/json"),
     "insurer.chinalife": recorded("insurer/chinalife", "settle_approved"),
     "insurer.picc": recorded("insurer/picc", "settle_approved"),
+    "basic.national": recorded("basic/national", "pharmacy_approved"),
 }
 """By adapter and, where it is no settle, what is asked."""
 everyone = pytest.mark.parametrize("name", PARTIES)
