@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from crypto import sm2
+from crypto.signing import BodySigning, EnvelopeSigning, GatewaySigning, Signing
+from schemas.national.envelope import read_json
 from schemas.national.identities import Switches, broken_amounts
 from tests.support.builders import (
     BASIC,
@@ -20,6 +24,7 @@ from tests.support.builders import (
     an_id_card,
     declines,
     defers,
+    pays,
     when,
 )
 from tests.support.eventually import eventually
@@ -29,11 +34,13 @@ from tests.support.national_his import (
     PERSON,
     NationalHis,
     a_bill,
+    a_diagnosis,
     a_discharge,
     a_fee,
     a_purchase,
     a_stay,
     a_zip,
+    an_outpatient,
     fen,
     insured,
 )
@@ -284,3 +291,133 @@ def test_a_sign_in_where_the_profile_demands_one(database_url):
         ]
         world.clock.advance(43_201)
         assert "9001" in his.refused("1101", {"data": who})
+
+
+def test_whatever_is_wrong_comes_back_in_an_envelope_with_words(his):
+    mdtrt_id = his.charged(30_000)
+    bill = a_bill(mdtrt_id, 30_000)
+    which = {"mdtrt_id": mdtrt_id, "psn_no": PERSON}
+    other_card = an_id_card("11010119900307124")
+    two_batches = [a_fee(mdtrt_id, "8", 1), a_fee(mdtrt_id, "9", 1, chrg_bchno="B-2")]
+    backwards = {
+        "insutype": "310",
+        "clr_type": "11",
+        "setl_optins": REGION,
+        "stmt_begndate": "2026-03-02",
+        "stmt_enddate": "2026-03-01",
+        "fixmedins_setl_cnt": 0,
+    } | dict.fromkeys(("medfee_sumamt", "fund_pay_sumamt", "acct_pay"), 0)
+    refused = {
+        "请先以1101": ("2201", {"data": an_outpatient("V-2", psn_no="P-2")}),
+        "mdtrt_cert_no：凭证号码与": ("2201", {"data": an_outpatient("V-2", mdtrt_cert_no=other_card)}),
+        "insutype：该人员未参加": ("2201", {"data": an_outpatient("V-2", insutype="390")}),
+        "该就诊号已登记": ("2201", {"data": an_outpatient()}),
+        "mdtrt_id：未找到": ("2203", a_diagnosis("0" * 25)),
+        "psn_no：与该就诊登记": ("2203", a_diagnosis(mdtrt_id, psn_no="P-2")),
+        "med_type：医疗类别": ("2203", a_diagnosis(mdtrt_id, med_type="21")),
+        "feedetail[1].chrg_bchno": ("2204", {"feedetail": two_batches}),
+        "feedetail[0].det_item_fee_sumamt：金额必须": ("2204", {"feedetail": [a_fee(mdtrt_id, "8", 100, pric="2")]}),
+        "feedetail[1]：该明细号已存在": ("2204", {"feedetail": [a_fee(mdtrt_id, "1", 100)]}),
+        "feedetail[0].init_feedetl_sn：退费明细": ("2204", {"feedetail": [a_fee(mdtrt_id, "8", -100, "-1")]}),
+        "medfee_sumamt：与已上传": ("2207", {"data": {**bill, "medfee_sumamt": 299.99}}),
+        "medfee_sumamt：金额单位": ("2207", {"data": {**bill, "medfee_sumamt": "300.001"}}),
+        "chrg_bchno：一次": ("2207", {"data": {**bill, "chrg_bchno": "B-9"}}),
+        "mid_setl_flag：": ("2207", {"data": {**bill, "mid_setl_flag": "1"}}),
+        "insutype：": ("2207", {"data": {**bill, "insutype": "390"}}),
+        "acct_used_flag：请填写": ("2207", {"data": {**bill, "acct_used_flag": None}}),
+        "setl_id：未找到": ("2208", {"data": {**which, "setl_id": "0" * 25}}),
+        "请先撤销费用明细": ("2202", {"data": {**which, "ipt_otp_no": "V-1"}}),
+        "ipt_otp_no：与该就诊登记": ("2202", {"data": {**which, "ipt_otp_no": "V-2"}}),
+        "stmt_enddate：开始日期": ("3201", {"data": backwards}),
+        "不支持该 infno": ("1999", {}),
+    }  # fmt: skip
+
+    said = {expected: his.refused(infno, content) for expected, (infno, content) in refused.items()}
+
+    assert {expected: words for expected, words in said.items() if expected not in words} == {}
+    assert his.settle(mdtrt_id, 30_000)["setlinfo"]["medfee_sumamt"] == 300
+
+
+def test_even_a_body_that_is_no_envelope_gets_one(his):
+    whole = json.dumps(his.envelope("1101", {}), ensure_ascii=False).encode()
+    long = his.envelope(
+        "2204", {"feedetail": [a_fee("0" * 25, str(n), 100, sin_dos_dscr="长" * 200) for n in range(100)]}
+    )
+    bodies: dict[str, Any] = {
+        "无法读取": b"{",
+        "报文格式错误": b"[]",
+        "格式错误，": b'{"infno":"1101",' + whole[1:],
+        "超过大小限制": b" " * 1_100_000,
+        "input 超过长度": long,
+        "fixmedins_code：": {**his.envelope("1101", {}), "fixmedins_code": "H44030000002"},
+    }
+
+    answers = {said: his.post(body) for said, body in bodies.items()}
+    answers["身份未通过验证"] = his.post(whole, Authorization="Bearer nobody.x")
+    answers["application/json"] = his.post(whole, Content_Type="text/plain")
+
+    for said, reply in answers.items():
+        assert (reply.status, reply.json["infcode"], reply.json["output"]) == (200, -1, {}), said
+        assert said in reply.json["err_msg"]
+        assert len(reply.json["inf_refmsgid"]) == 30
+
+
+def test_signed_and_encrypted_envelopes_over_http(database_url, tmp_path):
+    theirs, ours, sm4_key = sm2.new_key(), sm2.new_key(), bytes(16)
+    keys = {
+        "own_private_key": ours.secret.hex(),
+        "their_public_key": theirs.public.encoded.hex(),
+        "sm4_key": sm4_key.hex(),
+        "gateway_id": "G-1",
+        "gateway_secret": "a secret of thirty-two characters",
+    }
+    dialects: dict[str, Signing] = {
+        "envelope": EnvelopeSigning(theirs, ours.public),
+        "body": BodySigning(theirs, ours.public, sm4_key),
+        "gateway": GatewaySigning("G-1", keys["gateway_secret"]),
+    }
+    codes = {name: f"H4403000001{number}" for number, name in enumerate(dialects)}
+    institutions = [{**INSTITUTIONS[0], "code": code, "national": {"signing": name}} for name, code in codes.items()]
+    secrets = tmp_path / "secrets.yaml"
+    secrets.write_text(json.dumps(dict.fromkeys(codes.values(), keys)), encoding="utf-8")
+    with a_hub(
+        database_url,
+        parties=[BASIC_PARTY],
+        institutions=institutions,
+        settings_changes={"party_secrets": str(secrets)},
+    ) as world:
+        insured(world)
+        for name, signing in dialects.items():
+            his = NationalHis(world.hub.gateway.port, codes[name], sign=signing.sign)
+            his.headers = {} if name == "body" else {"Authorization": ""}
+            card = {"mdtrt_cert_type": "02", "mdtrt_cert_no": an_id_card(), "psn_name": "欧阳·测试"}
+            reply = his.post(his.envelope("1101", {"data": card}, insuplc_admdvs=""))
+            answer = signing.verify(read_json(reply.body), dict(reply.headers), "output")
+
+            assert (answer["infcode"], answer["output"]["baseinfo"]["psn_no"]) == (0, PERSON), name
+
+        envelope, headers = dialects["gateway"].sign(his.envelope("1101", {"data": card}))
+        his.sign = None
+        assert [his.post(envelope, **headers).json["infcode"] for _ in range(2)] == [0, -1]
+
+
+def test_an_undo_that_is_still_under_way_is_neither_yes_nor_no(database_url):
+    released = threading.Event()
+    payers = {BASIC: StubPayer(script=[pays, when(released)])}
+    quick = [{**INSTITUTIONS[0], "deadline_s": 1}]
+    with a_hub(database_url, payers=payers, parties=[BASIC_PARTY], institutions=quick) as world:
+        insured(world)
+        his = NationalHis(world.hub.gateway.port)
+        info = his.settle(his.charged(30_000), 30_000)["setlinfo"]
+        envelope = his.envelope(
+            "2208", {"data": {"setl_id": info["setl_id"], "mdtrt_id": info["mdtrt_id"], "psn_no": PERSON}}
+        )
+        try:
+            reply = his.post(envelope)
+        finally:
+            released.set()
+
+        assert (reply.status, reply.json["infcode"]) == (504, -1)
+        assert "请稍后以同一 msgid 重发" in reply.json["err_msg"]
+        done = eventually(lambda: (again := his.post(envelope).json)["infcode"] == 0 and again, 20)
+        assert checked(done["output"])["medfee_sumamt"] == -30_000

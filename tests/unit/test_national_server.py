@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -134,14 +135,27 @@ def test_a_cancellation_mirrors_its_settlement(one, sign):
                           Switches()) == []  # fmt: skip
 
 
-def test_amounts_that_break_an_identity_do_not_leave():
-    basic = BasicResult(300, 0, 0, 0, 299, 0, 100, 0, 200, 0)
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [((0, 0, 0, 299), (0, 0, 0, 300)), ((1, 2, 3, 0), (1, 2, 3, 294)), ((300, 1, 0, 0), (300, 0, 0, 0))],
+)
+def test_figures_that_do_not_split_the_bill_are_told_such_that_they_do(figures, told):
+    basic = BasicResult(300, *figures, 0, 100, 0, 200, 0)
     leg = a_leg(1, amount_fen=100, basic=basic_to_json(basic))
+    nodes = settlement_nodes(settled(300, [leg], [share(1, Layer.BASIC, ShareState.APPROVED, 100)], 0, 0, 200), BOOK)
 
-    with pytest.raises(IllegalTransition, match=r"national\.A4"):
-        settlement_nodes(
-            settled(300, [leg], [share(1, Layer.BASIC, ShareState.APPROVED, 100)], 0, 0, 200), a_rule_book()
-        )
+    names = ("fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt")
+    assert tuple(nodes["setlinfo"][name] for name in names) == told
+    assert "差额已计入" in nodes["setldetail"][0]["setl_proc_info"]
+
+
+def test_amounts_that_break_an_identity_do_not_leave():
+    leg = a_leg(1, amount_fen=100)
+    one = settled(300, [leg], [share(1, Layer.BASIC, ShareState.APPROVED, 100)], 0, 0, 200)
+    fields = {name: getattr(one.answer, name) for name in CombinedAnswer.model_fields}
+
+    with pytest.raises(IllegalTransition, match=r"national\.A7"):
+        settlement_nodes(replace(one, answer=CombinedAnswer.model_construct(**{**fields, "cash": 199})), BOOK)
 
 
 def test_a_deferred_share_is_a_warning():

@@ -114,7 +114,7 @@ class Services:
             with self.work_units.read() as connection:
                 return read(connection)
 
-        return await self._ran(run)
+        return await self.run(run)
 
     async def write(self, write: Callable[[Connection], T]) -> T:
         """Keep something of this channel's own, which no transaction depends on."""
@@ -123,9 +123,10 @@ class Services:
             with self.work_units.engine.begin() as connection:
                 return write(connection)
 
-        return await self._ran(run)
+        return await self.run(run)
 
-    async def _ran(self, run: Callable[[], T]) -> T:
+    async def run(self, run: Callable[[], T]) -> T:
+        """What `run` gives on a thread of its own; Unavailable when the database does not answer."""
         try:
             done: T = await self.calls(run, IN_TIME_S)
         except SQLAlchemyError as error:

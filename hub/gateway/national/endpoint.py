@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.gateway.courier import IN_TIME_S
 from hub.gateway.national.calls import Call, Reply, Services, wrong
 from hub.gateway.national.doors import Entered, NationalDoor
 from hub.gateway.national.sessions import check_sign_in
@@ -73,9 +72,7 @@ class NationalService:
             check_content_type(request)
             envelope = read_json(await read_body(request))
             headers = dict(request.headers.items())
-            entered: Entered = await self._services.calls(
-                partial(self._door.enter, envelope, headers, received_at), IN_TIME_S
-            )
+            entered = await self._services.run(partial(self._door.enter, envelope, headers, received_at))
             told.entered(entered)
             self._check_size(envelope)
             call = read_call(entered, received_at)

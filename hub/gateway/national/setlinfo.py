@@ -8,7 +8,7 @@ the patient pays now, so the identities A4 to A8 hold; they are checked before a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -76,8 +76,9 @@ class Settled:
 
 def settlement_nodes(settled: Settled, book: RuleBook) -> dict[str, Any]:
     """`setlinfo` and `setldetail`, whole fen. IllegalTransition when the amounts break an identity: our own bug."""
-    basic = _basic(settled)
-    details = [*_basic_rows(settled, basic), *_other_rows(settled, book)]
+    said = _basic(settled)
+    basic = _split(said)
+    details = [*_basic_rows(settled, basic, exact=basic == said), *_other_rows(settled, book)]
     info = {**_who(settled), **_amounts(settled, basic, details), **_about(settled)}
     if broken := broken_amounts(info, details, _EXACT):
         names = ",".join(violation.code for violation in broken)
@@ -116,13 +117,26 @@ def _basic(settled: Settled) -> BasicResult:
     return BasicResult(total, total, 0, 0, 0, 0, 0, 0, settled.answer.cash, 0)
 
 
-def _basic_rows(settled: Settled, basic: BasicResult) -> list[dict[str, Any]]:
+def _split(basic: BasicResult) -> BasicResult:
+    """With figures that add up to the bill (A4).
+
+    A region may have a tolerance, and what people or an upload brought need not be split. What is missing is told as in
+    scope, what is too much as a bill outside the catalogue.
+    """
+    outside = basic.own_pay_fen + basic.over_limit_fen + basic.first_self_pay_fen
+    if outside <= basic.total_fen:
+        return replace(basic, in_scope_fen=basic.total_fen - outside)
+    return replace(basic, own_pay_fen=basic.total_fen, over_limit_fen=0, first_self_pay_fen=0, in_scope_fen=0)
+
+
+def _basic_rows(settled: Settled, basic: BasicResult, *, exact: bool) -> list[dict[str, Any]]:
     """One row per fund; what a basic system does not split belongs to the pool of the scheme."""
     paid = sum(share.amount for share in settled.answer.shares if share.layer is Layer.BASIC)
     funds = {kind: fen for kind, fen in basic.funds if kind not in ACCOUNT_TYPES}
     if sum(funds.values()) != paid:
         funds = {fund_of(settled.request.insurance.type): paid}
     explained = f"起付线{yuan_of(basic.deductible_fen)}元，符合政策范围{yuan_of(basic.in_scope_fen)}元"
+    explained += "" if exact else "（基本医保未给出完整分割，差额已计入）"
     return [_row(kind, _FUNDS.get(kind, "其他基金"), fen, basic.in_scope_fen, explained) for kind, fen in funds.items()]
 
 
