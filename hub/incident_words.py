@@ -122,6 +122,21 @@ def _outbox(facts: Facts) -> Words:
     )
 
 
+def _notice(facts: Facts) -> Words:
+    about = f"{facts['institution']}" + (f"/{facts['visit_no']}" if facts["visit_no"] else "")
+    why = f" ({facts['reason_code']})" if facts["reason_code"] else ""
+    command = f"hub notice show {facts['notice']}"
+    if facts["state"] == "waiting":
+        summary = f"{facts['payer']} has not taken {facts['transaction']} of {about} since {_at(facts['since'])}{why}"
+        return Words(summary, f"the hub goes on by itself ({facts['attempts']} tries)", command)
+    said = "refused" if facts["state"] == "refused" else "could not be told of"
+    return Words(
+        f"{facts['payer']} {said} {facts['transaction']} of {about}{why}",
+        "needs you: ask its people why, then have it said again or close it",
+        command,
+    )
+
+
 def _action(facts: Facts) -> Words:
     what = f"{facts['kind']} for {facts['about']}"
     return Words(
@@ -173,6 +188,8 @@ _WORDS: dict[str, Callable[[Facts], Words]] = {
     "payer.stopped": _payer_stopped,
     "dead_letter.open": _dead_letters,
     "outbox.stuck": _outbox,
+    "notice.late": _notice,
+    "notice.refused": _notice,
     "action.waiting": _action,
     "invariant.broken": _invariant,
     "invariant.unchecked": _unchecked,

@@ -26,6 +26,7 @@ HEALTH_AGE_S = 30.0
 OUTBOX_AGE_S = 30.0
 ACTION_AGE_S = 900.0
 UNDELIVERED_AGE_S = 300.0
+NOTICE_AGE_S = 600.0
 REFRESH_S = 10.0
 """An incident that goes on unchanged is written again only so often."""
 
@@ -104,6 +105,16 @@ _UNDELIVERED = """SELECT 'alerts' AS subject, jsonb_build_object(
     FROM alert WHERE delivered_at IS NULL AND given_up_at IS NULL
     HAVING min(created_at) < :now - make_interval(secs => :undelivered_age_s)"""
 
+_NOTICE_FACTS = """jsonb_build_object(
+        'notice', n.request_id, 'payer', n.payer, 'transaction', n.transaction, 'institution', n.institution,
+        'state', n.state, 'since', n.created_at, 'attempts', n.attempts, 'reason_code', n.reason_code,
+        'visit_no', (SELECT v.visit_no FROM visit v WHERE v.visit_id = n.visit_id))"""
+_NOTICES_LATE = f"""SELECT 'notice/' || n.request_id AS subject, {_NOTICE_FACTS} AS facts FROM notice n
+    WHERE n.state = 'waiting' AND n.created_at < :now - make_interval(secs => :notice_age_s)
+    ORDER BY n.place LIMIT {FOUND_MAX}"""
+_NOTICES_REFUSED = f"""SELECT 'notice/' || n.request_id AS subject, {_NOTICE_FACTS} AS facts FROM notice n
+    WHERE n.state IN ('refused', 'given_up') ORDER BY n.place LIMIT {FOUND_MAX}"""
+
 _DOUBT = "l.state IN ('in_doubt', 'reversing') AND coalesce(l.doubt_since, l.claimed_at) <= :doubt_at"
 
 DETECTORS: dict[str, str] = {
@@ -115,6 +126,8 @@ DETECTORS: dict[str, str] = {
     "case.overdue": _OVERDUE,
     "dead_letter.open": _DEAD_LETTERS,
     "outbox.stuck": _OUTBOX,
+    "notice.late": _NOTICES_LATE,
+    "notice.refused": _NOTICES_REFUSED,
     "action.waiting": _ACTIONS,
     "alert.undelivered": _UNDELIVERED,
 }
@@ -162,6 +175,7 @@ def thresholds(now: datetime, overdue_s: float) -> dict[str, Any]:
         "outbox_age_s": OUTBOX_AGE_S,
         "action_age_s": ACTION_AGE_S,
         "undelivered_age_s": UNDELIVERED_AGE_S,
+        "notice_age_s": NOTICE_AGE_S,
     }
 
 

@@ -86,6 +86,21 @@ _SAVE = Prepared(
 _OF_VISIT = Prepared(f"SELECT {_SELECTED} FROM notice n WHERE n.visit_id = CAST($1 AS uuid) ORDER BY n.place", "text")
 _OF_CASE = Prepared(f"SELECT {_SELECTED} FROM notice n WHERE n.case_id = CAST($1 AS uuid) ORDER BY n.place", "text")
 _ONE = Prepared(f"SELECT {_SELECTED} FROM notice n WHERE n.request_id = $1", "text")
+_OPEN = Prepared(
+    f"SELECT {_SELECTED} FROM notice n WHERE n.state IN ('waiting', 'refused', 'given_up') "
+    "AND ($1 = '' OR n.payer = $1) ORDER BY n.place LIMIT $2",
+    "text",
+    "integer",
+)
+_LOCK = Prepared(f"SELECT {_SELECTED} FROM notice n WHERE n.request_id = $1 FOR UPDATE OF n", "text")
+_REOPEN = Prepared(
+    "UPDATE notice SET state = $2, next_at = CAST($3 AS timestamptz), attempts = 0, "
+    "ended_at = CASE WHEN $2 = 'waiting' THEN NULL ELSE CAST($3 AS timestamptz) END "
+    "WHERE request_id = $1 RETURNING request_id",
+    "text",
+    "text",
+    "text",
+)
 _WITHDRAW = Prepared(
     "UPDATE notice SET state = 'withdrawn', ended_at = CAST($2 AS timestamptz) "
     "WHERE request_id = $1 AND state = 'waiting' AND attempts = 0 RETURNING request_id",
@@ -127,6 +142,22 @@ def find(connection: Connection, request_id: str) -> StoredNotice | None:
     """One notice."""
     rows = _ONE.rows(connection, request_id)
     return _notice(rows[0]) if rows else None
+
+
+def not_taken(connection: Connection, payer: str = "", limit: int = 200) -> list[StoredNotice]:
+    """What no payer has taken: waiting, refused or given up; of one payer, or of all; the oldest first."""
+    return [_notice(row) for row in _OPEN.rows(connection, payer, limit)]
+
+
+def lock(connection: Connection, request_id: str) -> StoredNotice | None:
+    """One notice, locked until the transaction ends."""
+    rows = _LOCK.rows(connection, request_id)
+    return _notice(rows[0]) if rows else None
+
+
+def set_state(connection: Connection, request_id: str, state: NoticeProgress, at: datetime) -> None:
+    """What people decide: said again from `at` on (`waiting`), or left (`withdrawn`)."""
+    _REOPEN.rows(connection, request_id, state.value, at.isoformat())
 
 
 def withdraw(connection: Connection, request_id: str, at: datetime) -> bool:

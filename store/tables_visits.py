@@ -141,6 +141,8 @@ notices = Table(
     PrimaryKeyConstraint("request_id", name="notice_pk"),
     CheckConstraint("state IN ('waiting', 'taken', 'refused', 'given_up', 'withdrawn')", name="notice_state_is_known"),
     Index("notice_waiting", "next_at", postgresql_where=text("state = 'waiting'")),
+    Index("notice_refused", "place", postgresql_where=text("state IN ('refused', 'given_up')")),
+    Index("notice_by_case", "case_id", postgresql_where=text("case_id IS NOT NULL")),
     Index("notice_by_visit", "visit_id", "place"),
 )
 

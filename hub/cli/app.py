@@ -28,6 +28,7 @@ from hub.cli import (
     simulate,
     topology,
     verify,
+    visit,
 )
 from hub.cli.common import fail
 
@@ -82,6 +83,7 @@ dlq.register(app)
 action.register(app)
 incident.register(app)
 doubt.register(app)
+visit.register(app)
 payer.register(app)
 verify.register(app)
 rules.register(app)

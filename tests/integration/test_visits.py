@@ -7,8 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from hub.incident_words import words
+from hub.people.office import open_office
 from schemas import transactions
-from store import numbers
+from schemas.errors import Conflict
+from store import incidents, numbers
 from store.numbers import Wanted
 from tests.support.builders import BASIC, BASIC_RULE, CRITICAL, CRITICAL_RULE, HOSPITAL, REGION, a_party, a_rule
 from tests.support.eventually import eventually
@@ -302,3 +305,32 @@ def test_a_payer_that_adjudicates_itself_is_not_told_what_it_would_have_said(dat
         taken = world.send(T.ADJUDICATION_UPLOAD, a_stay_to_settle(10_000, adjudicated=[GIVEN_BASIC]))
 
         assert [one.code for one in taken.error.violations] == ["mode.sync"]
+
+
+def test_people_have_a_refused_notice_said_again_under_the_same_id(world):
+    insurer = world.payers[CRITICAL]
+    insurer.moods = ["refused"]
+    said(world, T.ADMISSION_REGISTER, an_admission())
+    eventually(lambda: _notice_states(world) == ["refused"])
+    (request_id,) = {one["request_id"] for one in insurer.heard}
+    office = open_office(world.hub.work_units, world.clock, lambda: world.hub.layout, lambda: world.hub.payers)
+
+    office.actions.request("notice.retry", f"notice/{request_id}", {}, "they entered the policy", "li")
+
+    eventually(lambda: _notice_states(world) == ["taken"])
+    assert [one["request_id"] for one in insurer.heard] == [request_id] * 2
+    with pytest.raises(Conflict):
+        office.actions.request("notice.close", f"notice/{request_id}", {}, "too late", "li")
+
+
+def test_a_notice_that_was_refused_is_an_incident_until_it_is_closed(world):
+    world.payers[CRITICAL].moods = ["refused"]
+    said(world, T.ADMISSION_REGISTER, an_admission())
+    eventually(lambda: _notice_states(world) == ["refused"])
+    moment = world.clock.now()
+    with world.database.begin() as connection:
+        incidents.observe(connection, "notice.refused", moment, 120.0)
+        (found,) = incidents.listed(connection)
+    told = words(found.kind, found.subject, found.facts)
+    assert "refused admission.register" in told.summary
+    assert told.command.startswith("hub notice show ")

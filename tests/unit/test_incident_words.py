@@ -43,6 +43,16 @@ def a_case(*legs: dict[str, Any], state: str = "open") -> dict[str, Any]:
     }
 
 
+_NOTICE = {
+    "notice": "01a200bdb7a372fb8ef80d4438d1e175-n",
+    "payer": "CICI",
+    "transaction": "admission.register",
+    "institution": "H44030000001",
+    "visit_no": "V-1",
+    "since": SINCE,
+    "attempts": 3,
+    "reason_code": "",
+}
 FACTS: dict[str, dict[str, Any]] = {
     "case.overdue": a_case(a_leg("in_doubt")),
     "leg.in_doubt": a_leg("in_doubt"),
@@ -52,6 +62,8 @@ FACTS: dict[str, dict[str, Any]] = {
     "payer.stopped": {"payer": "CICI", "since": SINCE, "changed_by": "lin", "reason": "maintenance"},
     "dead_letter.open": {"cause": "message.malformed", "count": 3, "since": SINCE},
     "outbox.stuck": {"queue": "broker", "since": SINCE, "rows_at_least": 12},
+    "notice.late": _NOTICE | {"state": "waiting"},
+    "notice.refused": _NOTICE | {"state": "refused", "reason_code": "no_policy"},
     "action.waiting": {
         "action": 7,
         "kind": "dlq.replay",

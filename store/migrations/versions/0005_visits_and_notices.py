@@ -90,6 +90,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("request_id", name="notice_pk"),
     )
+    op.create_index("notice_refused", "notice", ["place"], postgresql_where=sa.text("state IN ('refused', 'given_up')"))
+    op.create_index("notice_by_case", "notice", ["case_id"], postgresql_where=sa.text("case_id IS NOT NULL"))
     op.create_index("notice_by_visit", "notice", ["visit_id", "place"], unique=False)
     op.create_index(
         "notice_waiting", "notice", ["next_at"], unique=False, postgresql_where=sa.text("state = 'waiting'")
