@@ -29,6 +29,7 @@ from hub.gateway.national.doors import NationalDoor
 from hub.gateway.national.endpoint import NationalService
 from hub.gateway.operators import Operators
 from hub.gateway.protocol import BoundedHttp, Leaving
+from hub.gateway.signatures import SignedCallers, caller_keys
 from hub.gateway.soap.door import SoapDoor
 from hub.gateway.soap.service import SoapService
 from hub.gateway.standing import Standing
@@ -80,7 +81,9 @@ class GatewayServer:
         self._office = BatchedCalls[Callable[[], Any], Any](
             "gateway-office", _call_each, batch_max=1, workers=1, has_effects=True
         )
+        keys = caller_keys(read_secrets(settings.party_secrets))
         doorkeeper = Doorkeeper(settings.party_token_secret.get_secret_value(), settings.trust_party_header, hub.doors)
+        signatures = SignedCallers(keys, doorkeeper, self._calls, hub.work_units, hub.clock)
         letterbox = hub.transport if isinstance(hub.transport, EmbeddedTransport) else None
         self._mailbox = Mailbox(doorkeeper, self._calls, hub.books, letterbox)
         courier = Courier(self._intake, self._waiters, self._views, hub.books, hub.clock, HINT_PREFIX + self._channel)
@@ -92,13 +95,14 @@ class GatewayServer:
             self._operators(hub, settings),
             [
                 *SoapService(
-                    SoapDoor(doorkeeper, hub.clock, hub.work_units, self._calls),
+                    SoapDoor(doorkeeper, hub.clock, hub.work_units, self._calls, frozenset(keys)),
                     courier,
                     address=settings.soap_address,
                     wsdl_public=settings.wsdl_public,
                 ).routes(),
                 *self._national(hub, settings, doorkeeper, courier).routes(),
             ],
+            signatures,
         )
         self.port = settings.http_port
         self._server: uvicorn.Server | None = None
