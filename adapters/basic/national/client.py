@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -30,15 +31,15 @@ class BasicNational:
 
     def __init__(self, settings: PartySettings) -> None:
         region = region_of(settings)
-        self._region = region
+        self.region = region
         self._http = HttpPool(settings)
-        self._token = Token(settings, region, self._http) if region.texts["token_path"] else None
-        self._keys = Keys(settings, region, self._token)
-        self._sign_ins = SignIns(region.sign_in_s)
-        self._talk = Talk(region, self._keys)
+        self.token = Token(settings, region, self._http) if region.texts["token_path"] else None
+        self._keys = Keys(settings, region, self.token)
+        self.sign_ins = SignIns(region.sign_in_s)
+        self.talk = Talk(region, self._keys)
         self._scripts = Scripts(region)
-        self._notices = Notices(region, self._scripts, self._talk)
-        self._reader = Reader(region, self._talk)
+        self._notices = Notices(region, self._scripts, self.talk)
+        self._reader = Reader(region, self.talk)
         # What a region can be trusted with is its own matter, so the class can promise only the least.
         self.capabilities = _capabilities(region)  # type: ignore[misc]
 
@@ -68,14 +69,14 @@ class BasicNational:
 
     def say(self, step: Step, envelope: dict[str, Any], institution: str, timeout_s: float) -> Said:
         """One call, signed now. Unavailable when nothing was sent, OutcomeUnknown when no whole answer came."""
-        if self._token is not None:
-            self._token.refresh(timeout_s)
-        if sign_no := self._sign_ins.current(institution):
+        if self.token is not None:
+            self.token.refresh(timeout_s)
+        if sign_no := self.sign_ins.current(institution):
             envelope = {**envelope, "sign_no": sign_no}
         signed, headers = self._keys.sign(envelope, institution)
         body = dump_json(signed)
         answer = self._http.send(
-            PreparedCall(body, JSON, self._region.texts["path"]),
+            PreparedCall(body, JSON, self.region.texts["path"]),
             {"Content-Type": JSON, "Accept": JSON, **headers},
             timeout_s,
         )
@@ -85,7 +86,7 @@ class BasicNational:
 
     def response(self, said: Said, institution: str) -> Response:
         """What was answered; Malformed or OutcomeUnknown for what is no proven answer."""
-        return self._talk.opened(said.answer, institution)
+        return self.talk.opened(said.answer, institution)
 
 
 class _Conversation:
@@ -102,25 +103,31 @@ class _Conversation:
 
     def _speak(self, step: Step, said: Sequence[Said], left_s: float) -> Said | None:
         client, institution = self._client, self._facts.institution
+        ends_at = time.monotonic() + left_s
         if step.name == "sign:9001":
-            if client._sign_ins.current(institution):
-                return None
-            return self._sign_in(step, left_s)
+            return self._signed_in(step, left_s)
         for one in said[self._listened :]:
-            client._talk.hear(self._heard, one, self._facts)
+            client.talk.hear(self._heard, one, self._facts)
         self._listened = len(said)
-        envelope = client._talk.next(step, said, self._heard, self._facts)
+        envelope = client.talk.next(step, said, self._heard, self._facts)
         if envelope is None:
             return None
         heard = client.say(step, envelope, institution, left_s)
         if self._refused_unheard(heard):
-            self._renew(left_s)
-            heard = client.say(step, envelope, institution, left_s)
+            self._renew(_left(ends_at))
+            heard = client.say(step, envelope, institution, _left(ends_at))
             if self._refused_unheard(heard):
                 raise Unavailable("refused before it was looked at: sign-in or token", code="national.session")
         if not step.effect and step.name.partition(":")[0] not in ("after", "undo"):
             self._must_be_readable(heard)
         return heard
+
+    def _signed_in(self, step: Step, left_s: float) -> Said | None:
+        """Sign in, unless somebody has; one at a time."""
+        with self._client.sign_ins.turn:
+            if self._client.sign_ins.current(self._facts.institution):
+                return None
+            return self._sign_in(step, left_s)
 
     def _sign_in(self, step: Step, left_s: float) -> Said:
         """Nothing of the business is said by it, so whatever fails here can be tried again."""
@@ -132,30 +139,30 @@ class _Conversation:
             raise Unavailable("signing in got no answer", code="national.sign_in") from error
         if heard.status != 200 or not signed_in:
             raise Unavailable("the region did not let us sign in", code="national.sign_in")
-        self._client._sign_ins.keep(self._facts.institution, signed_in["sign_no"])
+        self._client.sign_ins.keep(self._facts.institution, signed_in["sign_no"])
         return heard
 
     def _refused_unheard(self, heard: Said) -> bool:
         """Whether an explicit word says that the call was not executed for want of a sign-in or a token."""
         client = self._client
-        if client._token is not None and (heard.status == 401 or _names(client._region, "token_expired", heard)):
-            client._token.forget(client._token())
+        if client.token is not None and (heard.status == 401 or _names(client.region, "token_expired", heard)):
+            client.token.forget(client.token())
             return True
-        if heard.status != 200 or not client._region.yes("sign_in"):
+        if heard.status != 200 or not client.region.yes("sign_in"):
             return False
         try:
             response = client.response(heard, self._facts.institution)
         except (Malformed, OutcomeUnknown):
             return False
-        if not (response.refused and client._region.says("not_signed_in", response.err_msg)):
+        if not (response.refused and client.region.says("not_signed_in", response.err_msg)):
             return False
-        client._sign_ins.forget(self._facts.institution, client._sign_ins.current(self._facts.institution))
+        client.sign_ins.forget(self._facts.institution, own_json(heard.sent).get("sign_no", ""))
         return True
 
     def _renew(self, left_s: float) -> None:
         sign_in = next((step for step in self._steps if step.name == "sign:9001"), None)
-        if sign_in is not None and not self._client._sign_ins.current(self._facts.institution):
-            self._sign_in(sign_in, left_s)
+        if sign_in is not None:
+            self._signed_in(sign_in, left_s)
 
     def _must_be_readable(self, heard: Said) -> None:
         """Before the effect an answer that is none ends the attempt: nothing is settled, and all can be said again."""
@@ -167,9 +174,17 @@ class _Conversation:
             raise OutcomeUnknown("a gateway's word", code="national.gateway")
         if response.done and not heard.name.startswith("clear:"):
             try:
-                client._talk.content(heard.answer, self._facts.institution, infno_of(heard.name))
+                client.talk.content(heard.answer, self._facts.institution, infno_of(heard.name))
             except InvalidMessage as error:
                 raise OutcomeUnknown("an answer that breaks its table", code=error.code) from None
+
+
+def _left(ends_at: float) -> float:
+    """What is left for a call after one that was not executed; Unavailable when nothing is."""
+    left_s = ends_at - time.monotonic()
+    if left_s <= 0:
+        raise Unavailable("the time was up before the call was said anew", code="call.timeout")
+    return left_s
 
 
 def _names(region: Region, kind: str, heard: Said) -> bool:

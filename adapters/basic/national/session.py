@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from adapters.basic.national.region import Region
 from adapters.http_pool import HttpPool
-from schemas.errors import Malformed, Unavailable
+from schemas.errors import Malformed, OutcomeUnknown, Unavailable
 from schemas.payer import PartySettings, PreparedCall
 from schemas.strict_json import check_text
 
@@ -24,6 +24,8 @@ class SignIns:
     def __init__(self, lifetime_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lifetime_s, self._clock = lifetime_s, clock
         self._lock = threading.Lock()
+        self.turn = threading.Lock()
+        """Held while signing in: a region may end a sign-in when another one begins."""
         self._known: dict[str, tuple[str, float]] = {}
 
     def current(self, institution: str) -> str:
@@ -72,11 +74,11 @@ class Token:
             if self._token and self._clock() < self._until:
                 return
             call = PreparedCall(self._wish, FORM, self._path)
-            answer = self._http.send(call, {"Content-Type": FORM, "Accept": "application/json"}, timeout_s)
             try:
+                answer = self._http.send(call, {"Content-Type": FORM, "Accept": "application/json"}, timeout_s)
                 told = check_text(answer.body)
                 token, lasts_s = told["access_token"], float(told.get("expires_in", TOKEN_S))
-            except (Malformed, KeyError, TypeError, ValueError, AttributeError):
+            except (OutcomeUnknown, Malformed, KeyError, TypeError, ValueError, AttributeError):
                 raise Unavailable("no token", code="national.token") from None
             if answer.status != 200 or not isinstance(token, str) or not token.isascii() or not token.isprintable():
                 raise Unavailable("no token", code="national.token")
