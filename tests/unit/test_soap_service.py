@@ -156,6 +156,13 @@ def test_gbk_is_read_where_it_is_declared(declared, content_type):
     assert orjson.loads(app.courier.taken[0][3]) == REQUEST
 
 
+def test_a_moment_may_be_finer_than_a_microsecond():
+    """.NET writes ten millionths of a second."""
+    fine = SETTLE.replace("09:15:00+08:00", "09:15:00.1234567+08:00")
+
+    assert SoapApp().post(envelope(fine)).status == 200
+
+
 @pytest.mark.parametrize("action", ["", '""', f'"{SERVICE_NAMESPACE}:Settle"', f"{SERVICE_NAMESPACE}:Settle"])
 def test_an_action_that_agrees_or_says_nothing_is_fine(action):
     assert SoapApp().post(envelope(SETTLE), SOAPAction=action).status == 200
