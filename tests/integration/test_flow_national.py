@@ -1,0 +1,80 @@
+"""Cases of a region with the national interface, from the hospital's message to the region's book."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from sandbox.faults import Fault, FaultKind
+from sandbox.parties_dialects import NATIONAL_BASIC
+from sandbox.rules_dialects import dialect_rule_book
+from sandbox.server import CastSettings, Sandbox
+from schemas.codes import VisitKind
+from schemas.payer import Operation
+from schemas.transactions import Transaction
+from tests.support.eventually import eventually
+from tests.support.hub_in_process import a_hub
+from tests.support.national_region import INSTITUTION, a_bill
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(CastSettings(dialects=True)) as started:
+        yield started
+
+
+def a_message(settlement_no: str, kind: VisitKind = VisitKind.OUTPATIENT) -> dict[str, Any]:
+    bill = a_bill(kind, settlement_no=settlement_no, visit_no=f"V-{settlement_no}")
+    message: dict[str, Any] = orjson.loads(bill.model_dump_json(exclude_none=True))
+    return message
+
+
+def borne(sandbox: Sandbox, settlement_no: str) -> int:
+    entries = sandbox.books[NATIONAL_BASIC].entries()
+    return sum(one.effect_fen for one in entries if one.settlement_no == settlement_no)
+
+
+def told(answer: dict[str, Any]) -> int:
+    return sum(round(float(one["amount"]) * 100) for one in answer["shares"] if one["payer"] == NATIONAL_BASIC)
+
+
+def test_a_stay_is_settled_and_taken_back(database_url, sandbox):
+    with a_hub(database_url, **dialect_rule_book(sandbox.endpoints())) as hub:
+        message = a_message("S-A", VisitKind.INPATIENT)
+        case_id = hub.send(Transaction.SETTLE, message, party=INSTITUTION).case_id
+        answer = hub.answered(case_id)
+
+        assert answer["status"] == "settled"
+        assert told(answer) == borne(sandbox, "S-A") > 0
+
+        undo = {"institution": INSTITUTION, "settlement_no": "S-A", "cancel_no": "C-1", "reason": "退费"}
+        hub.send(Transaction.CANCEL, undo, party=INSTITUTION)
+
+        assert hub.answered(case_id, revision=2)["status"] == "cancelled"
+        assert borne(sandbox, "S-A") == 0
+
+
+def test_a_lost_answer_is_found_by_the_message_number(database_url, sandbox):
+    lost = Fault(kind=FaultKind.LOST_ANSWER, count=1, operation=Operation.SETTLE)
+    sandbox.set_faults(NATIONAL_BASIC, [lost])
+    with a_hub(database_url, **dialect_rule_book(sandbox.endpoints())) as hub:
+        case_id = hub.send(Transaction.SETTLE, a_message("S-LOST"), party=INSTITUTION).case_id
+
+        answers = eventually(lambda: hub.answers(case_id), within_s=20)
+        assert told(answers[-1]) == borne(sandbox, "S-LOST") > 0
+        assert [one.settlement_no for one in sandbox.books[NATIONAL_BASIC].entries()].count("S-LOST") == 1
+
+
+def test_two_cases_never_share_a_message_number(database_url, sandbox):
+    sandbox.set_faults(NATIONAL_BASIC, [])
+    with a_hub(database_url, **dialect_rule_book(sandbox.endpoints())) as hub:
+        numbers = [f"S-{number}" for number in range(6)]
+        cases = [hub.send(Transaction.SETTLE, a_message(number), party=INSTITUTION).case_id for number in numbers]
+
+        answers = [hub.answered(case_id) for case_id in cases]
+
+        assert [told(answer) for answer in answers] == [borne(sandbox, number) for number in numbers]
+        assert all(answer["status"] == "settled" for answer in answers)
