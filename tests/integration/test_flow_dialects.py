@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import text
 
 from sandbox.faults import Fault, FaultKind
 from sandbox.parties_dialects import (
@@ -37,9 +38,21 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @contextmanager
-def a_dialect_hub(database_url: str, sandbox: Sandbox) -> Iterator[TestHub]:
-    with a_hub(database_url, **dialect_rule_book(sandbox.endpoints())) as hub:
+def a_dialect_hub(database_url: str, sandbox: Sandbox, *, running: bool = True) -> Iterator[TestHub]:
+    with a_hub(database_url, running=running, **dialect_rule_book(sandbox.endpoints())) as hub:
         yield hub
+
+
+def a_book_of_notices(sandbox: Sandbox) -> dict[str, Any]:
+    """YONGTAI and PINGJIA are told of stays and lines as they come; the hospitals keep visits."""
+    options = {YONGTAI: {"flow": "after_notices"}, PINGJIA: {"fees": "by_notice", "fee_lines_max": "2"}}
+    book = dialect_rule_book(sandbox.endpoints(), options=options)
+    for institution in book["institutions"]:
+        institution["visits"] = "optional"
+    for party in book["parties"]:
+        if party["code"] in options:
+            party["notices"] += ["fees.upload"] + ["admission.register"] * (party["code"] == YONGTAI)
+    return book
 
 
 def a_message(settlement_no: str, **changes: Any) -> dict[str, Any]:
@@ -118,3 +131,45 @@ def test_what_the_basic_system_adjudicated_is_told_to_both_insurers_and_taken_ba
 
         assert hub.answered(case_id, revision=2)["status"] == "cancelled"
         assert eventually(lambda: set(borne(sandbox, "S-B").values()) == {0})
+
+
+def test_what_visits_told_before_is_not_told_again_with_the_settlement(database_url, sandbox):
+    message = a_message("S-V")
+    who = {"institution": HOSPITAL, "visit_no": "V-S-V"}
+    admission = who | {name: message[name] for name in ("region", "patient", "insurance", "diagnoses")}
+    admission |= {"kind": "inpatient", "medical_type": "21", "admitted_at": message["visit"]["started_at"]}
+    diagnoses = message["diagnoses"]
+    discharge = who | {"request_no": "D", "discharged_at": message["visit"]["ended_at"], "diagnoses": diagnoses}
+    upload = who | {"request_no": "F", "batch_no": "B", "lines": message["fees"]}
+    told_of = [
+        (Transaction.ADMISSION_REGISTER, admission | {"request_no": "A"}),
+        (Transaction.FEES_UPLOAD, upload),
+        (Transaction.DISCHARGE_REGISTER, discharge),
+    ]
+    with a_hub(database_url, **a_book_of_notices(sandbox)) as hub:
+        for transaction, body in told_of:
+            assert hub.send(transaction, body, party=HOSPITAL).error is None
+        assert eventually(lambda: states_of_notices(hub) == {"taken"})
+
+        answer = hub.answered(hub.send(Transaction.SETTLE, message, party=HOSPITAL).case_id)
+
+        assert (answer["status"], borne(sandbox, "S-V")) == ("settled", told(answer))
+        assert min(told(answer).values()) > 0
+
+
+def test_a_lost_answer_that_nobody_can_be_asked_about_stays_open(database_url, sandbox):
+    sandbox.set_faults(PINGJIA, [Fault(kind=FaultKind.LOST_ANSWER, count=1, operation=Operation.SETTLE)])
+    with a_dialect_hub(database_url, sandbox, running=False) as hub:
+        case_id = hub.send(Transaction.SETTLE, a_message("S-OPEN"), party=HOSPITAL).case_id
+        hub.pump()
+        hub.let_pass(30, 600)
+
+        answer = hub.answers(case_id)[-1]
+
+        assert [share["state"] for share in answer["shares"]] == ["approved", "approved", "in_doubt"]
+        assert borne(sandbox, "S-OPEN")[PINGJIA] > 0, "the insurer has paid, and the hub did not guess"
+
+
+def states_of_notices(hub: TestHub) -> set[str]:
+    with hub.database.connect() as connection:
+        return {row.state for row in connection.execute(text("SELECT state FROM notice"))}
