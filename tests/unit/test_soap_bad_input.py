@@ -6,12 +6,16 @@ import gzip
 import random
 import re
 from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.safe_xml import BYTES_MAX, NODES_MAX
 from hub.gateway.soap.versions import SOAP_11, SOAP_12, SoapVersion
-from schemas.soap import SERVICE_NAMESPACE
+from schemas.soap import OPERATIONS, SERVICE_NAMESPACE
+from schemas.soap_types import service_types
 from schemas.texts import ERRORS
 from tests.support.builders import HOSPITAL, a_settle_request
 from tests.support.soap_app import SoapApp
@@ -311,6 +315,37 @@ def test_mutated_messages_are_taken_or_refused_in_order():
             )
         reply = app.post(bytes(raw))
         assert reply.status == 200 or (reply.code != "hub.error" and reply.blamed in ("Client", "VersionMismatch"))
+
+
+NAMES = sorted({element.name for record in service_types().values() for element in record.elements} | {"junk"})
+TEXTS = ["", " ", "1", "300.00", "true", "01", "2026-03-02", "2026-03-02T09:15:00Z", "欧阳", "basic", HOSPITAL, "'"]
+
+
+def a_tree(chance: random.Random, depth: int = 0) -> str:
+    """Elements of the schema in an order of chance, with texts and attributes of chance."""
+    if depth > 4 or chance.random() < 0.4:
+        return escape(chance.choice(TEXTS))
+    children = []
+    for _ in range(chance.randint(0, 5)):
+        name = chance.choice(NAMES)
+        prefix = chance.choice(["", "", "", f' xmlns="urn:other{depth}"', ' s:x="1"'])
+        children.append(f"<{name}{prefix}>{a_tree(chance, depth + 1)}</{name}>")
+    return "".join(children)
+
+
+def test_messages_of_chance_are_refused_with_the_fields_that_are_wrong():
+    app, chance = SoapApp(), random.Random(21)
+    for operation in list(OPERATIONS.values()) * 8:
+        reply = app.post(envelope(f"<{operation} {NS}>{a_tree(chance)}</{operation}>"))
+        assert reply.code in ("message.invalid", "xml.attribute")
+        assert reply.code == "xml.attribute" or reply.text("field")
+    assert app.courier.taken == []
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.binary(max_size=400))
+def test_rubbish_is_refused(raw):
+    assert SoapApp().post(raw).blamed in ("Client", "VersionMismatch")
 
 
 def test_every_code_of_the_service_has_its_sentences():
