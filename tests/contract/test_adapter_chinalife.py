@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -13,9 +14,10 @@ from sandbox.parties_dialects import YONGTAI, YONGTAI_PRODUCT
 from sandbox.server import CastSettings, Sandbox
 from schemas.codes import Outcome
 from schemas.errors import HubError, InvalidMessage, OutcomeUnknown, Unavailable
+from schemas.master import EnrolmentImport, EnrolmentRow
 from schemas.payer import Decision, Operation, PayerTask
 from schemas.settlement import CancelRequest
-from schemas.visit import AdmissionRegister, FeesUpload, UploadedLine
+from schemas.visit import AdmissionCancel, AdmissionRegister, FeesUpload, UploadedLine
 from tests.support.dialect_payers import (
     DialectPayer,
     a_notice,
@@ -234,3 +236,34 @@ def test_answers_in_gbk_say_the_same(insurer: DialectPayer) -> None:
 
     assert insurer.ask(a_claim()) == first
     assert insurer.ask(of_person("-REVIEW")).reason_zh == "金额较大, 转人工审核"
+
+
+def test_persons_are_uploaded_in_packages(payer: DialectPayer) -> None:
+    patient = a_stay().patient
+    row = EnrolmentRow(
+        id_type=patient.id_type,
+        id_no=patient.id_no,
+        name=patient.name,
+        region="450100",
+        product=YONGTAI_PRODUCT,
+        policy_no="YT-1",
+        valid_from=date(2026, 1, 1),
+    )
+    upload = EnrolmentImport(sender=YONGTAI, request_no="1", rows=(row,) * 5)
+
+    assert payer.tell(a_notice("enrolment.import", YONGTAI, upload)).outcome is Outcome.APPROVED
+
+
+def test_what_the_interface_has_no_transaction_for_is_refused_before_it_leaves(insurer: DialectPayer) -> None:
+    undo = AdmissionCancel(institution="H45010000001", request_no="1", visit_no="V-1", reason="误登记")
+
+    with pytest.raises(InvalidMessage):
+        insurer.tell(a_notice("admission.cancel", YONGTAI, undo))
+
+
+def test_a_registration_that_the_insurer_has_already_counts_as_taken_in_the_agreed_words(insurer: DialectPayer) -> None:
+    refused = insurer.ask(of_person("-PAUSED"), flow="stepwise")
+    taken = insurer.ask(of_person("-PAUSED"), flow="stepwise", already_there="参保状态|已登记")
+
+    # The words let the conversation go on to the compensation, which is refused for a reason of its own.
+    assert (refused.reason_zh, taken.reason_zh) == ("参保状态异常, 暂停享受待遇", "未登记")
