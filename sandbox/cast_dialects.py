@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox import basic_national, insurer_chinalife, insurer_picc
+from sandbox import basic_national, insurer_chinalife, insurer_picc, insurer_taikang
 from sandbox import parties_dialects as parties
 from sandbox.basic_national import BasicNationalServer
 from sandbox.basic_soap import PATH as BASIC_PATH
@@ -14,6 +14,7 @@ from sandbox.book import Book
 from sandbox.faults import Faults
 from sandbox.insurer_chinalife import ChinaLifeInsurer
 from sandbox.insurer_picc import PiccInsurer
+from sandbox.insurer_taikang import TaikangInsurer
 from sandbox.parties_dialects import DESKS
 from sandbox.web import PartyApp
 
@@ -45,8 +46,18 @@ ROLES: tuple[Role, ...] = (
         insurer_picc.PATH,
         lambda code, book, faults: PiccInsurer(code, book, DESKS[code], faults),
     ),
+    Role(
+        parties.TAIHE,
+        18808,
+        "",
+        lambda code, book, faults: TaikangInsurer(
+            code, book, insurer_taikang.SANDBOX_KEYS, faults, plan=DESKS[code].commercial[parties.TAIHE_PRODUCT]
+        ),
+    ),
     Role(parties.NATIONAL_BASIC, 18809, basic_national.PATH, BasicNationalServer),
 )
 ROLE_OF = {role.code: role for role in ROLES}
 CODES = tuple(ROLE_OF)
+SECRETS = {parties.TAIHE: insurer_taikang.SECRETS}
+"""What a hub needs in its file of secrets (HUB_PARTY_SECRETS) to speak to the cast."""
 FIXED_PORTS = {role.code: role.port for role in ROLES}

@@ -56,6 +56,18 @@ class PlatformKeys:
     aes_key: str = field(repr=False)
 
 
+SANDBOX_KEYS = PlatformKeys("hub-sandbox", "an app secret of nobody", "a-sandbox-aeskey")
+OPTIONS = {
+    "app_id": SANDBOX_KEYS.app_id,
+    "receiver_code": "TH001",
+    "receiver_name": "泰和健康保险",
+    "refused_codes": ",".join(REFUSED_CODES),
+}
+"""What a hub's rule book says of this insurer."""
+SECRETS = {"app_secret": SANDBOX_KEYS.app_secret, "aes_key": SANDBOX_KEYS.aes_key}
+"""What a hub's file of secrets says of it: make-believe, like everything here."""
+
+
 class Refused(Exception):
     """A call that is refused and has done nothing."""
 

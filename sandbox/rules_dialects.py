@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sandbox import parties, parties_dialects
+from sandbox import insurer_taikang, parties, parties_dialects
 from sandbox.day import Place
 from sandbox.insurer_chinalife import NOT_FOUND
 from sandbox.parties_dialects import (
@@ -75,7 +75,7 @@ _PARTIES = (
     _Party(
         PINGJIA, "insurer", "insurer.picc", "平嘉补充保险", "Pingjia Supplementary", GUANGXI_REGION, notices=_RECORDS
     ),
-    _Party(TAIHE, "insurer", "insurer.taikang", "泰和健康保险", "Taihe Health"),
+    _Party(TAIHE, "insurer", "insurer.taikang", "泰和健康保险", "Taihe Health", options=insurer_taikang.OPTIONS),
 )
 
 
