@@ -348,6 +348,7 @@ def test_even_a_body_that_is_no_envelope_gets_one(his):
         "报文格式错误": b"[]",
         "格式错误，": b'{"infno":"1101",' + whole[1:],
         "超过大小限制": b" " * 1_100_000,
+        "报文格式错误，": whole.replace(b'"input": {}', b'"input": {"a": 1.5, "b": 1' + b"0" * 30 + b"}"),
         "input 超过长度": long,
         "fixmedins_code：": {**his.envelope("1101", {}), "fixmedins_code": "H44030000002"},
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,16 +12,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crypto import sm2, sm4
 from crypto.signing import BodySigning, EnvelopeSigning, GatewaySigning, Signing, Unsigned
 from hub.gateway.identity import Doorkeeper, NotIdentified, PartyShutOut, token_for
+from hub.gateway.national.clearing import rows_of
 from hub.gateway.national.doors import Entered, KeysMissing, NationalDoor
 from hub.gateway.national.endpoint import read_call
+from hub.gateway.national.table import HANDLERS
 from hub.gateway.national.words import Spoken, refusal_text
 from routing.rulebook import Institution
 from schemas.errors import HubError, InvalidMessage
 from schemas.national.envelope import dump_json, read_json
+from schemas.national.transactions import EXCHANGES
 from tests.support.builders import HOSPITAL, OTHER_HOSPITAL, REGION
 from tests.support.national_his import CHINA, NationalHis, an_outpatient
 
@@ -267,3 +274,66 @@ def test_a_revision_letter_is_the_same_transaction(number):
     assert (call.infno, call.facts["psn_no"]) == ("2201", "P-1")
     with pytest.raises(Spoken):
         read_call(replace(entered, envelope={**entered.envelope, "infno": "220AA"}), NOW)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def refusal_of(envelope: dict[str, Any]) -> str:
+    """The words of a refusal; something else where nothing is refused."""
+    entered = Entered(Institution(code=HOSPITAL, name="n", region=REGION), envelope, lambda answer: (answer, {}))
+    try:
+        read_call(entered, NOW)
+    except HubError as refused:
+        return refusal_text(refused)
+    return "taken"
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(sorted(HANDLERS)), st.dictionaries(st.sampled_from(sorted(an_envelope())), JSON_VALUES))
+def test_whatever_stands_in_an_envelope_is_read_or_refused_in_words(infno, spoiled):
+    assert 0 < len(refusal_of(an_envelope(infno=infno) | spoiled)) <= 200
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(sorted(HANDLERS)), JSON_VALUES)
+def test_whatever_a_node_holds_is_read_or_refused_in_words(infno, value):
+    nodes = EXCHANGES[infno].input
+    content = {name: dict.fromkeys(node.shape.fields, value) for name, node in nodes.items()}
+
+    assert 0 < len(refusal_of(an_envelope(infno=infno, input=content))) <= 200
+
+
+@given(st.binary(max_size=2000))
+def test_a_file_that_is_no_zip_of_rows_is_refused(content):
+    with pytest.raises(InvalidMessage):
+        rows_of(content)
+
+
+def a_file(text: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("d.txt", text)
+    return packed.getvalue()
+
+
+def test_the_rows_of_a_file_are_read():
+    rows = rows_of(a_file("S\tM\tP\t1.00\t0.50\t0\t0\tnull\nS\tM\tP\t-1.00\t-0.50\tnull\t1\tnull\n"))
+
+    assert [(row.total_fen, row.fund_fen, row.account_fen, row.refund) for row in rows] == [
+        (100, 50, 0, False),
+        (-100, -50, 0, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["a\tb\n", "S\tM\tP\t1.001\t0\t0\t0\tx\n", "null\tM\tP\t1\t0\t0\t0\tx\n", "0" * 5_000_000]
+)
+def test_rows_are_read_whole_or_not_at_all(text):
+    with pytest.raises(InvalidMessage) as refused:
+        rows_of(a_file(text))
+    assert "file_qury_no" in refusal_text(refused.value)

@@ -155,7 +155,7 @@ class _Row:
 async def details(call: Call, services: Services) -> Reply:
     """3202: each settlement of the uploaded file beside the hub's; the differences come as a file for 9102."""
     facts = call.content["data"]
-    rows = _rows((await _file(call, services, facts["file_qury_no"])).content)
+    rows = rows_of((await _file(call, services, facts["file_qury_no"])).content)
     if (
         sum(row.total_fen for row in rows) != facts["medfee_sumamt"]
         or sum(row.fund_fen for row in rows) != facts["fund_pay_sumamt"]
@@ -209,7 +209,7 @@ def _checked(rows: list[_Row], numbers: Mapping[str, str]) -> dict[str, dict[str
     return checked
 
 
-def _rows(packed: bytes) -> list[_Row]:
+def rows_of(packed: bytes) -> list[_Row]:
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             (entry,) = archive.infolist()

@@ -24,7 +24,8 @@ from hub.gateway.national.sessions import check_sign_in
 from hub.gateway.national.table import HANDLERS
 from hub.gateway.national.words import NotKnown, Spoken, refusal_text
 from hub.gateway.reading import check_content_type, read_body
-from schemas.errors import HubError, IllegalTransition, OutcomeUnknown
+from hub.ports import Clock
+from schemas.errors import HubError, IllegalTransition, Malformed, OutcomeUnknown
 from schemas.national.envelope import (
     DONE,
     MSGID,
@@ -67,14 +68,14 @@ class NationalService:
     async def post(self, request: Request) -> Response:
         """The answer to one envelope."""
         received_at = self._services.clock.now()
-        told = _Telling(received_at)
+        told = _Telling(received_at, self._services.clock)
         try:
             check_content_type(request)
             envelope = read_json(await read_body(request))
+            self._check_size(envelope)
             headers = dict(request.headers.items())
             entered = await self._services.run(partial(self._door.enter, envelope, headers, received_at))
             told.entered(entered)
-            self._check_size(envelope)
             call = read_call(entered, received_at)
             told.infno = call.infno
             await check_sign_in(call, self._services)
@@ -87,7 +88,11 @@ class NationalService:
 
     def _check_size(self, envelope: Mapping[str, Any]) -> None:
         given = envelope.get("input")
-        size = len(given) if isinstance(given, str) else len(dump_json({"input": given}).decode()) - len('{"input":}')
+        try:
+            size = len(given) if isinstance(given, str) else len(dump_json({"": given}).decode()) - len('{"":}')
+            dump_json(envelope)
+        except TypeError:
+            raise Malformed("a whole number has more than 19 digits") from None
         if size > self._input_max:
             raise wrong("input", "national.size", "send it in parts")
 
@@ -118,8 +123,9 @@ def _dated(msgid: str) -> bool:
 class _Telling:
     """Writes the one answer of a request."""
 
-    def __init__(self, received_at: datetime) -> None:
+    def __init__(self, received_at: datetime, clock: Clock) -> None:
         self.infno = ""
+        self._clock = clock
         self._received_at = received_at
         self._seal: Seal = _unsealed
         self._region = _NOWHERE
@@ -150,7 +156,7 @@ class _Telling:
             **head,
             "inf_refmsgid": refmsgid_of(self._region, self._received_at, secrets.randbelow(10**10)),
             "refmsg_time": stamp_of(self._received_at),
-            "respond_time": stamp_of(self._received_at),
+            "respond_time": stamp_of(self._clock.now()),
         }
         answer = write_response(numbered, output)
         # The table of the interface calls it a number.
