@@ -35,6 +35,10 @@ def _adapter_complaints(content: str, book: RuleBook) -> Iterator[Complaint]:
         else:
             for problem in _withheld_too_much(party, adapter.capabilities):
                 yield Complaint(_line_naming("code", party.code, content), f"parties[{index}].discloses", problem)
+            if unknown := sorted(party.notices - adapter.capabilities.notices):
+                problem = f"{party.adapter} cannot be told about {', '.join(unknown)}; it can about "
+                problem += ", ".join(sorted(adapter.capabilities.notices)) or "nothing"
+                yield Complaint(_line_naming("code", party.code, content), f"parties[{index}].notices", problem)
 
 
 def _withheld_too_much(party: Party, can: Capabilities) -> Iterator[str]:
@@ -115,7 +119,7 @@ def needs_restart(old: RuleBook, new: RuleBook) -> bool:
 
 def _built_for(book: RuleBook) -> tuple[object, ...]:
     with_queues = frozenset(one.code for one in book.institutions if one.amqp)
-    payers = {party.code: (party.settings(), party.disclosure) for party in book.parties}
+    payers = {party.code: (party.settings(), party.disclosure, party.notices, party.amqp) for party in book.parties}
     return payers, with_queues
 
 

@@ -35,6 +35,31 @@ def show_answer(answer: dict[str, Any], console: Console, *, repeated: bool = Fa
     console.print(table)
 
 
+def show_fields(answer: dict[str, Any], console: Console, *, repeated: bool = False) -> None:
+    """An answer of another kind: a line for each field, lists as tables."""
+    if repeated:
+        console.print("given before:")
+    for name, value in answer.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            table = Table(box=None, pad_edge=False, title=name, title_justify="left")
+            columns = list(dict.fromkeys(key for row in value for key in row))
+            for column in columns:
+                table.add_column(column, overflow="fold")
+            for row in value:
+                table.add_row(*(_plain(row.get(column)) for column in columns))
+            console.print(table)
+        elif name != "schema_version":
+            console.print(f"{name}: {_plain(value)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        if "zh" in value:
+            return f"{value['zh']} {value['en']}"
+        return ", ".join(f"{name} {_plain(one)}" for name, one in value.items())
+    return "" if value is None or value == [] else str(value)
+
+
 def problem_lines(problem: dict[str, Any]) -> Iterator[str]:
     """A refusal: what, and each field with its remedy."""
     code = problem.get("code") or problem.get("error") or "refused"

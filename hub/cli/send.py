@@ -41,7 +41,8 @@ def send(
     amqp: Amqp = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send a canonical message and show the answer: each payer's part, the reason, the next step, and the cash.
+    """Send a canonical message and show the answer; of a settlement each payer's part, the reason, the next step, and
+    the cash.
 
     Exit code 0 when there is an answer, 1 when the hub refuses, declines or has no answer yet.
 
@@ -75,9 +76,12 @@ def _show(message: Message, answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(answer)
         return
-    from hub.cli.answer_view import show_answer
+    from hub.cli.answer_view import show_answer, show_fields
 
-    show_answer(answer, console(), repeated=message.repeated)
+    if "shares" in answer:
+        show_answer(answer, console(), repeated=message.repeated)
+    else:
+        show_fields(answer, console(), repeated=message.repeated)
 
 
 def _show_problem(problem: dict[str, Any], as_json: bool) -> None:

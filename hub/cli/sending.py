@@ -16,7 +16,7 @@ from hub.broker.io_thread import split_urls
 from hub.broker.topology import in_exchange, out_queue, queue_on_broker
 from hub.gateway.identity import token_for
 from hub.settings import Settings
-from schemas.transactions import HOSPITAL_MESSAGES, Transaction
+from schemas.transactions import MESSAGES, Transaction
 
 MARGIN_S = 5.0
 
@@ -58,20 +58,31 @@ def message_of(body: bytes, transaction: str, party: str, key: str) -> Message:
 
 def _transaction(content: dict[str, Any], name: str) -> Transaction:
     if name:
-        if name in {known.value for known in HOSPITAL_MESSAGES}:
+        if name in {known.value for known in MESSAGES}:
             return Transaction(name)
-        raise Refused(f"--transaction: one of {', '.join(HOSPITAL_MESSAGES)}", usage=True)
+        raise Refused(f"--transaction: one of {', '.join(MESSAGES)}", usage=True)
     if "cancel_no" in content or "reverse_no" in content:
         return Transaction.CANCEL if "cancel_no" in content else Transaction.REVERSE
+    if "request_no" in content:
+        raise Refused("--transaction: say which one this is, such as admission.register", usage=True)
     return Transaction.SETTLE if "fees" in content else Transaction.QUERY
 
 
+_NUMBERS = {
+    Transaction.CANCEL: "cancel_no",
+    Transaction.REVERSE: "reverse_no",
+    Transaction.SETTLE: "settlement_no",
+    Transaction.ADJUDICATION_UPLOAD: "settlement_no",
+}
+
+
 def _key(content: dict[str, Any], transaction: Transaction, party: str) -> str:
-    """The same for the same settlement, so that sending a file twice is a repeat; new for trials and queries."""
-    names = {Transaction.CANCEL: "cancel_no", Transaction.REVERSE: "reverse_no", Transaction.SETTLE: "settlement_no"}
-    number = content.get(names.get(transaction, ""))
+    """The same for the same message, so that sending a file twice is a repeat; new for trials and queries."""
+    number = content.get(_NUMBERS.get(transaction, ""))
     if isinstance(number, str):
         return f"{party}-{number}"[:64]
+    if isinstance(number := content.get("request_no"), str):
+        return f"{transaction.value}-{number}"[:64]
     return str(uuid.uuid4())
 
 
@@ -143,7 +154,7 @@ def _exchange(connection: pika.BlockingConnection, message: Message, queue: str,
             answer = dict(orjson.loads(body))
             if "error" in answer:
                 raise Refused("refused", answer)
-        if time.monotonic() > deadline or (answer is not None and answer.get("final")):
+        if time.monotonic() > deadline or (answer is not None and answer.get("final", True)):
             break
     channel.cancel()  # gives back what was not for us
     if answer is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from routing.plan import CHINA_STANDARD_TIME
 from schemas.money import yuan_of
 from store.notices import NoticeProgress, StoredNotice
 from store.visits import VisitRecord
@@ -55,9 +57,9 @@ def show_visit(visit: VisitRecord, told: Sequence[StoredNotice], console: Consol
         f"{visit.lines} fee lines over {yuan_of(visit.total_fen)} yuan",
         markup=False,
     )
-    console.print(f"admitted {visit.admitted_at:%Y-%m-%d %H:%M}", markup=False)
+    console.print(f"admitted {_at(visit.admitted_at)}", markup=False)
     if visit.discharged_at is not None:
-        console.print(f"discharged {visit.discharged_at:%Y-%m-%d %H:%M}", markup=False)
+        console.print(f"discharged {_at(visit.discharged_at)}", markup=False)
     if visit.settled_by is not None:
         console.print(f"settled by case {visit.settled_by}: hub case show {visit.settled_by}", markup=False)
     show_notices(told, console)
@@ -80,7 +82,11 @@ def show_notices(told: Sequence[StoredNotice], console: Console) -> None:
 def show_next(one: StoredNotice, console: Console) -> None:
     """What to run next."""
     if one.state is NoticeProgress.WAITING:
-        console.print(f"it is said again at {one.next_at:%Y-%m-%d %H:%M:%S}", markup=False)
+        console.print(f"it is said again at {_at(one.next_at)}", markup=False)
     if one.state in (NoticeProgress.REFUSED, NoticeProgress.GIVEN_UP):
         console.print(f"when it can be taken: hub notice retry {one.request_id} --reason WHY --by YOU", markup=False)
         console.print(f"when it need not be:  hub notice close {one.request_id} --reason WHY --by YOU", markup=False)
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment.astimezone(CHINA_STANDARD_TIME):%Y-%m-%d %H:%M:%S} CST"
