@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.registry import ADAPTERS, Adapter, make_adapter
@@ -75,6 +75,7 @@ def test_a_recorded_answer_means_what_is_expected(path):
 
 
 @pytest.mark.parametrize("path", ANSWERS, ids=name_of)
+@settings(max_examples=30)  # of each of some two hundred samples
 @given(cut=st.floats(0, 1), length=st.integers(0, 30), inserted=st.binary(max_size=6))
 def test_a_mutated_answer_is_refused_or_stays_within_the_bill(path, cut, length, inserted):
     task, answer, adapter = recorded(path)
