@@ -55,7 +55,8 @@ def disclosed(task: PayerTask, told: Disclosure) -> PayerTask:
 
 def disclosed_notice(notice: Notice, told: Disclosure) -> Notice:
     """The notice as this payer may see it."""
-    return replace(notice, message=_shown(notice.message, told, notice.payer))
+    admission = notice.admission and _shown(notice.admission, told, notice.payer)
+    return replace(notice, message=_shown(notice.message, told, notice.payer), admission=admission)
 
 
 def _shown(message: Message, told: Disclosure, payer: str) -> Message:

@@ -28,6 +28,7 @@ from schemas.codes import Outcome
 from schemas.errors import InvalidMessage, OutcomeUnknown, Unavailable
 from schemas.payer import Decision, MessageNumbers, Notice, PreparedCall, RawAnswer
 from schemas.transactions import MESSAGES, SPECS, Transaction
+from schemas.visit import AdmissionChange, AdmissionFacts, AdmissionRegister
 from store import notices, numbers
 from store.notices import NoticeProgress, StoredNotice
 from store.numbers import Wanted
@@ -37,6 +38,10 @@ log = structlog.get_logger()
 LIMIT = 50
 GRACE_S = 1.0
 _POLICY = POLICIES[Failure.NOTICE]
+_ADMISSIONS: Mapping[str, type[AdmissionFacts]] = {
+    Transaction.ADMISSION_REGISTER: AdmissionRegister,
+    Transaction.ADMISSION_CHANGE: AdmissionChange,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,7 @@ class Notices:
             original = notices.find(work.connection, stored.original_request_id)
             if original is None or original.state in (NoticeProgress.REFUSED, NoticeProgress.WITHDRAWN):
                 return None
+        admission, admission_reference = _admission(work, stored)
         return Notice(
             transaction=stored.transaction,
             request_id=stored.request_id,
@@ -207,6 +213,8 @@ class Notices:
             original_request_id=stored.original_request_id,
             original_reference=original.reference if original is not None else None,
             numbers=drawn.get(stored.request_id),
+            admission=admission,
+            admission_reference=admission_reference,
         )
 
     def _say(self, saying: _Saying) -> None:
@@ -245,6 +253,22 @@ class Notices:
         stored.reason_zh, stored.reason_en = decision.reason_zh, decision.reason_en
         with self._work_units.begin("notice.answer") as work:
             notices.save(work.connection, [stored])
+
+
+def _admission(work: Work, stored: StoredNotice) -> tuple[AdmissionFacts | None, str | None]:
+    """The visit's registration as this payer took it last, and what it calls the visit."""
+    if stored.visit_id is None or stored.transaction == Transaction.ADMISSION_REGISTER:
+        return None, None
+    told = [
+        one
+        for one in notices.of_visit(work.connection, stored.visit_id)
+        if one.payer == stored.payer and one.transaction in _ADMISSIONS and one.state is NoticeProgress.TAKEN
+    ]
+    if not told:
+        return None, None
+    references = [one.reference for one in told if one.reference and one.transaction == Transaction.ADMISSION_REGISTER]
+    facts = read_message(_ADMISSIONS[told[-1].transaction], told[-1].message)
+    return facts, references[-1] if references else None
 
 
 def _end(stored: StoredNotice, state: NoticeProgress, now: datetime, reason_code: str) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from sandbox.basic_national import BasicNationalServer
 from sandbox.faults import Fault, FaultKind
+from sandbox.national_visits import Visit
 from sandbox.parties_dialects import NATIONAL_BASIC
 from sandbox.rules_dialects import dialect_rule_book
 from sandbox.server import CastSettings, Sandbox
@@ -78,3 +80,66 @@ def test_two_cases_never_share_a_message_number(database_url, sandbox):
 
         assert [told(answer) for answer in answers] == [borne(sandbox, number) for number in numbers]
         assert all(answer["status"] == "settled" for answer in answers)
+
+
+TOLD = ("admission.register", "fees.upload", "fees.cancel", "discharge.register")
+
+
+def a_book_that_tells(sandbox: Sandbox) -> dict[str, Any]:
+    book = dialect_rule_book(sandbox.endpoints())
+    for party in book["parties"]:
+        if party["code"] == NATIONAL_BASIC:
+            party["notices"] = list(TOLD)
+            party["options"] = {**party["options"], "visits": "told"}
+    for institution in book["institutions"]:
+        institution["visits"] = "required"
+    return book
+
+
+def test_a_stay_that_was_told_of_step_by_step_is_settled_from_what_stands(database_url, sandbox):
+    message = a_message("S-TOLD", VisitKind.INPATIENT)
+    visit = {"schema_version": "1", "institution": INSTITUTION, "visit_no": "V-S-TOLD"}
+    line = {name: message["fees"][0][name] for name in ("item_code", "item_name", "category", "level")}
+    priced = {"price": "300.00", "quantity": "2", "amount": "600.00"}
+    admission = {
+        **visit,
+        "request_no": "A-1",
+        **{name: message[name] for name in ("region", "patient", "insurance", "diagnoses")},
+        "kind": "inpatient",
+        "medical_type": "21",
+        "admitted_at": message["visit"]["started_at"],
+        "department": "内科",
+    }
+    lines = [{**line, **priced, "line_no": number} for number in ("L1", "L2", "L3", "L4")]
+    refund = {**line, **priced, "quantity": "-2", "amount": "-600.00", "line_no": "L5", "refunds": "L4"}
+    discharge = {
+        **visit,
+        "request_no": "D-1",
+        "discharged_at": message["visit"]["ended_at"],
+        "diagnoses": message["diagnoses"],
+    }
+    with a_hub(database_url, **a_book_that_tells(sandbox)) as hub:
+        told_of = (
+            (Transaction.ADMISSION_REGISTER, admission),
+            (Transaction.FEES_UPLOAD, {**visit, "request_no": "F-1", "batch_no": "B-1", "lines": lines}),
+            (Transaction.FEES_UPLOAD, {**visit, "request_no": "F-2", "batch_no": "B-2", "lines": [refund]}),
+            (Transaction.DISCHARGE_REGISTER, discharge),
+        )
+        for transaction, content in told_of:
+            assert hub.send(transaction, content, party=INSTITUTION).error is None
+        app = sandbox.cast.apps[NATIONAL_BASIC]
+        assert isinstance(app, BasicNationalServer)
+        person_no = message["insurance"]["person_no"]
+
+        def standing() -> Visit | None:
+            return next((one for one in app.visits.of_person(person_no, "21") if one.number == "V-S-TOLD"), None)
+
+        eventually(lambda: (found := standing()) is not None and found.ended and len(found.lines) == 5, within_s=20)
+
+        answer = hub.answered(hub.send(Transaction.SETTLE, message, party=INSTITUTION).case_id)
+
+    assert answer["status"] == "settled"
+    assert told(answer) == borne(sandbox, "S-TOLD") > 0
+    found = standing()
+    assert found is not None
+    assert sorted(found.lines) == ["L1", "L2", "L3", "L4", "L5"]
