@@ -17,6 +17,7 @@ import orjson
 from hub.answers import give_answers
 from hub.books import ActiveBook, RuleBooks
 from hub.inbound import Inbound, Taken
+from hub.master_checks import MasterChecks
 from hub.ports import Clock
 from hub.progress import advance, first_look
 from hub.recorded import given_of, record_given, tell_of_given
@@ -25,7 +26,7 @@ from hub.senders import check_sender
 from hub.visit_checks import Asked, visits_beside
 from hub.work import Work, WorkUnits
 from routing.deadline import answer_due
-from routing.plan import Plan, plan_case
+from routing.plan import Plan, plan_case, service_date
 from routing.rulebook import Institution
 from schemas.base import read_message_and_content
 from schemas.errors import Conflict, HubError, InvalidMessage, NotFound, Violation
@@ -66,6 +67,7 @@ class Intake:
         self._books = books
         self._clock = clock
         self._person_secret = person_secret
+        self._master_checks = MasterChecks(person_secret)
 
     def take(self, batch: Sequence[Inbound]) -> list[Taken]:
         """One result per message, in order. Raises only when the database is away: then nothing was stored."""
@@ -103,6 +105,7 @@ class Intake:
             else:
                 draft.case, draft.plan = _new_case(draft, plan, active.version), plan
         _check(work, drafts, results)
+        _check_master_data(work, self._master_checks, drafts, results)
         planned = [(draft, draft.case) for draft in drafts if draft.case is not None]
         if not planned:
             return
@@ -154,6 +157,28 @@ def _check(work: Work, drafts: list[_Draft], results: list[Taken]) -> None:
             draft.visit_id = beside.visit_id
             if beside.error is not None:
                 _refuse(draft, beside.error, results)
+
+
+def _check_master_data(work: Work, checks: MasterChecks, drafts: list[_Draft], results: list[Taken]) -> None:
+    """Refuse bills that name what master data does not know.
+
+    A settlement that is there already is left to be found as a repeat; one that was adjudicated elsewhere has happened.
+    """
+    asked = [
+        (draft, draft.case)
+        for draft in drafts
+        if draft.case is not None
+        and draft.institution.checks
+        and draft.inbound.transaction is not Transaction.ADJUDICATION_UPLOAD
+    ]
+    bills = [(draft.request, draft.institution) for draft, _ in asked]
+    found = zip(asked, checks.check(work.connection, bills, service_date), strict=True)
+    refused = [(draft, (case.institution, case.case_key), error) for (draft, case), error in found if error is not None]
+    if refused:
+        repeats = work.store.cases.find_by_key(work.connection, [key for _, key, _ in refused])
+        for draft, key, error in refused:
+            if key not in repeats:
+                _refuse(draft, error, results)
 
 
 def _refuse(draft: _Draft, error: HubError, results: list[Taken]) -> None:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from hub.imports.words import DATES, HEADINGS, NUMBERS, TOTALS, words_of
@@ -20,7 +21,8 @@ _DAY = re.compile(
     r"(\d{4})(?:-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,2})|(\d{2})(\d{2}))(?:[ T]00:00(?::00)?)?", re.ASCII
 )
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff]")
-_SERIAL_MIN, _SERIAL_MAX = 1, 2_958_465
+_SERIAL_MIN, _SERIAL_MAX = 2_200, 2_958_465
+"""Days of a spreadsheet by their serial number; smaller ones are years that somebody typed."""
 _EPOCH, _EPOCH_1904 = date(1899, 12, 30), date(1904, 1, 1)
 _TOO_LONG = "the column is formatted as number and has lost digits: format it as text and fill it in again"
 
@@ -77,9 +79,7 @@ class Layout:
         values: dict[str, str] = {}
         problems: list[Problem] = []
         if len(cells) != len(self.fields):
-            remedy = (
-                f"has {len(cells)} columns where the heading has {len(self.fields)}; is a separator inside a value?"
-            )
+            remedy = f"has {len(cells)} columns, the heading has {len(self.fields)}; is a separator inside a value?"
             return Line(number, cells, values, [("row", "row.columns", remedy)])
         for field, cell in zip(self.fields, cells, strict=True):
             if cell == "":
@@ -94,11 +94,14 @@ class Layout:
                 if _FORBIDDEN.search(text)
             ]
         for field, words in self._words.items():
-            if (word := values.get(field)) in words:
-                values[field] = words[word]
+            if (code := words.get(values.get(field, ""))) is not None:
+                values[field] = code
         for field in self._dates:
-            if field in values and not self._day(field, values):
-                problems.append((field, "date.invalid", "write the day as 2026-01-31"))
+            if field in values:
+                if (day := _day(values[field])) is None:
+                    problems.append((field, "date.invalid", "write the day as 2026-01-31"))
+                else:
+                    values[field] = day
         return Line(number, cells, values, problems)
 
     def _plain(self, field: str, cell: Cell, problems: list[Problem]) -> str:
@@ -110,23 +113,24 @@ class Layout:
         if isinstance(cell, date):
             return cell.isoformat()
         if field in DATES and _SERIAL_MIN <= float(cell) <= _SERIAL_MAX and float(cell).is_integer():
-            written = str(int(float(cell)))
-            return written if len(written) == 8 else (self._epoch + timedelta(days=int(float(cell)))).isoformat()
+            return (self._epoch + timedelta(days=int(float(cell)))).isoformat()
         if abs(float(cell)) >= 10**DIGITS_MAX:
             problems.append((field, "number.too_long", _TOO_LONG))
             return ""
         return _number(float(cell)) if field in NUMBERS or not float(cell).is_integer() else str(int(float(cell)))
 
-    def _day(self, field: str, values: dict[str, str]) -> bool:
-        found = _DAY.fullmatch(values[field])
-        if found is None:
-            return False
-        year, month, day = (int(part) for part in found.groups() if part is not None)
-        try:
-            values[field] = date(year, month, day).isoformat()
-        except ValueError:
-            return False
-        return True
+
+@lru_cache(maxsize=4096)
+def _day(text: str) -> str | None:
+    """The day in ISO form; None when it is none. The same few days come again and again."""
+    found = _DAY.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day = (int(part) for part in found.groups() if part is not None)
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return None
 
 
 def _number(value: float) -> str:

@@ -14,8 +14,9 @@ from schemas.base import read_message
 from schemas.errors import Forbidden, HubError, InvalidMessage
 from schemas.settlement import SettleRequest
 from schemas.transactions import Transaction
-from tests.support.builders import CRITICAL, HOSPITAL, a_settle_request, an_id_card, as_bytes
-from tests.support.master_data import SECRET, Office, a_mapping, an_item, an_office
+from tests.support.builders import BASIC, CRITICAL, HOSPITAL, a_rule_book_text, a_settle_request, an_id_card, as_bytes
+from tests.support.master_data import BASIC_PARTY, SECRET, Office, a_mapping, an_item, an_office
+from tests.support.rule_books import put_in_force
 
 T = Transaction
 ALL = ("mapping", "catalogue", "disease", "staff", "blacklist")
@@ -133,3 +134,44 @@ def test_the_payers_own_codes_are_found(office):
     with office.database.connect() as connection:
         bill = a_bill(("L-1", "XA01"), ("L-2", "XA02"))
         assert insurer_codes(connection, CRITICAL, bill, date(2026, 3, 2)) == {"XA01": "CI-1"}
+
+
+def test_a_settlement_is_refused_with_everything_unmapped_and_a_repeat_is_not(office, database_url):
+    checked_book = a_rule_book_text(
+        parties=[BASIC_PARTY],
+        institutions=[
+            {"code": HOSPITAL, "name": "一院", "region": "440300", "amqp": True, "checks": ["mapping", "blacklist"]}
+        ],
+    )
+    office.taken(T.MAPPING_UPLOAD, a_mapping("L-1", "XA01"), party=HOSPITAL)
+    put_in_force(database_url, checked_book)
+    office.hub.hub.books.refresh()
+    line = a_settle_request()["fees"][0] | {"price": "10", "amount": "10.00"}
+    fees = [line | {"line_no": code, "local_code": code} for code in ("L-1", "L-2", "L-3")]
+
+    refused = office.hub.settle("S-1", fees=fees, total="30.00")
+    mapped = [a_mapping("L-2", "XA01"), a_mapping("L-3", "XA01")]
+    office.taken(T.MAPPING_UPLOAD, *mapped, party=HOSPITAL, request_no="U-2")
+    taken = office.hub.settle("S-1", fees=fees, total="30.00")
+    listed = {"kind": "person", "subject": an_id_card(), "action": "refuse", "reason": "r", "valid_from": "2026-01-01"}
+    office.taken(T.BLACKLIST_IMPORT, listed)
+    repeated = office.hub.settle("S-1", fees=fees, total="30.00")
+    another = office.hub.settle("S-2", fees=fees, total="30.00")
+
+    assert named(refused.error) == [
+        ("fees[1].local_code", "mapping.missing"),
+        ("fees[2].local_code", "mapping.missing"),
+    ]
+    assert taken.error is None
+    assert (repeated.case_id, repeated.repeated) == (taken.case_id, True)
+    assert isinstance(another.error, Forbidden)
+    assert office.hub.count("settlement_case") == 1
+
+
+def test_an_upload_comes_in_by_the_desk_like_any_message(office):
+    message = {"sender": BASIC, "request_no": "U-1", "rows": [an_item()]}
+
+    taken = office.hub.send(T.CATALOGUE_UPLOAD, message, party=BASIC)
+
+    assert taken.error is None
+    assert taken.answer is not None
