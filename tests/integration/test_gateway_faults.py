@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection
 
-from hub.gateway import cases, mailbox, transactions
+from hub.gateway import cases, courier, mailbox
 from tests.support.builders import StubPayer, when
 from tests.support.eventually import eventually
 from tests.support.http_client import Client, Reply
@@ -19,7 +19,7 @@ from tests.support.hub_in_process import TestHub, a_hub
 @pytest.fixture
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for the database here."""
-    for module in (transactions, cases, mailbox):
+    for module in (courier, cases, mailbox):
         monkeypatch.setattr(module, "IN_TIME_S", 0.3)
 
 
@@ -96,7 +96,7 @@ def _hold_all_connections(world: TestHub) -> list[Connection]:
 
 
 def test_a_case_whose_answer_cannot_be_read_is_not_denied(breakable_postgres, breakable_database_url, monkeypatch):
-    monkeypatch.setattr(transactions, "IN_TIME_S", 1.0)
+    monkeypatch.setattr(courier, "IN_TIME_S", 1.0)
     released = threading.Event()
     with a_hub(breakable_database_url, payers={"CICI": StubPayer(script=[when(released)])}) as world:
         hospital = Client(world.hub.gateway.port)
