@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from hub.broker.admin import BrokerAdmin, BrokerUser, Rights
 from hub.broker.topology import Topology, in_exchange, out_queue
@@ -24,6 +25,8 @@ from store.parties import Access
 
 PASSWORD_BYTES = 24
 PASSWORD_MIN = 16
+GONE = "gone"
+"""The kind of a party that was let in once and that the rule book in force does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +95,19 @@ class Parties:
         self._limits = limits
 
     def listed(self) -> list[PartyView]:
-        """Everybody, by code. Unavailable: the broker cannot be asked."""
-        return [self.show(code) for code in sorted({*self._book.party_by_code, *self._book.institution_by_code})]
+        """Everybody in the rule book or once let in, by code. Unavailable: the broker cannot be asked."""
+        with self._work_units.read() as connection:
+            touched = {one.party for one in parties.everybody(connection)}
+        return [
+            self.show(one) for one in sorted({*self._book.party_by_code, *self._book.institution_by_code, *touched})
+        ]
 
     def show(self, code: str) -> PartyView:
-        """One party. InvalidMessage: the rule book does not know it."""
-        kind, desk = self._kind(code), self._desk(code)
+        """One party. InvalidMessage: the rule book does not know it, and it was never let in."""
         with self._work_units.read() as connection:
             access = next((one for one in parties.everybody(connection) if one.party == code), None)
-        user = self._admin.read(code) if self._admin and desk else None
+        kind, desk = self._kind(code, access), self._desk(code)
+        user = self._admin.read(code) if self._admin and (desk or access) else None
         found = PartyView(code, kind, desk, access, user, (), self._admin is not None)
         return replace(found, differences=tuple(self._differences(found)))
 
@@ -109,12 +116,13 @@ class Parties:
 
         Again: rights and limits are set anew, and the password where one is given. Conflict: the party is disabled.
         """
-        before = self.show(code)
+        before = self._known(code)
         if not before.enabled:
             raise Conflict(f"{code} is disabled: hub party enable {code}", code="party.disabled")
         new = _checked(password) or ("" if before.user else secrets.token_urlsafe(PASSWORD_BYTES))
         self._record("party.add", code, reason, by, enabled=True)
         if before.desk is None or self._admin is None:
+            self._close(before)
             return self.show(code), ""
         if new:
             self._admin.set_password(code, new)
@@ -126,7 +134,7 @@ class Parties:
 
         Conflict: there is nothing to renew on the broker yet.
         """
-        before = self.show(code)
+        before = self._known(code)
         if self._admin and before.desk and before.user is None:
             raise Conflict(f"{code} has no user on the broker yet: hub party add {code}", code="party.absent")
         new = _checked(password) or secrets.token_urlsafe(PASSWORD_BYTES)
@@ -135,7 +143,7 @@ class Parties:
             access = parties.renew(work.connection, code, by=by, now=self._clock.now())
             detail = {"token_generation": access.token_generation}
             self._actions.record(work, "party.rotate", _subject(code), detail, check_reason(reason), by)
-        if before.user is None or self._admin is None:
+        if before.user is None or before.desk is None or self._admin is None:
             return self.show(code), ""
         self._admin.set_password(code, new)
         self._admin.close_connections(code)
@@ -145,14 +153,12 @@ class Parties:
         """Shut the party's door: no right on the broker, no HTTP; what waits in its queue goes on waiting."""
         before = self.show(code)
         self._record("party.disable", code, reason, by, enabled=False)
-        if before.user is not None and self._admin is not None:
-            self._admin.shut_out(code)
-            self._admin.close_connections(code)
+        self._close(before)
         return self.show(code)
 
     def enable(self, code: str, reason: str, by: str) -> PartyView:
         """Give back what `disable` took; password and token are the ones from before."""
-        before = self.show(code)
+        before = self._known(code)
         self._record("party.enable", code, reason, by, enabled=True)
         if before.user is not None and before.desk is not None:
             self._open(code, before.desk)
@@ -169,11 +175,25 @@ class Parties:
         self._admin.limit(code, self._limits.connections, self._limits.channels)
         self._admin.allow(code, desk.rights)
 
-    def _kind(self, code: str) -> str:
+    def _close(self, view: PartyView) -> None:
+        if view.user is not None and self._admin is not None:
+            self._admin.shut_out(view.code)
+            self._admin.close_connections(view.code)
+
+    def _known(self, code: str) -> PartyView:
+        """Who is in the rule book; InvalidMessage for who is not, or no more."""
+        view = self.show(code)
+        return view if view.kind != GONE else self._unknown(code)
+
+    def _kind(self, code: str, access: Access | None) -> str:
         if code in self._book.institution_by_code:
             return "institution"
         if code in self._book.party_by_code:
             return self._book.party_by_code[code].kind
+        return GONE if access is not None else self._unknown(code)
+
+    @staticmethod
+    def _unknown(code: str) -> NoReturn:
         remedy = "use a code of the rule book in force: hub party list"
         raise InvalidMessage(f"there is no party {code}: {remedy}", Violation("party", "party.unknown", remedy))
 
@@ -186,12 +206,14 @@ class Parties:
 
     def _differences(self, view: PartyView) -> Sequence[str]:
         """What is not yet as wanted on the broker, each with the command that mends it."""
-        if self._admin is None or view.desk is None or (view.user is None and view.access is None):
-            return []
+        if view.kind == GONE and view.enabled:
+            return [f"not in the rule book in force, and not disabled: hub party disable {view.code}"]
         if view.user is None:
-            return [f"no user on the broker: hub party add {view.code}"]
+            missing = view.asked and view.desk is not None and view.access is not None
+            return [f"no user on the broker: hub party add {view.code}"] if missing else []
         found = []
-        if view.enabled and view.user.rights != view.desk.rights:
+        wanted = view.desk.rights if view.desk else None
+        if view.enabled and view.user.rights != wanted:
             found.append(f"other rights on the broker than it should have: hub party add {view.code}")
         if not view.enabled and view.user.rights is not None:
             found.append(f"disabled, and the broker lets it in: hub party disable {view.code}")

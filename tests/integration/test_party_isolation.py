@@ -33,6 +33,7 @@ from hub.people.office import NoTransport
 from hub.people.parties import Limits, Parties
 from hub.settings import Settings
 from hub.work import WorkUnits
+from routing.rulebook import RuleBook
 from routing.rulebook_file import read_rule_book
 from schemas.errors import Conflict, InvalidMessage
 from store.database import open_engine
@@ -70,6 +71,8 @@ class Edge:
     layout: Topology
     admin: BrokerAdmin
     parties: Parties
+    parties_of: Callable[[RuleBook], Parties]
+    """The same doors under another rule book."""
 
     def queue(self, plain: str) -> str:
         return self.layout.on_broker(plain)
@@ -111,9 +114,14 @@ def edge(rabbitmq_server, postgres_server, database_template) -> Iterator[Edge]:
         engine, clock = open_engine(database_url, pool_size=2), SystemClock()
         work_units = WorkUnits(engine, NoTransport())
         admin = BrokerAdmin(rabbitmq_server.management_url(), vhost_of(url))
-        parties = Parties(work_units, clock, Actions(work_units, clock), book, layout, admin, LIMITS)
-        parties.add(OTHER, "goes live", "li", PASSWORD)
-        yield Edge(url, database_url, layout, admin, parties)
+
+        def parties_of(book: RuleBook) -> Parties:
+            actions, topology = Actions(work_units, clock), broker_topology(book, NAME_SECRET)
+            return Parties(work_units, clock, actions, book, topology, admin, LIMITS)
+
+        found = Edge(url, database_url, layout, admin, parties_of(book), parties_of)
+        found.parties.add(OTHER, "goes live", "li", PASSWORD)
+        yield found
         engine.dispose()
         for code in (ME, OTHER):
             rabbitmq_server.delete_user(code)
@@ -344,6 +352,22 @@ def test_adding_again_changes_nothing_and_mends_what_somebody_changed(edge, me):
     assert (password, view.differences) == ("", ())
     assert me.is_open
     edge.as_party(ME, PASSWORD).close()
+
+
+def test_who_leaves_the_rule_book_is_named_and_can_still_be_shut_out(edge, me):
+    book = read_rule_book(a_rule_book_text(BASIC_RULE, QUEUE_RULE))  # ME is in it, OTHER speaks HTTP only
+    without = read_rule_book(a_rule_book_text(BASIC_RULE, QUEUE_RULE, institutions=[]))
+    later, at_last = edge.parties_of(book), edge.parties_of(without)
+
+    assert later.show(OTHER).differences == (f"other rights on the broker than it should have: hub party add {OTHER}",)
+    assert later.add(OTHER, "speaks HTTP from now on", "li")[0].user.rights is None
+    assert {one.code for one in at_last.listed() if one.kind == "gone"} == {ME, OTHER}
+    assert "hub party disable" in at_last.show(ME).differences[0]
+    with pytest.raises(InvalidMessage):
+        at_last.rotate(ME, "by mistake", "li")
+    assert at_last.disable(ME, "left us", "li").user.rights is None
+
+    edge.parties.add(OTHER, "as before", "li")
 
 
 def test_every_change_is_on_record(edge, me):
