@@ -84,7 +84,10 @@ def booked(
 ) -> dict[str, Booked]:
     """The settlements of a period, and those named wherever they lie, by settlement number."""
     rows = _BOOKED.rows(connection, institution, first, last, as_json(list(numbers)))  # type: ignore[arg-type]
-    return {number: Booked(day, total, paid, cash, cancelled) for number, day, total, paid, cash, cancelled in rows}
+    return {
+        number: Booked(day, total, int(paid), int(cash), cancelled)
+        for number, day, total, paid, cash, cancelled in rows
+    }
 
 
 def totals(connection: Connection, asked: FeesSettle) -> Sums:

@@ -7,6 +7,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -422,3 +423,43 @@ def test_an_undo_that_is_still_under_way_is_neither_yes_nor_no(database_url):
         assert "请稍后以同一 msgid 重发" in reply.json["err_msg"]
         done = eventually(lambda: (again := his.post(envelope).json)["infcode"] == 0 and again, 20)
         assert checked(done["output"])["medfee_sumamt"] == -30_000
+
+
+def test_what_differs_comes_back_as_a_file_with_the_numbers_to_go_on_with(world, his):
+    first, second = (his.settle(his.charged(30_000, visit_no=f"V-{n}"), 30_000)["setlinfo"] for n in (1, 2))
+    numbers = [first["medins_setl_id"], second["medins_setl_id"]]
+    today = first["setl_time"][:10]
+    rows = [
+        [first["setl_id"], first["mdtrt_id"], PERSON, "300.00", "224.00", "0.00", "0", "null"],
+        ["S-UNKNOWN", "null", PERSON, "10.00", "5.00", "0.00", "0", "null"],
+    ]
+    upload = {"in": a_zip(rows), "filename": "d.zip", "fixmedins_code": HOSPITAL}
+    number = his.done("9101", {"fsUploadIn": upload})["data"]["file_qury_no"]
+    details = {"setl_optins": REGION, "clr_type": "11", "stmt_begndate": today, "stmt_enddate": today,
+               "medfee_sumamt": 310, "fund_pay_sumamt": 229, "fixmedins_setl_cnt": 2, "file_qury_no": number,
+               "cash_payamt": 81, "refd_setl_flag": "0"}  # fmt: skip
+
+    found = his.done("3202", {"data": details})["fileinfo"]
+    named = {"file_qury_no": found["file_qury_no"], "filename": found["filename"], "fixmedins_code": HOSPITAL}
+    file = his.post(his.envelope("9102", {"fsDownloadIn": named}))
+    text = zipfile.ZipFile(io.BytesIO(file.body)).read("result.txt").decode()
+
+    told = {cells[2]: (cells[0], cells[3], cells[8]) for cells in (line.split("\t") for line in text.splitlines())}
+    assert told == {
+        first["setl_id"]: (PERSON, numbers[0], "225.00"),
+        "S-UNKNOWN": (PERSON, "null", "5.00"),
+        second["setl_id"]: (PERSON, numbers[1], "225.00"),
+    }
+
+
+def test_two_cashiers_cannot_settle_one_visit_twice(world, his):
+    mdtrt_id = his.charged(30_000)
+    same = his.envelope("2207", {"data": a_bill(mdtrt_id, 30_000)})
+    others = [his.envelope("2207", {"data": a_bill(mdtrt_id, 30_000)}) for _ in range(2)]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda envelope: his.post(envelope).json, [same, same, *others]))
+
+    settled = {answer["output"]["setlinfo"]["setl_id"] for answer in answers if answer["infcode"] == 0}
+    assert len(settled) == len(world.payers[BASIC].settled) == 1
+    assert all("已结算" in answer["err_msg"] for answer in answers if answer["infcode"] == -1)

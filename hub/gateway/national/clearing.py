@@ -161,8 +161,9 @@ async def details(call: Call, services: Services) -> Reply:
         or sum(row.fund_fen for row in rows) != facts["fund_pay_sumamt"]
     ):
         raise wrong("medfee_sumamt", "national.file_totals", "send the sums of the file")
-    numbers = await services.read(lambda connection: _numbers(connection, call.party, rows))
-    checked = _checked(rows, numbers)
+    known = await services.read(lambda connection: _known(connection, call.party, rows))
+    numbers = {number: one.settlement_no for number, one in known.items()}
+    checked = _checked(rows, known)
     message = {
         "institution": call.party,
         "request_no": call.msgid,
@@ -180,30 +181,43 @@ async def details(call: Call, services: Services) -> Reply:
     return Reply({"fileinfo": {"file_qury_no": kept.file_no, "filename": kept.name, "dld_endtime": kept.valid_until}})
 
 
-def _numbers(connection: Connection, institution: str, rows: list[_Row]) -> dict[str, str]:
-    """setl_id -> settlement number; one that is not ours keeps its own, which is then found nowhere."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the hub calls a settlement of the file, and what the hospital bears of it, which the file does not say."""
+
+    settlement_no: str
+    hospital_fen: int = 0
+
+
+def _known(connection: Connection, institution: str, rows: list[_Row]) -> dict[str, _Known]:
+    """By setl_id; one that is not ours keeps its own number, which is then found nowhere."""
     ids = {row.setl_id: uuid_of(row.setl_id) for row in rows}
     found = cases.read(connection, [id_ for id_ in ids.values() if id_])
-    own = {id_: case.settlement_no for id_, case in found.items() if case.institution == institution}
-    return {number: own.get(id_ or "", number) for number, id_ in ids.items()}
+    own = {
+        id_: _Known(case.settlement_no, sum(leg.hospital_fen for leg in case.legs))
+        for id_, case in found.items()
+        if case.institution == institution
+    }
+    return {number: own.get(id_ or "", _Known(number)) for number, id_ in ids.items()}
 
 
-def _checked(rows: list[_Row], numbers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _checked(rows: list[_Row], known: Mapping[str, _Known]) -> dict[str, dict[str, Any]]:
     """One entry per settlement: a row and its refund are a settlement that was cancelled."""
     groups: dict[str, list[_Row]] = defaultdict(list)
     for row in rows:
-        groups[numbers[row.setl_id]].append(row)
+        groups[row.setl_id].append(row)
     checked = {}
-    for number, group in groups.items():
+    for number, group in ((known[setl_id].settlement_no, group) for setl_id, group in groups.items()):
         first = next((row for row in group if not row.refund), None)
         if first is None or first.total_fen < first.fund_fen + first.account_fen:
             raise wrong("file_qury_no", "national.file", "a refund needs the row that it refunds")
         cancelled = any(row.refund for row in group)
+        cash_fen = first.total_fen - first.fund_fen - first.account_fen - known[first.setl_id].hospital_fen
         checked[number] = {
             "settlement_no": number,
             "total": yuan_of(first.total_fen),
             "payers_paid": yuan_of(0 if cancelled else first.fund_fen),
-            "cash": yuan_of(first.total_fen - first.fund_fen - first.account_fen),
+            "cash": yuan_of(max(0, cash_fen)),
             "cancelled": cancelled,
         }
     return checked
