@@ -42,6 +42,8 @@ class StringService:
 
     namespace: str
     style: Style = "document"
+    qualified: bool = False
+    """Whether the argument is in the namespace too (elementFormDefault), which WSDLs decide either way."""
 
     def wrap(self, operation: str, argument: str, text: str) -> bytes:
         """The envelope around `text`; InvalidMessage for characters that XML cannot carry."""
@@ -53,7 +55,8 @@ class StringService:
             )
             spaces = f' xmlns:xsi="{_XSI}" xmlns:xsd="{_XSD}"'
         else:
-            body = f'<m:{operation} xmlns:m="{self.namespace}"><{argument}>{inner}</{argument}></m:{operation}>'
+            name = f"m:{argument}" if self.qualified else argument
+            body = f'<m:{operation} xmlns:m="{self.namespace}"><{name}>{inner}</{name}></m:{operation}>'
             spaces = ""
         return (
             f'<?xml version="1.0" encoding="utf-8"?>\n<soapenv:Envelope xmlns:soapenv="{_SOAP}"{spaces}>'

@@ -104,6 +104,13 @@ def test_what_is_wrapped_comes_out_as_it_was():
         assert service.open("excute", RawAnswer(echoed, 200, "text/xml"), party="P").text == inner
 
 
+def test_the_argument_is_in_the_namespace_where_the_wsdl_says_so():
+    plain, qualified = DOCUMENT.wrap("op", "xml", "x"), StringService("urn:x", qualified=True).wrap("op", "xml", "x")
+
+    assert b"<xml>x</xml>" in plain
+    assert b'<m:op xmlns:m="urn:x"><m:xml>x</m:xml></m:op>' in qualified
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [

@@ -64,7 +64,7 @@ class ChinaLifeType:
 
     def __init__(self, settings: PartySettings) -> None:
         self._dialect = dialect_of(settings)
-        self._service = StringService(self._dialect.namespace)
+        self._service = StringService(self._dialect.namespace, qualified=self._dialect.named)
         self._http = HttpPool(settings)
 
     def prepare(self, task: PayerTask) -> PreparedCall:
