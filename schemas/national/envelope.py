@@ -18,6 +18,7 @@ from schemas.strict_json import check_text
 
 DONE, REFUSED = "0", "-1"
 SEQUENCE_RANGE = 10_000
+_DECODER = json.JSONDecoder(parse_float=Decimal)
 MSGID = re.compile(r"[0-9A-Za-z]{12}[0-9]{18}", re.ASCII)
 REQUEST = shape(
     "infno:c5* msgid:c30* mdtrtarea_admvs:c6* insuplc_admdvs:c6 recer_sys_code:c10* dev_no:c100 dev_safe_info:c2000"
@@ -73,7 +74,7 @@ def read_json(raw: bytes) -> dict[str, Any]:
         raise Malformed("the body is no JSON object")
     if b"." in raw:
         try:
-            parsed = json.loads(raw, parse_float=Decimal)
+            parsed = _DECODER.decode(raw.decode())
         except (ValueError, ArithmeticError):
             raise Malformed("the body is not well-formed JSON") from None
     return dict(parsed)

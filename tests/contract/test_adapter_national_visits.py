@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from sandbox.faults import FaultKind
 from sandbox.national_visits import Visit as StandingVisit
 from schemas.codes import FeeCategory, ItemLevel, Outcome, VisitKind
 from schemas.errors import InvalidMessage
-from schemas.payer import Decision, Notice
+from schemas.payer import Decision, Notice, Operation
 from schemas.visit import (
     AdmissionCancel,
     AdmissionRegister,
@@ -248,3 +249,27 @@ def test_what_the_interface_has_no_word_for_is_refused(region: Region) -> None:
         ward.tell(
             "fees.upload", FeesUpload(**VISIT, request_no="B", batch_no="B", lines=(a_line("L1"),)), admission=None
         )
+
+
+def test_a_trial_looks_at_what_stands_and_leaves_it(region: Region) -> None:
+    ward = Ward(region)
+    ward.admit()
+    ward.charge(a_line("L1"), a_line("L2"))
+
+    trial = replace(a_settlement(), operation=Operation.TRIAL)
+    names = [call.name for call in ward.client.calls(trial)]
+
+    assert names[-1] == "2303"
+    assert "2301" not in names
+    assert sorted(ward.visit.lines) == ["L1", "L2"]
+    assert region.net_fen == 0
+
+
+def test_a_trial_of_what_does_not_stand_takes_its_lines_back_and_keeps_the_visit(region: Region) -> None:
+    ward = Ward(region, VisitKind.OUTPATIENT)
+    ward.admit()
+
+    trial = replace(a_settlement(VisitKind.OUTPATIENT), operation=Operation.TRIAL)
+
+    assert ward.client.ask(trial).outcome is Outcome.APPROVED
+    assert ward.visit.lines == {}

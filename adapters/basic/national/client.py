@@ -94,7 +94,10 @@ class _Conversation:
 
     def __init__(self, client: BasicNational, steps: list[Step]) -> None:
         self._client, self._steps = client, steps
-        self._facts: Facts = facts_in(steps)
+        self._envelopes = [own_json(step.body) for step in steps]
+        names = [step.name for step in steps]
+        self._facts: Facts = facts_in(zip(names, self._envelopes, strict=True))
+        self._place = -1
         self._heard = Heard(mdtrt_id=self._facts.mdtrt_id)
         self._listened = 0
 
@@ -104,12 +107,13 @@ class _Conversation:
     def _speak(self, step: Step, said: Sequence[Said], left_s: float) -> Said | None:
         client, institution = self._client, self._facts.institution
         ends_at = time.monotonic() + left_s
+        self._place += 1
         if step.name == "sign:9001":
             return self._signed_in(step, left_s)
         for one in said[self._listened :]:
             client.talk.hear(self._heard, one, self._facts)
         self._listened = len(said)
-        envelope = client.talk.next(step, said, self._heard, self._facts)
+        envelope = client.talk.next(step, self._envelopes[self._place], said, self._heard, self._facts)
         if envelope is None:
             return None
         heard = client.say(step, envelope, institution, left_s)

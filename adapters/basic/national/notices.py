@@ -9,7 +9,7 @@ from adapters.basic.national.answers import Reader, declined, raw_code
 from adapters.basic.national.contents import ALL_LINES, MDTRT_ID, Contents, look_for_visit, short
 from adapters.basic.national.region import NUMBERS, Region
 from adapters.basic.national.scripts import Head, Planned, Scripts, lines_undone, registration_undo, registration_undone
-from adapters.basic.national.talk import REGISTRATIONS, UPLOADS, Heard, Talk, facts_in, whole_transcript
+from adapters.basic.national.talk import REGISTRATIONS, UPLOADS, Heard, Talk, facts_in, own_json, whole_transcript
 from adapters.conversation import Said, Step, calls_of
 from schemas.codes import Outcome, VisitKind
 from schemas.errors import InvalidMessage, Violation
@@ -71,7 +71,7 @@ class Notices:
     def _decided(self, notice: Notice, said: Sequence[Said]) -> Decision:
         if not said:
             return Decision(Outcome.UNKNOWN, raw_code="national.unsaid")
-        facts = facts_in([Step(one.name, one.sent.decode()) for one in said])
+        facts = facts_in((one.name, own_json(one.sent)) for one in said)
         heard = self._talk.heard(said, facts)
         if heard.refusal is not None:
             return self._refusal(heard, facts.institution)

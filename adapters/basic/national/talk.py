@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,6 +21,7 @@ from schemas.national.envelope import Response, read_json, read_response
 from schemas.national.identities import broken_lines
 from schemas.national.transactions import Content, read_output
 
+_DECODER = json.JSONDecoder(parse_float=Decimal)
 ANSWERS_KEPT = 128
 """An answer is read while the conversation goes on and again when it is decoded."""
 REGISTRATIONS, UPLOADS = ("2201", "2401"), ("2204", "2301")
@@ -29,7 +30,7 @@ SETTLEMENTS = ("2206", "2207", "2303", "2304", "2101", "2102")
 
 def own_json(text: str | bytes) -> dict[str, Any]:
     """What we wrote ourselves, decimals with their digits."""
-    written: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    written: dict[str, Any] = _DECODER.decode(text if isinstance(text, str) else text.decode())
     return written
 
 
@@ -107,8 +108,10 @@ class Talk:
         except CryptoError as error:
             raise OutcomeUnknown("the answer's signature is not proven", code="national.signature") from error
 
-    def next(self, step: Step, said: Sequence[Said], heard: Heard, facts: Facts) -> dict[str, Any] | None:
-        """The envelope to send for a step, its gaps filled; None when it does not apply."""
+    def next(
+        self, step: Step, envelope: dict[str, Any], said: Sequence[Said], heard: Heard, facts: Facts
+    ) -> dict[str, Any] | None:
+        """The envelope of a step with its gaps filled; None when it does not apply."""
         if not self._applies(step, said, heard, facts):
             return None
         looked_at = sum(infno_of(one.name) == "5203" for one in said)
@@ -116,7 +119,7 @@ class Talk:
         if f'"{MDTRT_ID}"' in step.body and not heard.mdtrt_id:
             return None
         fillings = {"mdtrt_id": heard.mdtrt_id, "chrg_bchno": heard.batch or facts.batch, "setl_id": setl_id}
-        return _filled(own_json(step.body), fillings)
+        return _filled(envelope, fillings)
 
     def _applies(self, step: Step, said: Sequence[Said], heard: Heard, facts: Facts) -> bool:
         role, _, infno = step.name.rpartition(":")
@@ -243,15 +246,12 @@ def _fen(amount: Any) -> int:
     return int(Decimal(amount) * 100)
 
 
-def facts_in(steps: Sequence[Step]) -> Facts:
-    """What a script is about, from its own words."""
+def facts_in(envelopes: Iterable[tuple[str, dict[str, Any]]]) -> Facts:
+    """What a script is about, from its own words: the envelopes of its steps, by their names."""
     by_infno: dict[str, dict[str, Any]] = {}
     head: dict[str, Any] = {}
-    for step in steps:
-        infno = infno_of(step.name)
-        if infno not in by_infno:
-            head = own_json(step.body)
-            by_infno[infno] = next(iter(head["input"].values()))
+    for name, head in envelopes:
+        by_infno.setdefault(infno_of(name), next(iter(head["input"].values())))
     number: dict[str, Any] = {}
     for infno in ("5201", *REGISTRATIONS):
         number = by_infno.get(infno, number)
