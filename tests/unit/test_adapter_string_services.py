@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+import zeep
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
 from adapters.insurer.wording import (
     cleaned,
@@ -109,6 +111,34 @@ def test_the_argument_is_in_the_namespace_where_the_wsdl_says_so():
 
     assert b"<xml>x</xml>" in plain
     assert b'<m:op xmlns:m="urn:x"><m:xml>x</m:xml></m:op>' in qualified
+
+
+WSDL = """<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:t="urn:x" targetNamespace="urn:x"
+ xmlns:s="http://schemas.xmlsoap.org/wsdl/soap/" xmlns:x="http://www.w3.org/2001/XMLSchema">
+<types><x:schema elementFormDefault="%s" targetNamespace="urn:x"><x:element name="excute"><x:complexType><x:sequence>
+<x:element name="root" type="x:string"/></x:sequence></x:complexType></x:element></x:schema></types>
+<message name="m"><part element="t:excute" name="parameters"/></message>
+<portType name="p"><operation name="excute"><input message="t:m"/></operation></portType>
+<binding name="b" type="t:p"><s:binding style="document" transport="http://schemas.xmlsoap.org/soap/http"/>
+<operation name="excute"><s:operation soapAction=""/><input><s:body use="literal"/></input></operation></binding>
+<service name="v"><port binding="t:b" name="o"><s:address location="http://payer.invalid/"/></port></service>
+</definitions>"""
+
+
+@pytest.mark.parametrize("form", ["unqualified", "qualified"])
+def test_an_independent_client_makes_the_same_message_of_the_wsdl(form, tmp_path):
+    file = tmp_path / "service.wsdl"
+    file.write_text(WSDL % form, encoding="utf-8")
+    client = zeep.Client(str(file))
+
+    theirs = client.create_message(client.service, "excute", "<a>保 & </a>")
+
+    ours = StringService("urn:x", qualified=form == "qualified").wrap("excute", "root", "<a>保 & </a>")
+    assert shape(etree.fromstring(ours)) == shape(theirs)
+
+
+def shape(element) -> tuple:
+    return element.tag, element.text, [shape(child) for child in element]
 
 
 @pytest.mark.parametrize(
