@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ from schemas.settlement import Diagnosis, Insurance
 from schemas.visit import AdmissionCancel, AdmissionChange, AdmissionRegister, FeesCancel, FeesUpload, UploadedLine
 from tests.support.one_party import listening
 from tests.support.payer_tasks import a_fee, a_patient, a_request, an_insurer_task
+from tests.support.scripted_server import Peer, scripted_server
 
 CODE = "ZHIPEI"
 KEYS = PlatformKeys("hub-app", "an app secret", "0123456789abcdef")
@@ -246,6 +249,23 @@ def test_a_token_that_is_never_good_settles_nothing():
 
         assert error.value.code == "token.refused"
         assert (app.calls.count("S291"), app.book.totals().entries) == (2, 0)
+
+
+def test_nobody_waits_longer_than_its_time_for_a_token_that_does_not_come():
+    released = threading.Event()
+
+    def silent(peer: Peer) -> None:
+        peer.read_request()
+        released.wait(5)
+
+    with scripted_server(silent) as server, ThreadPoolExecutor(4) as pool:
+        made = make_adapter(PartySettings(CODE, "insurer.taikang", server.url, options=OPTIONS, secrets=SECRETS))
+        asked = [pool.submit(ask, made, TASK, 0.2) for _ in range(4)]
+        endings = [one.exception(5) for one in asked]
+        released.set()
+        made.close()
+
+    assert [type(one) for one in endings] == [Unavailable] * 4
 
 
 @pytest.mark.parametrize("secrets", [{}, {**SECRETS, "app_secret": "wrong"}], ids=["no keys", "a wrong secret"])

@@ -89,11 +89,11 @@ class Taikang:
     def _called(self, step: Step, ends_s: float) -> Said:
         """The answer, decrypted where it can be. A token that expired means that nothing was done: once more."""
         sender = step.path.partition("?")[2]
-        token = self._tokens.current(sender, ends_s - time.monotonic())
+        token = self._tokens.current(sender, ends_s)
         answer = self._posted(step, token, ends_s)
         if _is_expired(answer):
             self._tokens.drop(sender, token)
-            token = self._tokens.current(sender, ends_s - time.monotonic())
+            token = self._tokens.current(sender, ends_s)
             answer = self._posted(step, token, ends_s)
             if _is_expired(answer):
                 raise Unavailable("a fresh token is taken for expired", party=self._dialect.party, code="token.refused")
@@ -152,15 +152,18 @@ class _Tokens:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[str, float]] = {}
 
-    def current(self, sender: str, timeout_s: float) -> str:
-        """Unavailable when there is none to be had: nothing of the message has left."""
-        with self._lock:
+    def current(self, sender: str, ends_s: float) -> str:
+        """Unavailable when there is none to be had by `ends_s`: nothing of the message has left."""
+        if not self._lock.acquire(timeout=max(0.0, ends_s - time.monotonic())):
+            raise Unavailable("somebody else waits for a token", party=self._dialect.party, code="token.lost")
+        try:
             token, good_until = self._known.get(sender, ("", 0.0))
-            if token and time.monotonic() < good_until:
-                return token
-            token, life_s = self._fetched(sender, timeout_s)
-            self._known[sender] = token, time.monotonic() + max(1.0, life_s - RENEW_S)
+            if not token or time.monotonic() >= good_until:
+                token, life_s = self._fetched(sender, ends_s - time.monotonic())
+                self._known[sender] = token, time.monotonic() + max(1.0, life_s - RENEW_S)
             return token
+        finally:
+            self._lock.release()
 
     def drop(self, sender: str, token: str) -> None:
         """Forget a token that was refused, unless somebody has fetched another since."""
