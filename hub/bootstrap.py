@@ -27,7 +27,7 @@ from hub.calls import Payer
 from hub.claims import ClaimAnswers
 from hub.clearing import Clearing
 from hub.clock import DatabaseClock
-from hub.desk import Desk
+from hub.desk import Desk, Taker
 from hub.doors import KnownDoors
 from hub.engine import Engine as MessageEngine
 from hub.gate import Gate
@@ -48,6 +48,7 @@ from hub.work import WorkUnits
 from routing.rulebook import Party as PayerParty
 from routing.rulebook import RuleBook
 from schemas.payer import PartySettings
+from schemas.transactions import Group
 from store.database import open_engine
 
 if TYPE_CHECKING:
@@ -203,13 +204,12 @@ def _desk(
         Undo(work_units, books, clock),
         Queries(work_units, books, clock),
     )
-    return Desk(
-        *settlements,
-        claims,
-        Visits(work_units, books, clock, person),
-        Clearing(work_units, books, clock),
-        MasterData(work_units, books, clock, person),
-    )
+    others: dict[Group, Taker] = {
+        Group.VISIT: Visits(work_units, books, clock, person),
+        Group.CLEARING: Clearing(work_units, books, clock),
+        Group.MASTER: MasterData(work_units, books, clock, person),
+    }
+    return Desk(*settlements, claims, others)
 
 
 def _payer(party: PayerParty, secrets: Mapping[str, str], make: AdapterMaker, own: HostedBook) -> Payer:

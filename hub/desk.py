@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from typing import Protocol
 
 from hub.claims import ClaimAnswers
-from hub.clearing import Clearing
 from hub.inbound import Inbound, Taken
 from hub.intake import Intake
-from hub.master_data import MasterData
 from hub.undo import Queries, Undo
-from hub.visits import Visits
 from schemas.transactions import SPECS, Group, Transaction
 
 BatchTaker = Callable[[Sequence[Inbound]], list[Taken]]
+
+
+class Taker(Protocol):
+    """Takes messages one by one."""
+
+    def take(self, inbound: Inbound) -> Taken: ...
 
 
 class Desk:
@@ -26,15 +30,10 @@ class Desk:
         undo: Undo,
         queries: Queries,
         claims: ClaimAnswers,
-        visits: Visits,
-        clearing: Clearing,
-        master: MasterData,
+        others: Mapping[Group, Taker] | None = None,
     ) -> None:
-        by_group = {
-            Group.VISIT: _each(visits.take),
-            Group.CLEARING: _each(clearing.take),
-            Group.MASTER: _each(master.take),
-        }
+        """`others` take the messages that are no settlements, by group; the simulator has none."""
+        by_group = {group: _each(taker.take) for group, taker in (others or {}).items()}
         self._takers: dict[Transaction, BatchTaker] = {
             **{name: by_group[spec.group] for name, spec in SPECS.items() if spec.group in by_group},
             Transaction.SETTLE: intake.take,
