@@ -22,12 +22,13 @@ from schemas.national.transactions import read_output
 from schemas.payer import Capabilities, Decision, Notice, PartySettings, PayerTask, PreparedCall, RawAnswer
 
 JSON = "application/json"
+NEEDS = frozenset({"patient.id_no", "insurance.person_no", "diagnoses.main", "fees.all"})
 
 
 class BasicNational:
     """A basic system with the national interface. Safe to share between threads."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(inquiry=True, numbers=NUMBERS, notices=NOTICES)
+    capabilities: ClassVar[Capabilities] = Capabilities(inquiry=True, numbers=NUMBERS, notices=NOTICES, needs=NEEDS)
 
     def __init__(self, settings: PartySettings) -> None:
         region = region_of(settings)
