@@ -20,7 +20,7 @@ from adapters.registry import Adapter, make_adapter
 from schemas.codes import IdentityType, InsuranceType, ItemLevel, Outcome
 from schemas.errors import HubError, IllegalTransition, InvalidMessage, Malformed
 from schemas.payer import Decision, MessageNumbers, Operation, PartySettings, RawAnswer
-from schemas.visit import FeesUpload, UploadedLine
+from schemas.visit import AdmissionRegister, FeesUpload, UploadedLine
 from tests.support.dialect_payers import NUMBERS, a_notice, a_stay, a_stay_task, cancel_of, half_paid, inquiry_of
 from tests.support.payer_tasks import a_fee, a_patient
 from tests.support.samples import ADAPTERS, read_answer
@@ -204,6 +204,27 @@ def test_a_refund_is_a_negative_transaction_of_positive_amounts():
     assert "<TransactionType>-1</TransactionType>" in text
     assert "<Quantity>2</Quantity><Amount>25.00</Amount>" in text
     assert package_named(step.name, "P").fen == -25_00
+
+
+@both
+def test_lines_by_notice_say_whose_they_are_where_the_admission_is_known(adapter):
+    stay = a_stay(region="450900")
+    who = {"institution": stay.institution, "request_no": "1", "visit_no": "V"}
+    upload = FeesUpload(**who, batch_no="1", lines=(UploadedLine(**dict(a_fee(1))),))
+    register = AdmissionRegister(
+        **who,
+        region=stay.region,
+        patient=stay.patient,
+        insurance=stay.insurance,
+        kind=stay.visit.kind,
+        medical_type=stay.visit.medical_type,
+        admitted_at=stay.visit.started_at,
+    )
+
+    (step,) = steps_of(made(adapter).prepare_notice(a_notice("fees.upload", "P", upload, admission=register)))
+
+    assert "450900" in step.body
+    assert (stay.patient.id_no in step.body) is (adapter == CHINALIFE)
 
 
 def test_duplicates_are_ours_only_when_they_name_our_receipt():

@@ -89,8 +89,7 @@ class ChinaLifeType:
         if isinstance(message, AdmissionRegister):
             return self._registered(message, group)
         if isinstance(message, FeesUpload):
-            common = messages.keys_without_person(message.visit_no)
-            sender = messages.sender_of(message.institution, "", None, None)
+            common, sender = messages.visit_of(message, notice.admission)
             return self._packages(FEES, group, sender, common, messages.lines_of_upload(message))
         if isinstance(message, SettlementRequest):
             return self._claim(messages.bill_of_record(notice, message), group)

@@ -15,7 +15,7 @@ from schemas.master import EnrolmentImport, EnrolmentRow, PopulationImport, Popu
 from schemas.money import yuan_of
 from schemas.payer import MessageNumbers, Notice, PayerTask
 from schemas.settlement import Diagnosis, FeeLine, Insurance, Patient, SettlementRequest
-from schemas.visit import AdmissionRegister, FeesUpload, UploadedLine
+from schemas.visit import AdmissionFacts, AdmissionRegister, FeesUpload, UploadedLine
 
 _CHINESE = frozenset({FeeCategory.HERBAL_PIECES, FeeCategory.PATENT_CHINESE_DRUG})
 _WESTERN = frozenset({FeeCategory.WESTERN_DRUG})
@@ -173,6 +173,14 @@ def keys_without_person(visit_no: str | None) -> dict[str, str | None]:
         "id_type": None,
         "id_number": None,
     }
+
+
+def visit_of(upload: FeesUpload, admission: AdmissionFacts | None) -> tuple[dict[str, str | None], Sender]:
+    """Whose lines these are, as far as the payer was told of the admission."""
+    if admission is None:
+        return keys_without_person(upload.visit_no), sender_of(upload.institution, "", None, None)
+    sender = sender_of(upload.institution, admission.region, admission.insurance.type, admission.admitted_at)
+    return keys(admission.patient, admission.insurance, upload.visit_no), sender
 
 
 def registration_of_bill(request: SettlementRequest) -> str:

@@ -88,8 +88,8 @@ class PiccType:
             return self._undo_of_record(notice, message)
         if isinstance(message, FeesUpload):
             receipt = messages.receipt_of_visit(message.institution, message.visit_no)
-            sender = Sender(dialect.region, message.institution)
-            steps = self._fee_steps(sender, notice.numbers, messages.rows_of_upload(message, dialect.region), receipt)
+            sender = Sender(notice.admission.region if notice.admission else dialect.region, message.institution)
+            steps = self._fee_steps(sender, notice.numbers, messages.rows_of_upload(message, sender.region), receipt)
             return script([*steps[:-1], replace(steps[-1], effect=True)])
         if isinstance(message, InstitutionUpload):
             blocks = [messages.institution_block(row) for row in message.rows]
