@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine
 
-from hub.imports.layout import InvalidFile, Layout, Line
+from hub.imports.layout import WHOLE_ROW, InvalidFile, Layout, Line
 from hub.imports.source import Source, sha256_of, source_of
 from hub.master_data import PROBLEMS_MAX, set_problems
 from hub.master_rows import Bringer, RowKind
@@ -219,6 +219,9 @@ def judge(
     """The rows that are right by themselves with their numbers, and everything that is wrong with the others."""
     problems = [_problem(line.number, one) for line in lines for one in line.problems]
     whole = [line for line in lines if not line.problems]
+    for line in lines:
+        if line.problems:
+            problems += _what_else(row_kind, line)
     rows: list[tuple[int, Dated]] = []
     for number, row in _validated(row_kind, whole, problems):
         if found := row_kind.problems(number, row, bringer):
@@ -239,9 +242,22 @@ def _validated(row_kind: RowKind, lines: Sequence[Line], problems: list[RowProbl
             if found := _PLACE.fullmatch(violation.field):
                 broken.add(int(found[1]))
                 number = lines[int(found[1])].number
-                problems.append(_problem(number, (found[2] or "row", violation.code, violation.remedy)))
+                problems.append(_problem(number, (found[2] or WHOLE_ROW, violation.code, violation.remedy)))
         kept = (line for index, line in enumerate(lines) if index not in broken)
         return [(line.number, row_kind.model.model_validate(line.values)) for line in kept]
+
+
+def _what_else(row_kind: RowKind, line: Line) -> Iterator[RowProblem]:
+    """What is wrong with the fields that nothing is said of yet."""
+    blamed = {field for field, _, _ in line.problems}
+    if WHOLE_ROW in blamed:
+        return
+    try:
+        row_kind.model.model_validate(line.values)
+    except ValidationError as error:
+        for violation in violations_of(error):
+            if violation.field not in blamed:
+                yield _problem(line.number, (violation.field, violation.code, violation.remedy))
 
 
 @cache

@@ -23,6 +23,8 @@ _DAY = re.compile(
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff]")
 _SERIAL_MIN, _SERIAL_MAX = 2_200, 2_958_465
 """Days of a spreadsheet by their serial number; smaller ones are years that somebody typed."""
+WHOLE_ROW = "row"
+"""In the place of a field, for what is wrong with all of a row."""
 _EPOCH, _EPOCH_1904 = date(1899, 12, 30), date(1904, 1, 1)
 _TOO_LONG = "the column is formatted as number and has lost digits: format it as text and fill it in again"
 
@@ -58,7 +60,7 @@ class Layout:
     def lines(self, records: Iterable[tuple[int, Sequence[Cell]]]) -> Iterator[Line]:
         """The rows without the blank ones; InvalidFile for anything behind the line with the total."""
         for number, cells in records:
-            if not any(cell != "" for cell in cells):
+            if not any(cells) and all(cell == "" for cell in cells):
                 continue
             if self.declared is not None:
                 raise InvalidFile(f"row {number}: comes after the line with the total; it must be the last")
@@ -76,18 +78,13 @@ class Layout:
         return True
 
     def _line(self, number: int, cells: Sequence[Cell]) -> Line:
-        values: dict[str, str] = {}
         problems: list[Problem] = []
         if len(cells) != len(self.fields):
             remedy = f"has {len(cells)} columns, the heading has {len(self.fields)}; is a separator inside a value?"
-            return Line(number, cells, values, [("row", "row.columns", remedy)])
-        for field, cell in zip(self.fields, cells, strict=True):
-            if cell == "":
-                continue
-            text = cell.strip() if isinstance(cell, str) else self._plain(field, cell, problems)
-            if text:
-                values[field] = text
-        if _FORBIDDEN.search("".join(values.values())):
+            return Line(number, cells, {}, [(WHOLE_ROW, "row.columns", remedy)])
+        values = self._texts(cells, problems)
+        joined = "".join(values.values())
+        if not joined.isprintable() and _FORBIDDEN.search(joined):
             problems += [
                 (field, "text.control", "holds control or text-direction characters: remove them")
                 for field, text in values.items()
@@ -103,6 +100,15 @@ class Layout:
                 else:
                     values[field] = day
         return Line(number, cells, values, problems)
+
+    def _texts(self, cells: Sequence[Cell], problems: list[Problem]) -> dict[str, str]:
+        """The cells that say something, by field."""
+        given = [
+            (field, cell.strip() if isinstance(cell, str) else self._plain(field, cell, problems))
+            for field, cell in zip(self.fields, cells, strict=True)
+            if cell != ""
+        ]
+        return {field: text for field, text in given if text}
 
     def _plain(self, field: str, cell: Cell, problems: list[Problem]) -> str:
         """What a spreadsheet's cell says, as text."""

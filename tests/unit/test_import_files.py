@@ -182,6 +182,18 @@ def test_every_wrong_row_is_named_and_the_right_ones_are_kept(tmp_path):
     assert [number for number, _ in good] == [len(ROW_CASES) + 2]
 
 
+def test_all_that_is_wrong_with_a_row_is_said_at_once(tmp_path):
+    path = csv_file(tmp_path, HEAD, "999,A B,n,01,2026-02-30,x,-1")
+
+    assert [problem[1:] for problem in problems_of(path)] == [
+        ("valid_from", "date.invalid"),
+        ("valid_until", "date.invalid"),
+        ("list_type", "enum"),
+        ("item_code", "string_pattern_mismatch"),
+        ("price_max", "decimal"),
+    ]
+
+
 def test_a_number_that_a_spreadsheet_cut_short_is_refused_with_its_remedy(tmp_path):
     heads = ["id_type", "id_no", "name", "person_no", "region", "insurance_type", "valid_from"]
     number = int(an_id_card("11010119900307123")[:17] + "1")
