@@ -6,7 +6,13 @@ import typer
 
 from hub.cli.common import console
 
-GENERATORS = ("routing.diagram", "schemas.export", "schemas.wsdl_export", "hub.gateway.openapi")
+GENERATORS = (
+    "routing.diagram",
+    "schemas.export",
+    "schemas.wsdl_export",
+    "hub.gateway.openapi",
+    "hub.transaction_page",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def docs() -> None:
-    """Write the generated pages of docs/ anew: state diagrams, JSON Schemas, OpenAPI. Run it in the source folder."""
+    """Write the generated pages of docs/ anew: states, transactions, schemas, WSDL, OpenAPI.
+
+    Run it in the source folder.
+    """
     import subprocess
     import sys
 
