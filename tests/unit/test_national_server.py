@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.gateway.identity import NotIdentified
@@ -112,6 +112,7 @@ def settled(total: int, legs: list[Any], shares: list[PayerShare], account: int,
     return Settled(case, request, answer, short_number(case.case_id), "02")
 
 
+@settings(max_examples=60)
 @given(settlements())
 def test_whatever_the_payers_decide_the_identities_hold_on_what_leaves(one):
     nodes = settlement_nodes(one, BOOK)
@@ -125,6 +126,7 @@ def test_whatever_the_payers_decide_the_identities_hold_on_what_leaves(one):
     ] or len(one.case.legs) == 1
 
 
+@settings(max_examples=40)
 @given(settlements(), st.sampled_from([1, -1]))
 def test_a_cancellation_mirrors_its_settlement(one, sign):
     nodes = settlement_nodes(one, BOOK)
