@@ -52,8 +52,8 @@ and is told only what it wants (`notices`).
 """
 _NOTICES_HEAD = """
 ### Told to payers outside a settlement
-`settlement.cancel` is told to whoever was told of a recorded adjudication that is taken back. What a dialect cannot carry
-is refused when the rule book is checked.
+`settlement.cancel` is told to whoever was told of a recorded adjudication that is taken back. What a dialect cannot
+carry is refused when the rule book is checked.
 """
 _VISIT_HEAD = """
 ## What a visit must be like
@@ -137,10 +137,10 @@ def _told() -> Iterator[str]:
         if name in PASSED_ON:
             yield _row(f"`{name.value}`", *(_mark(name in notices) for notices in named.values()))
     silent = ", ".join(f"`{name}`" for name in ADAPTERS if name not in named)
-    yield f"\nNothing can be told to parties of {silent}."
+    yield f"\n- Nothing can be told to parties of {silent}."
     for name, notices in named.items():
         if unused := [f"`{one.value}`" for one in SPECS if one in notices - PASSED_ON]:
-            yield f"`{name}` has a word for {', '.join(unused)} too; the hub does not pass that on."
+            yield f"- `{name}` has a word for {', '.join(unused)} too; the hub does not pass that on."
 
 
 def _preconditions() -> Iterator[str]:
