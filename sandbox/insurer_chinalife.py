@@ -92,7 +92,10 @@ class ChinaLifeInsurer(InsurerApp):
             return fault_reply(SoapProblem(ENVELOPE_11, "Client", "bus_code", "no such transaction"))
 
         async def answered(trouble: Fault | None) -> Answer:
-            told = await work(_Question(head, body, trouble))
+            try:
+                told = await work(_Question(head, body, trouble))
+            except (KeyError, ValueError):
+                told = _unreadable(verb)
             group = _OTHER_GROUP if trouble is not None and trouble.kind is FaultKind.GARBAGE else head["group_id"]
             returned = "return" if asked.operation == "excute" else f"{asked.operation}Return"
             text = _document(head, group, told)
@@ -286,6 +289,12 @@ def _draw_key(head: Mapping[str, str], body: etree._Element) -> str:
 def _document(head: Mapping[str, str], group: str, body: str) -> str:
     echoed = {name: head.get(name, "") for name in ("bus_code", "bus_sub_code", "package_id")}
     return f"<root><head><group_id>{group}</group_id>{_elements(echoed)}</head><body>{body}</body></root>"
+
+
+def _unreadable(verb: str) -> str:
+    """The refusal of a message with a field that is missing or no value."""
+    refusal = {"status": "0", "msg": "报文内容不完整或格式错误"}
+    return _result(refusal) if verb in (Operation.SETTLE, Operation.INQUIRE) else _elements(refusal)
 
 
 def _plain(status: str, message: str, **more: str) -> str:

@@ -81,7 +81,10 @@ class PiccInsurer(InsurerApp):
             return fault_reply(SoapProblem(ENVELOPE_11, "Client", "operation", "no such transaction"))
 
         async def answered(trouble: Fault | None) -> Answer:
-            told = await work(_Question(head, body, trouble))
+            try:
+                told = await work(_Question(head, body, trouble))
+            except (KeyError, ValueError):
+                told = _said("-1", "报文内容不完整或格式错误")
             other = trouble is not None and trouble.kind is FaultKind.GARBAGE
             return rpc_reply(_OPERATION, _document(head, told, other=other), namespace=NAMESPACE)
 

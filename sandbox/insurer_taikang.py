@@ -335,6 +335,8 @@ class TaikangInsurer(InsurerApp):
         """The entry that answers a settle or pre-settle; Refused when file, lines and total do not fit."""
         asked = _record(package)
         visit = self._file(asked["medicalNum"])
+        if "sumMoney" not in asked:
+            raise Refused(TOTAL, "缺少总金额")
         total_fen = _signed_fen(asked["sumMoney"])
         if visit.total_fen() != total_fen or sum(_signed_fen(asked[name]) for name in _SHARES) != total_fen:
             raise Refused(TOTAL, "费用总额与明细或各方支付不一致")

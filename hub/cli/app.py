@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from hub.cli import (
     action,
     case,
+    certify,
     coverage,
     database,
     demo,
@@ -92,6 +93,7 @@ database.register(app)
 coverage.register(app)
 imports.register(app)
 party.register(app)
+certify.register(app)
 operator.register(app)
 sandbox.register(app)
 simulate.register(app)
