@@ -16,7 +16,7 @@ def test_the_page_is_written_from_the_registries() -> None:
 
 
 def test_every_transaction_and_every_adapter_is_on_the_page() -> None:
-    ways_in = re.findall(r"^\| `([a-z]+\.[a-z]+)` \| [^ -~]+ \|", page(), re.MULTILINE)
+    ways_in = re.findall(r"^\| `([a-z]+\.[a-z]+)` \| [\u4e00-\u9fff]+ \|", page(), re.MULTILINE)
 
     assert ways_in == [name.value for name in SPECS]
     assert all(f"`{name}`" in page() for name in ADAPTERS)
@@ -31,4 +31,4 @@ def test_every_message_about_a_visit_has_its_preconditions() -> None:
 def test_no_dialect_claims_what_the_hub_never_heard_of() -> None:
     for name in ADAPTERS:
         assert transaction_page.notices_of(name) <= SPECS.keys()
-    assert PASSED_ON <= set().union(*map(transaction_page.notices_of, ADAPTERS))
+    assert set().union(*map(transaction_page.notices_of, ADAPTERS)) >= PASSED_ON
