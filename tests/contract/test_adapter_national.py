@@ -89,6 +89,32 @@ def test_an_attempt_that_broke_off_is_said_again(kind: VisitKind, picky: bool) -
         assert region.net_fen == settled.amount_fen
 
 
+@KINDS
+@PICKY
+def test_where_repeats_are_harmless_the_settlement_itself_has_the_word(kind: VisitKind, picky: bool) -> None:
+    """The steps before a settlement that stands are refused; that says nothing about it."""
+    with a_region(Policy(picky=picky)) as region:
+        client, claim = region.client(repeats_harmless="yes"), a_claim(kind)
+        region.suffers(FaultKind.LOST_ANSWER, operation=Operation.SETTLE)
+        with pytest.raises(OutcomeUnknown):
+            client.ask(claim)
+
+        again, once_more = client.ask(claim), client.ask(claim)
+
+        assert again == once_more
+        assert (again.outcome, again.amount_fen) == (Outcome.APPROVED, region.net_fen)
+        assert client.adapter.capabilities.idempotent_submit
+
+
+def test_a_refused_step_stays_a_refusal_where_repeats_are_harmless() -> None:
+    fees = (a_fee(1), a_fee(2, item_code="UNKNOWN"))
+    with a_region(Policy(unknown_items=frozenset({"UNKNOWN"}))) as region:
+        decision = region.client(repeats_harmless="yes").ask(a_claim(request=a_bill(fees=fees)))
+
+        assert (decision.outcome, decision.reason_zh) == (Outcome.DECLINED, "目录编码不存在")
+        assert region.net_fen == 0
+
+
 def test_the_settlement_takes_the_first_number_and_every_call_its_own(region: Region) -> None:
     calls = region.client().calls(a_claim(VisitKind.INPATIENT))
 

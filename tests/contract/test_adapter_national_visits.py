@@ -195,6 +195,8 @@ def test_a_visit_is_taken_back_step_by_step(region: Region) -> None:
     assert [one.outcome for one in told] == [Outcome.APPROVED] * 4
     bill = a_bill(VisitKind.INPATIENT)
     assert region.server.visits.of_person(bill.insurance.person_no, bill.visit.medical_type) == []
+    again = ward.tell("admission.cancel", AdmissionCancel(**VISIT, request_no="AC", reason="误登记"))
+    assert again.outcome is Outcome.APPROVED
 
 
 def test_an_outpatient_batch_is_taken_back(region: Region) -> None:

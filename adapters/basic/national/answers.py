@@ -51,6 +51,8 @@ class Reader:
         if response is None or not (response.done or response.refused):
             return Decision(Outcome.UNKNOWN, raw_code=raw_code(call, response))
         if response.refused:
+            if heard.refusal is not None and heard.refusal.name != effect:
+                return self.refused(heard, task.request.institution)
             return self._refusal(task, call, response)
         if task.operation in (Operation.SETTLE, Operation.TRIAL):
             return self._settled(task, call, response, own_msgid(task))

@@ -74,7 +74,7 @@ class Notices:
         facts = facts_in((one.name, own_json(one.sent)) for one in said)
         heard = self._talk.heard(said, facts)
         if heard.refusal is not None:
-            return self._refusal(heard, facts.institution)
+            return self._refusal(notice, heard, facts.institution)
         last = next((one for one in reversed(said) if ":" not in one.name), None)
         taken = Decision(Outcome.APPROVED, payer_reference=heard.mdtrt_id or None, raw_code="0")
         if last is None:
@@ -88,11 +88,13 @@ class Notices:
             return taken
         return taken if heard.standing else Decision(Outcome.UNKNOWN, raw_code="national.unsaid")
 
-    def _refusal(self, heard: Heard, institution: str) -> Decision:
+    def _refusal(self, notice: Notice, heard: Heard, institution: str) -> Decision:
         assert heard.refusal is not None
         response = self._reader.response(heard.refusal, institution)
         assert response is not None, "only an answer is a refusal"
-        told_before = any(self._region.says(kind, response.err_msg) for kind in ("already_done", "already_undone"))
+        undoing = notice.transaction.endswith(".cancel")
+        kinds = ("nothing_left", "already_undone") if undoing else ("already_done",)
+        told_before = any(self._region.says(kind, response.err_msg) for kind in kinds)
         if told_before:
             return Decision(Outcome.APPROVED, payer_reference=heard.mdtrt_id or None, raw_code="national.said_before")
         return declined(heard.refusal, response)

@@ -47,6 +47,7 @@ _WORDS = {
     "doubtful": "处理中|正在结算|重复|已结算|超时|系统繁忙",
     "already_undone": "已撤销|已冲正|已退费",
     "already_done": "已办理出院|已出院|已登记",
+    "nothing_left": "未办理出院|无可撤销|未找到就诊",
     "extra_money": "",
 }
 

@@ -130,7 +130,9 @@ class Talk:
         if role == "find" and said and infno_of(said[-1].name) in REGISTRATIONS:
             return heard.refusal is not None and not heard.mdtrt_id
         if heard.refusal is not None:
-            return False
+            # Where a repeat is harmless the settlement may stand, and the steps before it are refused for that: only
+            # the answer to its own message says so.
+            return step.effect and bool(facts.total_fen) and self._region.yes("repeats_harmless") and not heard.broken
         if role == "clear":
             return not heard.lines_stand and heard.anything_stands
         if role == "then":
