@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ RATIO_MAX = 200
 RATIO_FROM = 10 * 1024**2
 """Smaller ones may shrink as they like."""
 CHUNK = 1024**2
+_DAMAGED = "the archive is damaged or only half there; send it again"
 
 
 @contextmanager
@@ -26,8 +28,12 @@ def opened(path: Path, *, size_max: int = SIZE_MAX) -> Iterator[zipfile.ZipFile]
         with zipfile.ZipFile(path) as archive:
             _look_at(archive.infolist(), size_max)
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
-        raise InvalidFile("the archive is damaged or only half there; send it again") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError):
+        raise InvalidFile(_DAMAGED) from None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # it names a place before its own beginning
+            raise InvalidFile(_DAMAGED) from None
+        raise
 
 
 def _look_at(members: list[zipfile.ZipInfo], size_max: int) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hub.imports import tables
 from hub.imports.job import judge
@@ -385,3 +389,38 @@ def test_reading_goes_by_chunks(tmp_path, monkeypatch):
 
     assert rows_of(archive(tmp_path, ("a.txt", tabbed(HEAD, ROW)))) == [WANTED]
     assert rows_of(csv_file(tmp_path, HEAD, ROW, encoding="gbk")) == [WANTED]
+
+
+@settings(max_examples=150)
+@given(content=st.binary(max_size=600), suffix=st.sampled_from([".csv", ".txt", ".zip", ".xlsx"]))
+def test_rubbish_is_refused_or_read_and_never_crashed_on(content, suffix):
+    _read_or_refuse(content, suffix)
+
+
+@settings(max_examples=150)
+@given(
+    form=st.sampled_from(["csv in GBK", "national archive", "workbook"]),
+    changes=st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 255)), min_size=1, max_size=4),
+    cut=st.sampled_from([10_000, 10_000, 9_900, 5_000, 100]),
+)
+def test_damaged_files_are_refused_or_read_and_never_crashed_on(form, changes, cut):
+    """Places are ten-thousandths of the file: a workbook is not the same bytes twice."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = FORMS[form](Path(folder))
+        content, suffix = bytearray(whole.read_bytes()), whole.suffix
+    for place, byte in changes:
+        content[len(content) * place // 10_000] = byte
+    _read_or_refuse(bytes(content[: len(content) * cut // 10_000]), suffix)
+
+
+@settings(max_examples=60)
+@given(old=st.sampled_from([b"<c ", b"<row ", b"r=", b"101", b"<v>", b"s=", b"</row>"]), new=st.binary(max_size=12))
+def test_a_workbook_with_a_changed_sheet_is_refused_or_read(old, new):
+    with tempfile.TemporaryDirectory() as folder:
+        content = _in_sheet(old, new)(Path(folder)).read_bytes()
+    _read_or_refuse(content, ".xlsx")
+
+
+def _read_or_refuse(content: bytes, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, suppress(InvalidFile):
+        judge(CATALOGUE, operator(), lines_of(_written(Path(folder) / f"a{suffix}", content)))
