@@ -120,7 +120,7 @@ def needs_restart(old: RuleBook, new: RuleBook) -> bool:
 def _built_for(book: RuleBook) -> tuple[object, ...]:
     with_queues = frozenset(one.code for one in book.institutions if one.amqp)
     payers = {party.code: (party.settings(), party.disclosure, party.notices, party.amqp) for party in book.parties}
-    return payers, with_queues
+    return payers, with_queues, frozenset(book.staging_by_code.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from routing.links import InstitutionLink, PartyLink, StagingTable, party_problem, rule_problems, staging_problem
 from schemas.base import Bilingual, Identifier, InstitutionCode, PartyCode, RegionCode, Value
 from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
 from schemas.disclosure import USUAL, Disclosure
@@ -63,6 +64,16 @@ class Party(Value):
 
     discloses: Disclosure = Disclosure()
     """What the party may be told of a case, where its contract differs from what is usual for its kind."""
+    link: PartyLink = "realtime"
+    """How it is met: directly; through the hospital, which brings its result (`adjudicated`); by a table that the hub
+    polls for its messages; by files of messages."""
+    staging: StagingTable | None = None
+
+    @model_validator(mode="after")
+    def _link_fits(self) -> Self:
+        if problem := party_problem(self):
+            raise _refuse("party.link", problem)
+        return self
 
     @cached_property
     def disclosure(self) -> Disclosure:
@@ -121,6 +132,15 @@ class Institution(Value):
     checks: frozenset[Literal["mapping", "catalogue", "disease", "staff", "blacklist"]] = frozenset()
     """What a bill is held against before anybody is asked: the hospital's mappings, the region's catalogue, dictionary
     of diseases and blacklist, and the register of staff. Nothing when left out."""
+    link: InstitutionLink = "realtime"
+    """How its messages come: it sends them, or the hub polls a table of its own for them, or it brings files."""
+    staging: StagingTable | None = None
+
+    @model_validator(mode="after")
+    def _link_fits(self) -> Self:
+        if problem := staging_problem(self.link, self.staging):
+            raise _refuse("institution.link", problem)
+        return self
 
 
 class Conditions(Value):
@@ -195,6 +215,8 @@ class RuleBook(Value):
             for payer in rule.payers:
                 if payer.party not in known:
                     raise _refuse("rules.payers", f"rules[{index}]: payer {payer.party} is not among the parties")
+        for index, problem in rule_problems(self.party_by_code, self.rules):
+            raise _refuse("rules.link", f"rules[{index}]: {problem}")
         return self
 
     @cached_property
@@ -204,6 +226,17 @@ class RuleBook(Value):
     @cached_property
     def institution_by_code(self) -> dict[str, Institution]:
         return {institution.code: institution for institution in self.institutions}
+
+    @cached_property
+    def staging_by_code(self) -> dict[str, StagingTable]:
+        """Whose tables are polled, and how."""
+        everybody: list[Institution | Party] = [*self.institutions, *self.parties]
+        return {one.code: one.staging for one in everybody if one.staging is not None}
+
+    def link_of(self, code: str) -> str:
+        """The link of an institution or a party; empty for nobody."""
+        known = self.institution_by_code.get(code) or self.party_by_code.get(code)
+        return known.link if known is not None else ""
 
     @cached_property
     def product_by_code(self) -> dict[str, HostedProduct]:

@@ -11,7 +11,7 @@ import typer
 from hub.cli.common import NEGATIVE, USAGE, AsJson, console, fail, open_database, settings, show_json
 
 if TYPE_CHECKING:
-    from routing.rulebook import RuleBook
+    from routing.rulebook import Institution, Party, RuleBook
     from store.rulebooks import StoredRuleBook
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A rule book in YAML.")]
@@ -149,10 +149,11 @@ def show(
     if not as_json:
         typer.echo(stored.content, nl=not stored.content.endswith("\n"))
         return
+    book = read_rule_book(stored.content)
     show_json({"version": stored.version, "title": stored.title, "sha256": stored.sha256,
                "created_at": stored.created_at.isoformat(),
                "active_from": stored.active_from and stored.active_from.isoformat(),
-               **_counts(read_rule_book(stored.content))})  # fmt: skip
+               **_counts(book), "links": _links(book)})  # fmt: skip
 
 
 def _content(file: Path) -> str:
@@ -184,8 +185,16 @@ def _counts(book: RuleBook) -> dict[str, int]:
     return counts | ({"products": len(book.products)} if book.products else {})
 
 
+def _links(book: RuleBook) -> dict[str, str]:
+    """Who is met otherwise than directly, and how."""
+    everybody: list[Institution | Party] = [*book.institutions, *book.parties]
+    return {one.code: one.link for one in everybody if one.link != "realtime"}
+
+
 def _in_words(book: RuleBook) -> str:
-    return ", ".join(f"{count} {what}" for what, count in _counts(book).items())
+    counted = ", ".join(f"{count} {what}" for what, count in _counts(book).items())
+    links = "; ".join(f"{code} by {link}" for code, link in _links(book).items())
+    return f"{counted} ({links})" if links else counted
 
 
 def _show_diff(found: list[Any], title: str) -> None:
