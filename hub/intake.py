@@ -57,6 +57,7 @@ class _Draft:
     case: CaseRecord | None = None
     plan: Plan | None = None
     visit_id: str = ""
+    line_nos: tuple[str, ...] = ()
 
 
 class Intake:
@@ -154,7 +155,7 @@ def _check(work: Work, drafts: list[_Draft], results: list[Taken]) -> None:
     if kept:
         asked = [Asked(draft.case, draft.request, draft.institution) for draft in kept if draft.case is not None]
         for draft, beside in zip(kept, visits_beside(work, asked), strict=True):
-            draft.visit_id = beside.visit_id
+            draft.visit_id, draft.line_nos = beside.visit_id, beside.line_nos
             if beside.error is not None:
                 _refuse(draft, beside.error, results)
 
@@ -188,10 +189,10 @@ def _refuse(draft: _Draft, error: HubError, results: list[Taken]) -> None:
 
 def _begin(work: Work, new: list[tuple[_Draft, CaseRecord]], active: ActiveBook) -> None:
     """The first step of each new case: a command to its first payer, or, where all is adjudicated, the answer."""
-    settling = [(case.case_id, draft.visit_id) for draft, case in new if draft.visit_id and _settles(case)]
-    visits.link(work.connection, settling)
     finished = []
     for draft, case in new:
+        if draft.visit_id and _settles(case):
+            visits.link(work.connection, case.case_id, draft.visit_id, draft.line_nos)
         given = given_of(draft.plan.legs) if draft.plan is not None else {}
         if given:
             now = draft.inbound.received_at

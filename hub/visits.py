@@ -35,7 +35,6 @@ from schemas.visit import (
     FeesQuery,
     FeesUpload,
     NoticeState,
-    StandingLine,
     VisitAnswer,
     VisitMessage,
     VisitState,
@@ -202,7 +201,7 @@ class Visits:
             lines=visit.lines,
             total=visit.total_fen,
             settled=visit.settled_by is not None,
-            fees=tuple(StandingLine(batch_no=batch, **line.model_dump()) for batch, line in lines),
+            fees=tuple(lines),
             notices=tuple(_notice_state(one) for one in told if one.state is not NoticeProgress.WITHDRAWN),
             answered_at=self._clock.now(),
         )
@@ -242,10 +241,12 @@ def _upload(turn: _Turn) -> None:
     if taken := visits.taken_lines(connection, visit.visit_id, (line.line_no for line in upload.lines)):
         raise _lines("line.exists", "the visit has a line with this number: cancel that one first", taken)
     if any(line.refunds for line in upload.lines):
-        standing = [line for _, line in visits.standing_lines(connection, visit.visit_id)]
+        standing = [line for line in visits.standing_lines(connection, visit.visit_id) if line.settled_by is None]
         if wrong := refund_problem(upload.lines, standing):
             raise _lines(
-                "line.refund", "must name a standing line, at its price, and at most what is left of it", [wrong]
+                "line.refund",
+                "must name a line that no settlement holds, at its price, and at most what is left of it",
+                [wrong],
             )
     visits.add_lines(connection, visit.visit_id, upload.batch_no, upload.request_no, upload.lines, turn.now)
     visits.save(connection, visit)
@@ -258,10 +259,12 @@ def _cancel_fees(turn: _Turn) -> None:
     visit, connection = turn.locked, turn.work.connection
     cancelled = set(visits.cancel_lines(connection, visit.visit_id, cancel.batch_no or "", cancel.line_nos, turn.now))
     if missing := sorted(set(cancel.line_nos) - cancelled):
-        raise _lines("line.not_found", "no line with this number stands", missing)
+        raise _lines(
+            "line.not_found", "no line with this number stands, or a settlement holds it: cancel that first", missing
+        )
     if not cancelled:
         raise NotFound("no fee line stands that this names", code="line.not_found", visit_no=visit.visit_no)
-    left = [line for _, line in visits.standing_lines(connection, visit.visit_id)]
+    left = visits.standing_lines(connection, visit.visit_id)
     if wrong := refund_problem((), left):
         raise _lines("line.refund", "is a refund of a line that would be cancelled: cancel both", [wrong])
     visits.save(connection, visit)

@@ -14,12 +14,13 @@ from schemas.errors import Conflict
 from schemas.money import rounded_fen
 from schemas.settlement import FeeLine, SettlementRequest
 from schemas.transactions import Transaction
-from schemas.visit import UploadedLine, VisitState
+from schemas.visit import StandingLine, UploadedLine, VisitState
 
 
 @dataclass(frozen=True, slots=True)
 class VisitFacts:
-    """How a visit stands. `settled`: a settlement of it stands or is under way."""
+    """How a visit stands. `settled`: a settlement of it stands or is under way. A stay is settled as a whole, once; an
+    outpatient visit as often as it has lines that no settlement holds."""
 
     state: VisitState
     kind: VisitKind
@@ -57,13 +58,15 @@ def check(transaction: Transaction, visit: VisitFacts) -> VisitState:
     rule = RULES[transaction]
     if visit.state not in rule.states:
         raise Conflict(_WRONG_STATE[visit.state], code=f"visit.{visit.state}", transaction=transaction.value)
-    if rule.unsettled and visit.settled:
+    by_lines = transaction in _BY_LINES and visit.kind is not VisitKind.INPATIENT
+    if rule.unsettled and visit.settled and not by_lines:
         raise Conflict("the visit is settled: cancel its settlement first", code="visit.settled")
     if rule.no_lines and visit.lines:
         raise Conflict("fee lines stand: cancel them first", code="visit.has_fees", lines=visit.lines)
     return rule.then or visit.state
 
 
+_BY_LINES = frozenset({Transaction.FEES_UPLOAD, Transaction.FEES_CANCEL})
 _WRONG_STATE = {
     VisitState.ADMITTED: "the patient is not discharged: register the discharge first",
     VisitState.DISCHARGED: "the patient is discharged: cancel the discharge first",
@@ -71,20 +74,37 @@ _WRONG_STATE = {
 }
 
 
-def check_settlement(visit: VisitFacts, request: SettlementRequest) -> None:
-    """A settlement agrees with its visit; Conflict with the remedy when it does not. A trial may come before the
-    discharge."""
-    if visit.settled:
-        raise Conflict("the visit is settled already: cancel that settlement first", code="visit.settled")
+def check_settlement(
+    visit: VisitFacts, request: SettlementRequest, standing: Sequence[StandingLine]
+) -> tuple[StandingLine, ...]:
+    """The lines that a settlement holds; Conflict with the remedy when it does not agree with its visit. A trial may
+    come before the discharge."""
+    if visit.settled and visit.kind is VisitKind.INPATIENT:
+        raise _settled()
     if visit.kind is not request.visit.kind:
         raise Conflict("the visit was registered as another kind", code="visit.kind")
-    if visit.lines == 0:
-        raise Conflict("no fee line stands: upload the fees first", code="visit.no_fees")
-    if visit.total_fen != request.total:
+    free = [line for line in standing if line.settled_by is None]
+    if not free:
+        raise _settled() if standing else Conflict("no fee line stands: upload the fees first", code="visit.no_fees")
+    held = _held_by(request, free) if visit.kind is not VisitKind.INPATIENT else tuple(free)
+    if sum(line.amount for line in held) != request.total:
         raise Conflict(
             "the bill differs from the sum of the uploaded lines: upload what is missing, or correct the bill",
             code="visit.total_differs",
         )
+    return held
+
+
+def _held_by(request: SettlementRequest, free: Sequence[StandingLine]) -> tuple[StandingLine, ...]:
+    """The free lines that the bill names, with their refunds; all of them where it numbers its lines in its own way."""
+    named = {line.line_no for line in request.fees}
+    if not named <= {line.line_no for line in free}:
+        return tuple(free)
+    return tuple(line for line in free if (line.refunds or line.line_no) in named)
+
+
+def _settled() -> Conflict:
+    return Conflict("the visit is settled already: cancel that settlement first", code="visit.settled")
 
 
 def check_discharged(visit: VisitFacts) -> None:

@@ -206,9 +206,10 @@ class VisitAnswer(Value):
 
 
 class StandingLine(UploadedLine):
-    """A fee line as the hub holds it."""
+    """A fee line as the hub holds it; `settled_by` is the settlement that it is part of."""
 
     batch_no: str
+    settled_by: str | None = None
 
 
 class FeesAnswer(VisitAnswer):

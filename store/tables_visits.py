@@ -61,6 +61,7 @@ fee_lines = Table(
     Column("state", Text, nullable=False),
     Column("amount_fen", BigInteger, nullable=False, comment="below zero for a refund"),
     Column("content", JSONB, nullable=False),
+    Column("case_id", UUID(as_uuid=False), nullable=True, comment="the settlement that it is part of, if that stands"),
     Column("uploaded_at", Moment, nullable=False),
     Column("cancelled_at", Moment, nullable=True),
     PrimaryKeyConstraint("id", name="fee_line_pk"),

@@ -13,7 +13,14 @@ from sqlalchemy import Connection
 from routing.visits import VisitFacts
 from schemas.codes import VisitKind
 from schemas.errors import Conflict
-from schemas.visit import AdmissionFacts, AdmissionRegister, DischargeRegister, UploadedLine, VisitState
+from schemas.visit import (
+    AdmissionFacts,
+    AdmissionRegister,
+    DischargeRegister,
+    StandingLine,
+    UploadedLine,
+    VisitState,
+)
 from store.driver import Prepared
 from store.rows import as_json, insert_rows, update_rows
 from store.tables_visits import fee_lines, visit_settlements, visits
@@ -101,21 +108,32 @@ _TAKEN_LINES = Prepared(
     "text",
     "json",
 )
+# Settled is what a case holds that is neither undone nor refused as a whole.
 _LINES = Prepared(
-    "SELECT batch_no, content FROM fee_line WHERE visit_id = CAST($1 AS uuid) AND state = 'standing' ORDER BY id",
+    "SELECT f.batch_no, f.content, c.settlement_no FROM fee_line f LEFT JOIN settlement_case c "
+    "ON c.case_id = f.case_id AND c.state NOT IN ('cancelled', 'declined') "
+    "WHERE f.visit_id = CAST($1 AS uuid) AND f.state = 'standing' ORDER BY f.id",
     "text",
 )
 _CANCEL_LINES = Prepared(
     "UPDATE fee_line SET state = 'cancelled', cancelled_at = CAST($4 AS timestamptz) "
     "WHERE visit_id = CAST($1 AS uuid) AND state = 'standing' "
     "AND ($2 = '' OR batch_no = $2) "
-    "AND (json_array_length($3) = 0 OR line_no IN (SELECT json_array_elements_text($3))) RETURNING line_no",
+    "AND (json_array_length($3) = 0 OR line_no IN (SELECT json_array_elements_text($3))) "
+    "AND NOT EXISTS (SELECT 1 FROM settlement_case c WHERE c.case_id = fee_line.case_id "
+    "AND c.state NOT IN ('cancelled', 'declined')) RETURNING line_no",
     "text",
     "text",
     "json",
     "text",
 )
 _LINK = insert_rows(visit_settlements, ("case_id", "visit_id"))
+_HOLD = Prepared(
+    "UPDATE fee_line f SET case_id = r.case_id "
+    "FROM json_to_recordset($1) AS r(case_id uuid, visit_id uuid, line_no text) "
+    "WHERE f.visit_id = r.visit_id AND f.line_no = r.line_no AND f.state = 'standing'",
+    "json",
+)
 Number = tuple[str, str]
 """(institution, visit number)."""
 
@@ -171,26 +189,29 @@ def taken_lines(connection: Connection, visit_id: str, line_nos: Iterable[str]) 
     return [number for (number,) in _TAKEN_LINES.rows(connection, visit_id, given)]
 
 
-def standing_lines(connection: Connection, visit_id: str) -> list[tuple[str, UploadedLine]]:
-    """(batch, line) of every line that stands, in the order in which they came."""
-    return [
-        (batch, UploadedLine.model_validate_json(_text(content)))
-        for batch, content in _LINES.rows(connection, visit_id)
-    ]
+def standing_lines(connection: Connection, visit_id: str) -> list[StandingLine]:
+    """Every line that stands, in the order in which they came, with the settlement that holds it."""
+    found = []
+    for batch_no, content, settled_by in _LINES.rows(connection, visit_id):
+        line = UploadedLine.model_validate_json(_text(content))
+        found.append(StandingLine(**dict(line), batch_no=batch_no, settled_by=settled_by))
+    return found
 
 
 def cancel_lines(
     connection: Connection, visit_id: str, batch_no: str, line_nos: Sequence[str], at: datetime
 ) -> list[str]:
-    """Cancel standing lines by batch, by number, or all (neither given); the numbers of those that were."""
+    """Cancel lines that stand and that no settlement holds, by batch, by number, or all of them; their numbers."""
     given = orjson.dumps(list(line_nos)).decode()
     return [number for (number,) in _CANCEL_LINES.rows(connection, visit_id, batch_no, given, at.isoformat())]
 
 
-def link(connection: Connection, pairs: Sequence[tuple[str, str]]) -> None:
-    """Remember which case settles which visit: (case id, visit id)."""
-    if pairs:
-        _LINK.count(connection, as_json([{"case_id": case_id, "visit_id": visit_id} for case_id, visit_id in pairs]))
+def link(connection: Connection, case_id: str, visit_id: str, line_nos: Iterable[str]) -> None:
+    """Remember which visit a case settles, and which of its lines."""
+    _LINK.count(connection, as_json([{"case_id": case_id, "visit_id": visit_id}]))
+    _HOLD.count(
+        connection, as_json([{"case_id": case_id, "visit_id": visit_id, "line_no": number} for number in line_nos])
+    )
 
 
 def _keys(numbers: Iterable[Number]) -> str:

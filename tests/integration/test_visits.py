@@ -144,6 +144,39 @@ def test_two_settlements_of_one_visit_in_one_batch_are_one(world):
     assert second.error.code == "visit.settled"
 
 
+def an_outpatient_bill(*lines: dict[str, Any], settlement_no: str = "S-1") -> dict[str, Any]:
+    bill = a_stay_to_settle(1, settlement_no)
+    total = sum(round(float(line["amount"]) * 100) for line in lines)
+    visit = {key: value for key, value in bill["visit"].items() if key != "ended_at"}
+    visit |= {"kind": "outpatient", "medical_type": "11"}
+    return bill | {"visit": visit, "fees": list(lines), "total": f"{total / 100:.2f}"}
+
+
+def test_an_outpatient_visit_is_settled_batch_by_batch(world):
+    said(world, T.ADMISSION_REGISTER, an_admission(kind="outpatient", medical_type="11"))
+    registration, drugs, more = a_line("1", 1_000), a_line("2", 5_000), a_line("3", 700)
+    said(world, T.FEES_UPLOAD, a_fees_upload([registration]))
+    first = world.send(T.SETTLE, an_outpatient_bill(registration))
+    assert world.answered(first.case_id)["total"] == "10.00"
+
+    said(world, T.FEES_UPLOAD, a_fees_upload([drugs, more], "F-2"))
+    assert refusal(world, T.SETTLE, an_outpatient_bill(registration, settlement_no="S-2")) == "visit.total_differs"
+    second = world.send(T.SETTLE, an_outpatient_bill(drugs, settlement_no="S-2"))
+    assert world.answered(second.case_id)["total"] == "50.00"
+    assert world.send(T.SETTLE, an_outpatient_bill(registration)).repeated
+    query = {"institution": HOSPITAL, "visit_no": "V-1"}
+    held = [one.get("settled_by") for one in said(world, T.FEES_QUERY, query)["fees"]]
+    assert held == ["S-1", "S-2", None]
+    assert refusal(world, T.FEES_CANCEL, an_undo("FC-1", line_nos=["2"])) == "line.not_found"
+    refund = a_line("4", -1_000, refunds="1")
+    assert refusal(world, T.FEES_UPLOAD, a_fees_upload([refund], "F-3")) == "line.refund"
+    assert said(world, T.FEES_CANCEL, an_undo("FC-2", line_nos=["3"]))["lines"] == 2
+
+    world.cancel("S-1")
+    eventually(lambda: world.answers(first.case_id)[-1]["status"] == "cancelled")
+    assert said(world, T.FEES_UPLOAD, a_fees_upload([refund], "F-4"))["total"] == "50.00"
+
+
 def test_a_repeated_request_gets_the_same_answer_and_another_content_is_a_conflict(world):
     said(world, T.ADMISSION_REGISTER, an_admission())
     first = world.send(T.FEES_UPLOAD, a_fees_upload([a_line("1", 100)]))

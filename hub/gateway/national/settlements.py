@@ -28,7 +28,7 @@ from schemas.money import yuan_of
 from schemas.national.envelope import MSGID
 from schemas.settlement import SettlementRequest, SettleRequest
 from schemas.transactions import Transaction
-from schemas.visit import AdmissionRegister
+from schemas.visit import AdmissionRegister, StandingLine
 from store import answers, cases, exchanges, national, requests
 
 USES_ACCOUNT = YES = "1"
@@ -62,7 +62,7 @@ async def _settle_visit(call: Call, services: Services, transaction: Transaction
 
 def _bill(call: Call, visit: HeldVisit, facts: Mapping[str, Any], *, trial: bool) -> dict[str, Any]:
     admission = visit.admission
-    _check_bill(visit, facts)
+    lines = _lines(call, visit, facts)
     found = (visit.discharge and visit.discharge.diagnoses) or admission.diagnoses
     if not found:
         raise wrong("diseinfo", "national.diagnosis", "send the diagnoses first")
@@ -74,20 +74,31 @@ def _bill(call: Call, visit: HeldVisit, facts: Mapping[str, Any], *, trial: bool
         "insurance": _json(admission.insurance),
         "visit": _visit(visit, facts, call, trial=trial),
         "diagnoses": [_json(one) for one in found],
-        "fees": [_json(line) for line in bill_lines(visit.lines)],
+        "fees": [_json(line) for line in bill_lines(lines)],
         "total": yuan_of(facts["medfee_sumamt"]),
         "use_account": facts["acct_used_flag"] == USES_ACCOUNT,
     }
 
 
-def _check_bill(visit: HeldVisit, facts: Mapping[str, Any]) -> None:
+def _lines(call: Call, visit: HeldVisit, facts: Mapping[str, Any]) -> tuple[StandingLine, ...]:
+    """The lines to settle: of a stay all, of an outpatient visit those of the batch. A repeat finds those that the
+    settlement under its own number holds."""
     if facts["insutype"] != visit.admission.insurance.type:
         raise wrong("insutype", "national.insured", "send the scheme of the registration")
-    batch = facts.get("chrg_bchno")
-    if batch and visit.admission.kind is VisitKind.OUTPATIENT and any(line.batch_no != batch for line in visit.lines):
-        raise wrong("chrg_bchno", "national.batch", "settle all standing lines together")
-    if facts["medfee_sumamt"] != sum(line.amount for line in visit.lines):
+    batch = facts.get("chrg_bchno") if visit.admission.kind is VisitKind.OUTPATIENT else None
+    # A refund goes with the line that it refunds, whenever it came.
+    batches = {line.line_no: line.batch_no for line in visit.lines}
+    lines = tuple(
+        line
+        for line in visit.lines
+        if line.settled_by in (None, call.msgid)
+        and (batch is None or batches.get(line.refunds or line.line_no) == batch)
+    )
+    if not lines and any(batch is None or line.batch_no == batch for line in visit.lines):
+        raise wrong("chrg_bchno", "national.settled", "it is settled: cancel that settlement first")
+    if facts["medfee_sumamt"] != sum(line.amount for line in lines):
         raise wrong("medfee_sumamt", "national.total", "send the sum of the standing lines")
+    return lines
 
 
 def _visit(visit: HeldVisit, facts: Mapping[str, Any], call: Call, *, trial: bool) -> dict[str, Any]:

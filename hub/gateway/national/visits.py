@@ -61,10 +61,7 @@ def _bill(connection: Connection, institution: str, visit_id: str) -> HeldVisit 
         return HeldVisit(visit_id, AdmissionRegister.model_validate(known.admission), None, ())
     if record.visit_id != visit_id:
         return None
-    lines = tuple(
-        StandingLine.model_validate({**line.model_dump(), "batch_no": batch})
-        for batch, line in visits.standing_lines(connection, visit_id)
-    )
+    lines = tuple(visits.standing_lines(connection, visit_id))
     return HeldVisit(visit_id, record.admission, record.discharge, lines)
 
 

@@ -194,6 +194,12 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("amount_fen", sa.BigInteger(), nullable=False, comment="below zero for a refund"),
         sa.Column("content", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "case_id",
+            sa.UUID(as_uuid=False),
+            nullable=True,
+            comment="the settlement that it is part of, if that stands",
+        ),
         sa.Column("uploaded_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("cancelled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint("state IN ('standing', 'cancelled')", name="fee_line_state_is_known"),
