@@ -16,6 +16,7 @@ from hub.master_rows import Problem, RowKind
 Cell = str | float | int | bool | date | datetime
 DIGITS_MAX = 15
 """More digits than a floating-point number keeps."""
+COLUMNS_MAX = 100
 _DECIMALS = Decimal("0.000000001")
 _DAY = re.compile(
     r"(\d{4})(?:-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,2})|(\d{2})(\d{2}))(?:[ T]00:00(?::00)?)?", re.ASCII
@@ -72,7 +73,7 @@ class Layout:
         if len(cells) < 2 or str(cells[0]).strip().lower() not in TOTALS or any(cell != "" for cell in cells[2:]):
             return False
         told = str(cells[1]).strip().removesuffix(".0")
-        if not (told.isascii() and told.isdigit()):
+        if not (told.isascii() and told.isdigit() and len(told) <= DIGITS_MAX):
             return False
         self.declared = int(told)
         return True
@@ -146,11 +147,16 @@ def _number(value: float) -> str:
 
 
 def _fields(row_kind: RowKind, headings: Sequence[str]) -> list[str]:
+    if len(headings) > COLUMNS_MAX:
+        raise InvalidFile(f"the heading has {len(headings)} columns; at most {COLUMNS_MAX} can be right")
     known = _known(row_kind)
     complaints: list[str] = []
     fields: list[str] = []
-    for number, heading in enumerate(headings, 1):
-        field = known.get(_plain_heading(heading))
+    found = [known.get(_plain_heading(heading)) for heading in headings]
+    if not any(found):
+        # Whatever stands there may be somebody's data.
+        raise InvalidFile("the first row names no column of this kind; put a heading there", _columns_of(row_kind))
+    for number, (heading, field) in enumerate(zip(headings, found, strict=True), 1):
         if field is None:
             shown = heading if len(heading) <= 40 and heading.isprintable() else "a long or unprintable text"
             complaints.append(f"column {number}: no column of this kind is called {shown!r}")
@@ -161,9 +167,12 @@ def _fields(row_kind: RowKind, headings: Sequence[str]) -> list[str]:
     if missing := [name for name in needed if name not in fields]:
         complaints.append(f"the heading must name {', '.join(missing)}")
     if complaints:
-        complaints.append(f"columns of {row_kind.kind.name}: {', '.join(row_kind.model.model_fields)}")
-        raise InvalidFile(*complaints)
+        raise InvalidFile(*complaints, _columns_of(row_kind))
     return fields
+
+
+def _columns_of(row_kind: RowKind) -> str:
+    return f"columns of {row_kind.kind.name}: {', '.join(row_kind.model.model_fields)}"
 
 
 def _known(row_kind: RowKind) -> dict[str, str]:

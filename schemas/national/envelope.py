@@ -18,7 +18,8 @@ from schemas.strict_json import check_text
 
 DONE, REFUSED = "0", "-1"
 SEQUENCE_RANGE = 10_000
-_DECODER = json.JSONDecoder(parse_float=Decimal)
+_DIGITS_MAX = 40
+"""Of a number, written out: no field of the interface holds more, and a few bytes with an exponent would be millions."""
 MSGID = re.compile(r"[0-9A-Za-z]{12}[0-9]{18}", re.ASCII)
 REQUEST = shape(
     "infno:c5* msgid:c30* mdtrtarea_admvs:c6* insuplc_admdvs:c6 recer_sys_code:c10* dev_no:c100 dev_safe_info:c2000"
@@ -78,6 +79,17 @@ def read_json(raw: bytes) -> dict[str, Any]:
         except (ValueError, ArithmeticError):
             raise Malformed("the body is not well-formed JSON") from None
     return dict(parsed)
+
+
+def _decimal(text: str) -> Decimal:
+    """The number with its digits; ValueError for one that would take too many to write out."""
+    number = Decimal(text)
+    if len(text) > _DIGITS_MAX or abs(number.adjusted()) > _DIGITS_MAX:
+        raise ValueError("a number of too many digits")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_decimal)
 
 
 def dump_json(value: Mapping[str, Any]) -> bytes:

@@ -21,6 +21,8 @@ from schemas.money import MONEY_MAX_FEN
 CHINA = timezone(timedelta(hours=8), "CST")
 Record = dict[str, Any]
 TEXT_MAX = 40_000
+_DIGITS_MAX = 28
+"""More of them are rounded away as soon as anybody calculates."""
 TYPOS: Mapping[str, str] = {
     "psn_part_am": "psn_part_amt",
     "mdtrtarea_admdvs": "mdtrtarea_admvs",
@@ -162,7 +164,8 @@ def _decimal(value: Any) -> Decimal:
         )
     except (InvalidOperation, ValueError):
         raise Unfit("national.number", "send a number") from None
-    if not number.is_finite() or abs(number) >= 10**15 or number.adjusted() < -15:
+    # By its digits: to calculate with a number of any size may overflow, and to write it out may take megabytes.
+    if not number.is_finite() or not -16 < number.adjusted() < 15 or len(number.as_tuple().digits) > _DIGITS_MAX:
         raise Unfit("national.number", "send a number of usual size")
     return number
 

@@ -209,6 +209,16 @@ def test_a_number_that_a_spreadsheet_cut_short_is_refused_with_its_remedy(tmp_pa
     assert "format it as text" in found[0].problems[0][2]
 
 
+def test_a_total_of_any_length_is_a_row_like_any_other(tmp_path):
+    (line,) = lines_of(csv_file(tmp_path, HEAD, f"total,{'9' * 5_000},,,,,"))
+
+    assert line.values["item_code"] == "9" * 5_000
+
+
+def test_a_file_without_a_heading_does_not_show_its_first_row(tmp_path):
+    assert "欧阳" not in complaint_of(csv_file(tmp_path, "欧阳·测试,11010119900307123X"))
+
+
 @pytest.mark.parametrize(("last", "said"), [("合计,1", ""), ("total,2.0", "2"), ("总计,3", "3")])
 def test_a_last_line_may_declare_the_rows(tmp_path, last, said):
     source = source_of(csv_file(tmp_path, HEAD, ROW, f"{last},,,,,"))
@@ -268,6 +278,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an unknown column": (lambda folder: csv_file(folder, f"{HEAD},colour", f"{ROW},red"), "column 8"),
     "a column twice": (lambda folder: csv_file(folder, f"{HEAD},限价", f"{ROW},1"), "price_max stands there twice"),
     "a missing column": (lambda folder: csv_file(folder, "item_code", "A"), "must name valid_from, list_type"),
+    "no heading at all": (lambda folder: csv_file(folder, "101,欧阳·测试,X"), "the first row names no column"),
+    "columns without end": (lambda folder: csv_file(folder, "item_code" + ",a" * 5_000), "5001 columns"),
     "rows behind the total": (lambda folder: csv_file(folder, HEAD, "total,1,,,,,", ROW), "comes after the line"),
     "a workbook of the old form": (
         lambda folder: _written(folder / "a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), "save it as .xlsx",

@@ -407,3 +407,21 @@ def test_every_table_of_a_transaction_is_one_of_the_tables():
     nodes = [node for one in EXCHANGES.values() for node in (*one.input.values(), *one.output.values())]
 
     assert {id(node.shape) for node in nodes} <= known
+
+
+HUGE = ["1E9999999", "-1E9999999", "0E9999999", "1E-9999999", "1" * 5_000, "1." + "0" * 40 + "1"]
+
+
+@pytest.mark.parametrize("text", HUGE)
+def test_a_number_of_any_size_is_refused_without_calculating_with_it(text):
+    broken = []
+
+    read_record(shape("amount:m*"), {"amount": text}, (), broken)
+
+    assert [violation.code for violation in broken] == ["national.number"]
+
+
+@pytest.mark.parametrize("number", ["1.0e-999999", "1.0e-99999999999", "0.0e9999", "1." + "0" * 5_000])
+def test_a_few_bytes_of_json_are_never_megabytes_written_out(number):
+    with pytest.raises(Malformed):
+        read_json(f'{{"a":[{number}]}}'.encode())
