@@ -9,10 +9,12 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from tests.support import servers
+from tests.support import servers, used_again
+from tests.support.used_again import Shelf
 
 # A busy machine is no defect, and whoever sees a failure must be able to see it again.
 settings.register_profile("hub", deadline=None, print_blob=True)
+settings.register_profile("soak", parent=settings.get_profile("hub"), max_examples=20_000)
 settings.load_profile("hub")
 
 Server = TypeVar("Server")
@@ -41,10 +43,17 @@ def database_template(postgres_server: servers.PostgresServer) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def shelf(postgres_server: servers.PostgresServer, database_template: str) -> Iterator[Shelf]:
+    """Databases that one test after the other uses."""
+    with used_again.shelf(postgres_server, database_template) as found:
+        yield found
+
+
 @pytest.fixture
-def database_url(postgres_server: servers.PostgresServer, database_template: str) -> Iterator[str]:
+def database_url(shelf: Shelf) -> Iterator[str]:
     """A migrated, empty database of this test's own."""
-    with servers.fresh_database(postgres_server, database_template) as url:
+    with shelf.database() as url:
         yield url
 
 

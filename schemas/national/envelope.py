@@ -19,7 +19,7 @@ from schemas.strict_json import check_text
 DONE, REFUSED = "0", "-1"
 SEQUENCE_RANGE = 10_000
 _DIGITS_MAX = 40
-"""Of a number, written out: no field of the interface holds more, and a few bytes with an exponent would be millions."""
+"""Of a number, written out: no field holds more, and a few bytes with an exponent would be millions."""
 MSGID = re.compile(r"[0-9A-Za-z]{12}[0-9]{18}", re.ASCII)
 REQUEST = shape(
     "infno:c5* msgid:c30* mdtrtarea_admvs:c6* insuplc_admdvs:c6 recer_sys_code:c10* dev_no:c100 dev_safe_info:c2000"
