@@ -189,7 +189,7 @@ class TaikangInsurer(InsurerApp):
                 self._note(package, kept)
             except Refused as refusal:
                 return self._sealed(package, {}, refusal.code, refusal.text)
-            if kept is not entry and not self.repeats:
+            if kept is not entry and (not self.repeats or kept.reason_code == entries.REUSED):
                 return self._sealed(package, {}, SETTLED_BEFORE, "该单据已结算, 请勿重复结算")
             return self._told(package, kept, trouble)
 

@@ -35,7 +35,8 @@ def noted(code: str, desk: Desk, notice: ClaimNotice) -> Entry:
     paid = _paid(code, message) if notice.transaction == UPLOAD else 0
     return Entry(
         request_id=notice.request_id,
-        operation=notice.transaction,
+        # As a settlement, so that its cancellation finds what it takes back.
+        operation=entries.SETTLE if notice.transaction == UPLOAD else notice.transaction,
         outcome=entries.APPROVED if notice.transaction == UPLOAD else NOTED,
         amount_fen=paid,
         effect_fen=paid,

@@ -20,7 +20,7 @@ from schemas.base import Identifier, InstitutionCode, Value
 from schemas.codes import FeeCategory, IdentityType, InsuranceType, Layer, MedicalType, Sex, VisitKind
 from schemas.money import rounded_fen
 from schemas.payer import BasicResult, MessageNumbers, Operation, PayerTask
-from schemas.settlement import Diagnosis, FeeLine, Insurance, Patient, SettleRequest, Visit
+from schemas.settlement import Diagnosis, FeeLine, Insurance, Patient, SettlementRequest, SettleRequest, Visit
 
 USUAL_REGION = "440300"
 _KINDS = {
@@ -117,7 +117,6 @@ class Bills:
         self._drawn: dict[str, MessageNumbers] = {}
         self._run = uuid7().hex[:12]
         self._count = 0
-        self.people: list[Person] = []
 
     def claim(self, operation: Operation = Operation.SETTLE) -> PayerTask:
         """A new claim of a new visit."""
@@ -152,6 +151,16 @@ class Bills:
         changed = request.model_copy(update={"settlement_no": self._settlement_no(), "visit": visit})
         return self.numbered(replace(task, request=changed, **_new_case(task.leg_no)))
 
+    def dearer(self, task: PayerTask) -> PayerTask:
+        """The same claim under the same numbers, with a last line that costs a yuan more."""
+        last = task.request.fees[-1]
+        price = last.price + 1
+        line = last.model_copy(update={"price": price, "amount": rounded_fen(price * last.quantity)})
+        fees = (*task.request.fees[:-1], line)
+        request = task.request.model_copy(update={"fees": fees, "total": sum(one.amount for one in fees)})
+        basic = half_paid(request) if task.basic else None
+        return replace(task, request=request, basic=basic, left_fen=basic.cash_fen if basic else request.total)
+
     def numbered(self, task: PayerTask) -> PayerTask:
         """The task with its message numbers, the same for the same request id, and those of its original."""
         if not self._numbers:
@@ -181,7 +190,6 @@ class Bills:
 
     def _request(self) -> SettleRequest:
         person = self._people.person(self._random.randrange(10_000))
-        self.people.append(person)
         ended = self._now - timedelta(days=1)
         started = ended - timedelta(days=7)
         fees = self._fees(started.date())
@@ -252,7 +260,7 @@ def _patient(person: Person) -> Patient:
     )
 
 
-def half_paid(request: SettleRequest) -> BasicResult:
+def half_paid(request: SettlementRequest) -> BasicResult:
     """A basic system that finds nine tenths in scope and pays half of the bill; the rest is cash."""
     total, small = request.total, request.total // 20
     values: dict[str, Any] = {

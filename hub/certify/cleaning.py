@@ -26,9 +26,9 @@ def _undo(stage: Stage, claim: Claim, attempt: int) -> None:
         heard = stage.ask(cancel_of(claim))
         if heard.outcome is Outcome.CANCELLED or not stage.can.reversal:
             return
-    if stage.can.reversal:
-        stage.ask(reversal_of(claim.task))
-    elif stage.can.inquiry and not known:
+    if stage.can.reversal and stage.ask(reversal_of(claim.task)).outcome is Outcome.CANCELLED:
+        return
+    if stage.can.inquiry and not known:
         stage.ask(inquiry_of(claim.task, attempt))
     elif stage.can.idempotent_submit and not known:
         stage.ask(claim.task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import orjson
@@ -20,6 +20,16 @@ class Sums:
 
     net_fen: int
     account_fen: int
+
+
+class SideDoor(Protocol):
+    """What a run can do to a sandbox party beside speaking to it."""
+
+    def sums(self) -> Sums: ...
+
+    def suffer(self, kind: str, operation: str, **more: Any) -> None: ...
+
+    def heal(self) -> None: ...
 
 
 class Control:

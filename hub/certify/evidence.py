@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from adapters.conversation import SCRIPT, TRANSCRIPT, calls_of, steps_of
 from schemas.errors import HubError
@@ -57,11 +58,20 @@ def mask_of(values: Iterable[str | None]) -> Mask:
 
 
 def personal_values(task: PayerTask | Notice) -> list[str | None]:
-    """What a task says of a person."""
-    if isinstance(task, Notice):
-        return [task.policy_no]
-    patient, insurance = task.request.patient, task.request.insurance
-    return [patient.name, patient.id_no, patient.phone, insurance.person_no, insurance.card_no, task.policy_no]
+    """What a task or a notice says of a person."""
+    about = (task.message, task.admission) if isinstance(task, Notice) else (task.request,)
+    patients = [found for one in about if (found := getattr(one, "patient", None)) is not None]
+    insurances = [found for one in about if (found := getattr(one, "insurance", None)) is not None]
+    return [
+        task.policy_no,
+        *(value for one in patients for value in (one.name, one.id_no, one.phone, *_written(one.birth_date))),
+        *(value for one in insurances for value in (one.person_no, one.card_no)),
+    ]
+
+
+def _written(day: date | None) -> tuple[str, ...]:
+    """A birth date as dialects write it."""
+    return (day.isoformat(), f"{day:%Y%m%d}") if day else ()
 
 
 def sent_text(call: PreparedCall) -> str:

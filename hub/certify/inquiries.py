@@ -18,8 +18,8 @@ _NEEDS = ("inquiry",)
 )
 def stands(stage: Stage) -> None:
     claim = stage.settled()
-    found = stage.ask(inquiry_of(claim.task))
     known = (claim.decision.outcome, claim.decision.amount_fen, claim.decision.payer_reference)
+    found = stage.ask(inquiry_of(claim.task))
     must(found.same == known, f"查询结果不同: {found.words}", f"the inquiry says otherwise: {found.words}")
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from uuid_utils import uuid7
 
-from hub.certify.checks import Group, NotApplicable, both, check, must
-from hub.certify.stage import Heard, Stage
-from schemas.base import Value
-from schemas.codes import Layer, Outcome
+from hub.certify.checks import CheckFailed, Group, NotApplicable, both, check
+from hub.certify.stage import Stage
+from schemas.base import Bilingual, Value
+from schemas.codes import Layer, Outcome, VisitKind
+from schemas.errors import InvalidMessage
 from schemas.payer import Notice, PayerTask
 from schemas.settlement import AdjudicatedShare, AdjudicationUpload, BasicFigures, CancelRequest, ReverseRequest
 from schemas.transactions import SPECS, Transaction
@@ -39,6 +40,7 @@ _VISIT = (
     Transaction.FEES_CANCEL,
     Transaction.ADMISSION_CANCEL,
 )
+_OF_STAYS = (Transaction.DISCHARGE_REGISTER, Transaction.DISCHARGE_CANCEL)
 _RECORDS = (Transaction.ADJUDICATION_UPLOAD, Transaction.CANCEL, Transaction.REVERSE)
 
 
@@ -52,9 +54,11 @@ _RECORDS = (Transaction.ADJUDICATION_UPLOAD, Transaction.CANCEL, Transaction.REV
     ("每条通知两次均被接收", "each notice is taken, twice"),
 )
 def visit(stage: Stage) -> None:
-    wanted = _wanted(stage, _VISIT)
+    stay = stage.bills.terms.kind is VisitKind.INPATIENT
+    wanted = _wanted(stage, _VISIT if stay else tuple(one for one in _VISIT if one not in _OF_STAYS))
     messages = _visit_messages(stage.bills.claim())
     told: dict[Transaction, tuple[str, str | None]] = {}
+    complaints: list[Bilingual] = []
     for transaction in wanted:
         notice = _notice(stage, transaction, messages[transaction], told.get(SPECS[transaction].undoes or transaction))
         if transaction is not Transaction.ADMISSION_REGISTER and Transaction.ADMISSION_REGISTER in told:
@@ -62,7 +66,8 @@ def visit(stage: Stage) -> None:
             assert isinstance(register, AdmissionRegister)
             reference = told[Transaction.ADMISSION_REGISTER][1]
             notice = _about_admission(notice, register, reference)
-        told[transaction] = (notice.request_id, _reference(_taken_twice(stage, notice)))
+        told[transaction] = (notice.request_id, _taken_twice(stage, notice, complaints))
+    _none_of(complaints)
 
 
 @check(
@@ -75,13 +80,15 @@ def record(stage: Stage) -> None:
     wanted = _wanted(stage, _RECORDS)
     if Transaction.ADJUDICATION_UPLOAD not in wanted:
         raise NotApplicable(_UNWANTED)
+    complaints: list[Bilingual] = []
     for undo in wanted[1:] or (None,):
         task = stage.bills.claim()
         upload = _notice(stage, Transaction.ADJUDICATION_UPLOAD, _recorded(stage, task), None)
-        reference = _reference(_taken_twice(stage, upload))
+        reference = _taken_twice(stage, upload, complaints)
         if undo is not None:
             back = _notice(stage, undo, _undo_of(undo, task), (upload.request_id, reference))
-            _taken_twice(stage, back)
+            _taken_twice(stage, back, complaints)
+    _none_of(complaints)
 
 
 def _wanted(stage: Stage, known: tuple[Transaction, ...]) -> list[Transaction]:
@@ -93,24 +100,34 @@ def _wanted(stage: Stage, known: tuple[Transaction, ...]) -> list[Transaction]:
     return wanted
 
 
-def _taken_twice(stage: Stage, notice: Notice) -> Heard:
-    heard = stage.tell(notice)
-    must(
-        heard.outcome in _TAKEN,
-        f"{notice.transaction} 未被接收: {heard.words}",
-        f"{notice.transaction} was not taken: {heard.words}",
-    )
-    again = stage.tell(notice)
-    must(
-        again.outcome in _TAKEN,
-        f"{notice.transaction} 重复时未被接收: {again.words}",
-        f"the repeat of {notice.transaction} was not taken: {again.words}",
-    )
-    return heard
+def _taken_twice(stage: Stage, notice: Notice, complaints: list[Bilingual]) -> str | None:
+    """Say a notice and say it again; the party's reference. What was taken is taken back later, whatever is wrong."""
+    try:
+        first, again = stage.tell(notice), stage.tell(notice)
+    except InvalidMessage as error:
+        fields = ", ".join(violation.field for violation in error.violations)
+        words = f"{notice.transaction}: {error.code} {fields}"
+        complaints.append(Bilingual(zh=f"该方言无法表达 {words}", en=f"the dialect cannot say {words}"))
+        return None
+    for heard, zh, en in ((first, "", ""), (again, "重复时", "said again, ")):
+        # What was taken back already may be refused when it is said again: there is nothing left to take back.
+        if heard.outcome not in _TAKEN and not (heard is again and _is_undo(notice) and first.outcome in _TAKEN):
+            complaints.append(
+                Bilingual(
+                    zh=f"{notice.transaction} {zh}未被接收: {heard.words}",
+                    en=f"{en}{notice.transaction} was not taken: {heard.words}",
+                )
+            )
+    return first.decision.payer_reference if first.decision else None
 
 
-def _reference(heard: Heard) -> str | None:
-    return heard.decision.payer_reference if heard.decision else None
+def _is_undo(notice: Notice) -> bool:
+    return SPECS[Transaction(notice.transaction)].undoes is not None
+
+
+def _none_of(complaints: list[Bilingual]) -> None:
+    if complaints:
+        raise CheckFailed(complaints[0])
 
 
 def _notice(stage: Stage, transaction: Transaction, message: Value, original: tuple[str, str | None] | None) -> Notice:
@@ -149,6 +166,7 @@ def _visit_messages(task: PayerTask) -> dict[Transaction, Value]:
         "doctor_code": visit.doctor_code,
     }
     lines = tuple(UploadedLine(**line.model_dump()) for line in request.fees)
+    stay = visit.kind is VisitKind.INPATIENT
     ended = visit.ended_at or datetime.now(UTC)
     leaves = {"discharged_at": ended, "diagnoses": request.diagnoses, "department": visit.department}
     return {
@@ -157,9 +175,14 @@ def _visit_messages(task: PayerTask) -> dict[Transaction, Value]:
         Transaction.FEES_UPLOAD: FeesUpload(request_no="3", batch_no="B1", lines=lines, **of),
         Transaction.DISCHARGE_REGISTER: DischargeRegister(request_no="4", **of | leaves),
         Transaction.DISCHARGE_CANCEL: DischargeCancel(request_no="5", reason=_REASON, **of),
-        Transaction.FEES_CANCEL: FeesCancel(request_no="6", batch_no="B1", reason=_REASON, **of),
+        Transaction.FEES_CANCEL: FeesCancel(request_no="6", reason=_REASON, **_which(lines if stay else ()), **of),
         Transaction.ADMISSION_CANCEL: AdmissionCancel(request_no="7", reason=_REASON, **of),
     }
+
+
+def _which(lines: tuple[UploadedLine, ...]) -> dict[str, Any]:
+    """Of a stay lines are taken back by number, of other visits by batch: the only ways that every dialect has."""
+    return {"line_nos": tuple(line.line_no for line in lines)} if lines else {"batch_no": "B1"}
 
 
 def _recorded(stage: Stage, task: PayerTask) -> AdjudicationUpload:

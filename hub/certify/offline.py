@@ -9,8 +9,6 @@ from pathlib import Path
 from random import Random
 from time import perf_counter
 
-import structlog
-
 from adapters.registry import ADAPTERS, Adapter, make_adapter
 from adapters.samples import (
     meaning_of,
@@ -26,7 +24,7 @@ from adapters.samples import (
 from hub.certify.bills import CannotCertify
 from hub.certify.checks import CheckFailed, Group, Result, Verdict, both, must
 from hub.certify.evidence import Evidence, answer_text, mask_of, personal_values, sent_text
-from hub.certify.run import Report, Told
+from hub.certify.run import Report, Told, stumbled
 from schemas.base import Bilingual
 from schemas.codes import Outcome
 from schemas.errors import HubError
@@ -40,8 +38,6 @@ _MUTILATED = both(("残缺的答复不致出错，也不超付", "Mutilated answ
 _WITHIN = both(("拒读，或金额不超过剩余账单", "refused, or within what is left"))
 _COMPLETE = both(("样本齐全：声明的能力都有例子", "There are samples of everything that is promised"))
 _ALL = both(("无缺项", "nothing is missing"))
-
-log = structlog.get_logger()
 
 
 def certify_offline(adapter: str, party: str, name: Bilingual, seed: int, told: Told = lambda _: None) -> Report:
@@ -152,9 +148,8 @@ def _wrong_of_mutation(adapter: Adapter, task: PayerTask, answer: RawAnswer, sam
         decision = adapter.decode(task, answer)
     except HubError:
         return None
-    except Exception as error:  # what a codec stumbles over is the finding
-        log.exception("codec_stumbled", sample=sample, error=type(error).__name__)
-        return _same(f"{sample}: the codec stumbled: {type(error).__name__}")
+    except Exception as error:  # noqa: BLE001 - what a codec stumbles over is the finding
+        return _same(f"{sample}: {stumbled(error).en}")
     if decision.amount_fen <= task.left_fen or decision.outcome is Outcome.CANCELLED:
         return None
     return _same(f"{sample}: a mutilated answer pays more than is left")

@@ -5,7 +5,9 @@ On a test broker only: whoever else reads the answers there (a hub that runs) ge
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -27,7 +29,7 @@ _KEPT_MAX = 1000
 
 
 class QueueLine:
-    """Puts tasks into `out.<party>` and waits for answers on `in.<party>`. Used by one thread at a time.
+    """Puts tasks into `out.<party>` and waits for answers on `in.<party>`. Thread-safe once it is open.
 
     Declares the party's exchange and queue where they are not there, as the hub would.
     """
@@ -38,6 +40,8 @@ class QueueLine:
         self._topology = broker_topology(book, name_secret)
         self._queue = self._topology.on_broker(out_queue(party))
         self._answers: dict[str, list[bytes]] = {}
+        self._waiting: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
         self._inbox = ""
@@ -63,9 +67,6 @@ class QueueLine:
 
     def __call__(self, call: PreparedCall, request_id: str, timeout_s: float) -> RawAnswer:
         """Unavailable when the broker did not take the task, OutcomeUnknown when no answer came in time."""
-        assert self._channel is not None
-        self._collect()
-        self._answers.pop(request_id, None)
         properties = pika.BasicProperties(
             message_id=str(uuid4()),
             correlation_id=request_id,
@@ -73,22 +74,35 @@ class QueueLine:
             content_type=call.content_type,
             delivery_mode=2,
         )
+        with self._lock:
+            self._publish(call, request_id, properties)
+            self._waiting[request_id] += 1
+        try:
+            return RawAnswer(self._awaited(request_id, timeout_s), 0, "application/json")
+        finally:
+            self._waiting[request_id] -= 1
+
+    def _publish(self, call: PreparedCall, request_id: str, properties: pika.BasicProperties) -> None:
+        assert self._channel is not None
+        self._collect()
+        if not self._waiting[request_id]:  # what an earlier sending was answered twice is no answer to this one
+            self._answers.pop(request_id, None)
         try:
             self._channel.basic_publish("", self._queue, call.body, properties, mandatory=True)
         except AMQPError as error:
             raise Unavailable("the broker did not take the task", error=type(error).__name__) from error
-        return RawAnswer(self._awaited(request_id, timeout_s), 0, "application/json")
 
     def _awaited(self, request_id: str, timeout_s: float) -> bytes:
         assert self._connection is not None
         ends_at = time.monotonic() + timeout_s
         while True:
-            self._collect()
-            if found := self._answers.pop(request_id, None):
-                return found[0]
-            if time.monotonic() >= ends_at:
-                raise OutcomeUnknown("no answer came", code="answer.none", party=self._party)
-            self._connection.sleep(0.005)
+            with self._lock:
+                self._collect()
+                if found := self._answers.get(request_id):
+                    return found.pop(0)
+                if time.monotonic() >= ends_at:
+                    raise OutcomeUnknown("no answer came", code="answer.none", party=self._party)
+                self._connection.sleep(0.002)
 
     def _collect(self) -> None:
         assert self._channel is not None

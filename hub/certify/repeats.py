@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
-from hub.certify.checks import Group, check, must
+from adapters.conversation import SCRIPT
+from hub.certify.checks import Group, NotApplicable, both, check, must
 from hub.certify.stage import Stage
 from schemas.codes import Outcome
 from schemas.errors import InvalidMessage
 
 _NEEDS = ("idempotent_submit",)
+_ONE_BY_ONE = both(("一次结算由多次调用组成，逐一进行", "a settlement is several calls, made one after the other"))
 
 
 @check(
@@ -36,6 +37,8 @@ def same_answer(stage: Stage) -> None:
 )
 def at_once(stage: Stage) -> None:
     task = stage.bills.claim()
+    if stage.prepared(task).content_type == SCRIPT:
+        raise NotApplicable(_ONE_BY_ONE)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(stage.ask, (task, task))
     must(first.outcome is Outcome.APPROVED, f"未获批准: {first.words}", f"not approved: {first.words}")
@@ -51,8 +54,7 @@ def at_once(stage: Stage) -> None:
 )
 def other_content(stage: Stage) -> None:
     claim = stage.settled()
-    other = stage.bills.claim()
-    heard = stage.ask(replace(claim.task, request=other.request, basic=other.basic, left_fen=other.left_fen))
+    heard = stage.ask(stage.bills.dearer(claim.task))
     # An answer that names the first bill's figures was given to a message that should not have had one.
     taken = isinstance(heard.error, InvalidMessage) and bool(heard.error.violations)
     accepted = heard.outcome in (Outcome.APPROVED, Outcome.DEFERRED)

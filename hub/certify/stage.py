@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from adapters.registry import Adapter
 from hub.certify.bills import Bills
 from hub.certify.checks import must
-from hub.certify.control import Control
+from hub.certify.control import SideDoor
 from hub.certify.evidence import Evidence, Mask, answer_text, mask_of, personal_values, sent_text
 from hub.disclosure import disclosed, disclosed_notice
 from hub.ports import NoticeAdapter
@@ -88,7 +88,7 @@ class Stage:
         adapter: Adapter,
         bills: Bills,
         line: Line,
-        control: Control | None,
+        control: SideDoor | None,
         hidden: tuple[str, ...] = (),
     ) -> None:
         self.party = party
@@ -182,12 +182,7 @@ class Stage:
         return heard
 
     def _mask(self, about: PayerTask | Notice) -> Mask:
-        people = [
-            value
-            for one in self.bills.people
-            for value in (one.name, one.id_no, one.phone, one.person_no, one.person_no[6:], one.card_no)
-        ]
-        return mask_of([*people, *personal_values(about), *self._hidden])
+        return mask_of([*personal_values(about), *self._hidden])
 
     def _learn(self, task: PayerTask, claim: Claim | None, heard: Heard) -> None:
         if claim is None:
@@ -195,10 +190,14 @@ class Stage:
         if task.operation in UNDOES:
             if heard.outcome is Outcome.CANCELLED:
                 claim.standing = Standing.NOTHING
-        elif heard.decision is not None and heard.outcome is Outcome.APPROVED and task.operation is not Operation.TRIAL:
+        elif heard.decision is not None and heard.outcome is Outcome.APPROVED and self._tells_more(task, claim):
             claim.standing, claim.decision = Standing.STANDS, heard.decision
         elif claim.standing is Standing.DOUBTFUL and self._nothing_came_of(task, heard):
             claim.standing = Standing.NOTHING
+
+    def _tells_more(self, task: PayerTask, claim: Claim) -> bool:
+        """An inquiry tells nothing new about what was approved to our face."""
+        return task.operation is not Operation.INQUIRE or claim.standing is Standing.DOUBTFUL
 
     def _nothing_came_of(self, task: PayerTask, heard: Heard) -> bool:
         if task.operation is Operation.INQUIRE:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hub.certify.checks import Group, NotApplicable, both, check, must
-from hub.certify.control import Control
+from hub.certify.control import SideDoor
 from hub.certify.stage import Heard, Stage, inquiry_of
 from schemas.codes import Outcome
 from schemas.errors import InvalidMessage, OutcomeUnknown
 from schemas.payer import Operation
 
-SILENCE_S = 0.3
+SILENCE_S = 0.1
 _NO_WAY = both(
     ("既不能重复也不能查询：丢失的答复由人工处理", "neither repeats nor inquiries: a lost answer waits for a person")
 )
@@ -87,7 +87,7 @@ def wrong_answer(stage: Stage) -> None:
     must(again.outcome is Outcome.APPROVED, f"其后未获批准: {again.words}", f"not approved afterwards: {again.words}")
 
 
-def control(stage: Stage) -> Control:
+def control(stage: Stage) -> SideDoor:
     """The party's side door; only checks `with_control` are run with one."""
     assert stage.control is not None, "a check without control"
     return stage.control
