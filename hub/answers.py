@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from adapters.hospital.codec import write_answer
-from hub.routes import HINT_PREFIX, OUT_PREFIX, party_message
+from hub.routes import HINT_PREFIX, OUT_PREFIX, STAGING_PREFIX, party_message
 from hub.work import Work
 from routing.life import totals
 from routing.plan import CHINA_STANDARD_TIME
@@ -16,6 +16,7 @@ from schemas.base import Bilingual
 from schemas.codes import CaseStatus, Layer, ShareState
 from schemas.payer import Operation
 from schemas.texts import CASE_MESSAGES, NEXT_STEPS, reason_text
+from store import staging
 from store.answers import StoredAnswer
 from store.records import CaseRecord, LegRecord
 
@@ -134,7 +135,8 @@ def give_answers(work: Work, due: Sequence[CaseRecord], now: datetime) -> None:
 
 
 def deliver(work: Work, case: CaseRecord, body: bytes, listeners: Iterable[tuple[str, str]]) -> None:
-    """Send an answer to queues (`out:<party>`) or wake the gateways that wait for it (`hint:<channel>`)."""
+    """Send an answer to queues (`out:<party>`), wake the gateways that wait for it (`hint:<channel>`), or note that it
+    is to be written into a table (`staging:<party>`)."""
     type_ = "settlement.answer"
     for reply_to, correlation_id in dict.fromkeys(listeners):
         if reply_to.startswith(OUT_PREFIX):
@@ -142,6 +144,9 @@ def deliver(work: Work, case: CaseRecord, body: bytes, listeners: Iterable[tuple
             work.send(party_message(party, body, type_=type_, correlation_id=correlation_id, region=case.region))
         elif reply_to.startswith(HINT_PREFIX):
             work.hint(reply_to.removeprefix(HINT_PREFIX), case.case_id)
+        elif reply_to.startswith(STAGING_PREFIX):
+            party = reply_to.removeprefix(STAGING_PREFIX)
+            staging.note(work.connection, party, case.case_id, case.region, case.revision)
 
 
 def business_day_of(case: CaseRecord, now: datetime) -> None:

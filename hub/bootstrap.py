@@ -40,6 +40,7 @@ from hub.party_secrets import read_secrets
 from hub.payer_control import PayerControl
 from hub.ports import Clock, PayerAdapter
 from hub.settings import Settings
+from hub.staging import staging_sweeps
 from hub.sweeps import CaseSweep, Every, OutboxSweep
 from hub.undo import Queries, Undo
 from hub.visits import Visits
@@ -230,6 +231,8 @@ def _add_engine(hub: Hub) -> None:
     engine = MessageEngine(hub.work_units, hub.books, hub.clock, hub.desk)
     for queue in (INTAKE, ANSWERS):
         hub.transport.subscribe(_subscription(hub, queue, engine.handle))
+    secrets = read_secrets(hub.settings.party_secrets)
+    hub.sweeps += staging_sweeps(hub.engine, hub.desk.take, hub.clock, hub.books, hub.doors, secrets)
 
 
 def _add_adapters(hub: Hub) -> None:

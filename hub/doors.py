@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from sqlalchemy import Engine
@@ -11,14 +12,18 @@ from store.parties import Access
 
 
 class KnownDoors:
-    """One call reads all doors anew. While the database is away, what was read last stays in force."""
+    """One call reads all doors anew. While the database is away, what was read last stays in force.
+
+    Several threads may call: what one has read is never replaced by what another read before it.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._known: Mapping[str, Access] = {}
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self) -> int:
-        with self._engine.connect() as connection:
+        with self._one_at_a_time, self._engine.connect() as connection:
             self._known = {one.party: one for one in parties.everybody(connection)}
         return 0
 

@@ -137,6 +137,22 @@ def _notice(facts: Facts) -> Words:
     )
 
 
+def _staging_unreachable(facts: Facts) -> Words:
+    return Words(
+        f"the staging table of {facts['party']} cannot be used since {_at(facts['since'])}: {facts['error']}",
+        "its rows and answers wait there and here, and go on by themselves; ask its people about their database",
+        f"hub staging show {facts['party']}",
+    )
+
+
+def _staging_waiting(facts: Facts) -> Words:
+    return Words(
+        f"{facts['rows_at_least']} rows in the staging table of {facts['party']} wait since {_at(facts['since'])}",
+        "they are taken by themselves; see that an engine runs and keeps up",
+        f"hub staging show {facts['party']}",
+    )
+
+
 def _action(facts: Facts) -> Words:
     what = f"{facts['kind']} for {facts['about']}"
     return Words(
@@ -190,6 +206,8 @@ _WORDS: dict[str, Callable[[Facts], Words]] = {
     "outbox.stuck": _outbox,
     "notice.late": _notice,
     "notice.refused": _notice,
+    "staging.unreachable": _staging_unreachable,
+    "staging.waiting": _staging_waiting,
     "action.waiting": _action,
     "invariant.broken": _invariant,
     "invariant.unchecked": _unchecked,

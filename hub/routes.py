@@ -10,6 +10,7 @@ from hub.broker.transport import OutboundMessage
 
 OUT_PREFIX = "out:"
 HINT_PREFIX = "hint:"
+STAGING_PREFIX = "staging:"
 
 
 def new_id() -> str:

@@ -19,6 +19,15 @@ def check_sender(active: ActiveBook, party: str, institution_code: str) -> Insti
     return institution
 
 
+def may_speak(active: ActiveBook, party: str, institution_code: str) -> bool:
+    """Whether `check_sender` lets the party speak for the institution."""
+    try:
+        check_sender(active, party, institution_code)
+    except Forbidden:
+        return False
+    return True
+
+
 def speaks_for(speaker: Party, institution: Institution) -> bool:
     """A basic system sends for the institutions of its region; a city's code covers its districts, a province's all."""
     if speaker.kind != "basic" or speaker.region is None:

@@ -170,14 +170,23 @@ def _message(stored: StoredMessage) -> OutboundMessage:
 class Every:
     """Runs a pass again and again on its own thread, at once while there is a full load of work.
 
-    `first_s` is the pause before the first pass, where that is to be another one.
+    `first_s` is the pause before the first pass, where that is to be another one; `at_end` runs after the last.
     """
 
-    def __init__(self, name: str, pause_s: float, run_pass: Callable[[], int], *, first_s: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        pause_s: float,
+        run_pass: Callable[[], int],
+        *,
+        first_s: float | None = None,
+        at_end: Callable[[], None] | None = None,
+    ) -> None:
         self._name = name
         self._pause_s = pause_s
         self._first_s = pause_s if first_s is None else first_s
         self._run_pass = run_pass
+        self._at_end = at_end
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -200,3 +209,5 @@ class Every:
                 else:
                     log.exception("sweep_failed", sweep=self._name, error=type(error).__name__)
                 pause_s = max(self._pause_s, 1.0)
+        if self._at_end is not None:
+            self._at_end()

@@ -19,7 +19,7 @@ from hub.settings import Settings
 from hub.sweeps import Every
 from store import incidents, invariants
 from store.database import database_is_away
-from store.incidents import DETECTORS, Found, Incident, Pass
+from store.incidents import DETECTORS, SEEN_ELSEWHERE, Found, Incident, Pass
 from store.invariants import INVARIANTS, Invariant, Violation
 
 log = structlog.get_logger()
@@ -86,7 +86,7 @@ class Watch:
             return
         # What goes on unchanged is written again only now and then: that long it may look gone.
         gone_s = self._gone_s + incidents.REFRESH_S if self._gone_s else 0.0
-        incidents.recover(connection, [*DETECTORS, "watch.late"], now, gone_s)
+        incidents.recover(connection, [*DETECTORS, *SEEN_ELSEWHERE, "watch.late"], now, gone_s)
 
 
 class Verifier:

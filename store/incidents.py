@@ -2,8 +2,8 @@
 
 A statement reads what is open, never what is stored: cases by the index of those a sweep still watches, dead letters
 and actions by indexes of those that wait. Subjects are written `case/<id>`, `leg/<case id>/<leg no>`, `payer/<code>`,
-`dead_letters/<cause>`, `outbox/<queue>`, `action/<id>`, `view/<name>`; facts hold ids, codes and moments, no data of
-patients.
+`dead_letters/<cause>`, `outbox/<queue>`, `action/<id>`, `view/<name>`, `staging/<party>`; facts hold ids, codes and
+moments, no data of patients.
 """
 
 from __future__ import annotations
@@ -132,6 +132,9 @@ DETECTORS: dict[str, str] = {
     "alert.undelivered": _UNDELIVERED,
 }
 """Kind -> a SELECT of `subject` and `facts`; the order in which people hear of them."""
+
+SEEN_ELSEWHERE = ("staging.unreachable", "staging.waiting")
+"""Found by whoever polls a party's own database, and over when nobody finds them any more."""
 
 OPEN_LEGS = ("planned", "claimed", "in_doubt", "held", "cancelling", "cancel_held", "reversing")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, text
 
@@ -21,6 +21,9 @@ _WRITTEN = text("""
         JOIN json_to_recordset(CAST(:rows AS json)) AS r(case_id uuid, revision integer) ON r.case_id = d.case_id
         WHERE d.party = :party AND d.revision <= r.revision FOR UPDATE OF d SKIP LOCKED) AS done
     WHERE d.party = done.party AND d.case_id = done.case_id""")
+_INSTITUTIONS = text(
+    "SELECT CAST(case_id AS text), institution FROM settlement_case WHERE case_id = ANY(CAST(:ids AS uuid[]))"
+)
 
 
 def note(connection: Connection, party: str, case_id: str, region: str, revision: int) -> None:
@@ -37,3 +40,8 @@ def written(connection: Connection, party: str, revisions: Mapping[str, int]) ->
     """The table has these revisions, by case."""
     rows = [{"case_id": case_id, "revision": revision} for case_id, revision in sorted(revisions.items())]
     connection.execute(_WRITTEN, {"party": party, "rows": as_json(rows)})
+
+
+def institutions_of(connection: Connection, case_ids: Sequence[str]) -> dict[str, str]:
+    """Whose cases these are; a case that is not ours is left out."""
+    return {row[0]: row[1] for row in connection.execute(_INSTITUTIONS, {"ids": list(case_ids)})}

@@ -1,4 +1,4 @@
-"""A party's staging table (deploy/staging.sql), in a database that is not ours: take rows, write back what became of it.
+"""A party's staging table (deploy/staging.sql), in a database that is not ours: rows are taken and written back to.
 
 Any number of processes may take at once: `SKIP LOCKED` gives each row to one of them. Whoever takes rows and dies
 leaves them claimed; after LEASE_S they are taken again, which is harmless, since each carries its sender's own number.
@@ -35,7 +35,9 @@ _CLAIM = text(f"""
     WHERE t.id = free.id
     RETURNING t.id, left(t.party, {_SHORT}), left(t.transaction, {_SHORT}), left(t.message_key, {_SHORT}),
         CASE WHEN octet_length(t.content) <= :bytes_max THEN t.content END, octet_length(t.content), t.attempts""")
-_RELEASE = text(f"UPDATE {_TABLE} SET state = 'new' WHERE id = ANY(:ids) AND state = 'taken' AND claimed_by = :claim")
+_RELEASE = text(f"""
+    UPDATE {_TABLE} SET state = 'new', attempts = attempts - 1
+    WHERE id = ANY(:ids) AND state = 'taken' AND claimed_by = :claim""")
 _FINISH = text(f"""
     UPDATE {_TABLE} t
     SET state = r.state, case_id = r.case_id, answer = r.answer, revision = r.revision, final = r.final,
@@ -139,7 +141,7 @@ class StagingTable:
             return sorted((TakenRow(*row) for row in connection.execute(_CLAIM, values)), key=lambda row: row.id)
 
     def release(self, claim: str, ids: Sequence[int]) -> None:
-        """Give rows back untouched: they are taken again with the next claim."""
+        """Give rows back as if they had not been taken: the next claim has them again."""
         with self._begin() as connection:
             connection.execute(_RELEASE, {"claim": claim, "ids": list(ids)})
 

@@ -27,6 +27,7 @@ from hub.cli import (
     sandbox,
     send,
     simulate,
+    staging,
     topology,
     verify,
     visit,
@@ -92,6 +93,7 @@ topology.register(app)
 database.register(app)
 coverage.register(app)
 imports.register(app)
+staging.register(app)
 party.register(app)
 certify.register(app)
 operator.register(app)

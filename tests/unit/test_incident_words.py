@@ -64,6 +64,8 @@ FACTS: dict[str, dict[str, Any]] = {
     "outbox.stuck": {"queue": "broker", "since": SINCE, "rows_at_least": 12},
     "notice.late": _NOTICE | {"state": "waiting"},
     "notice.refused": _NOTICE | {"state": "refused", "reason_code": "no_policy"},
+    "staging.unreachable": {"party": "H44030000001", "since": SINCE, "error": "OperationalError"},
+    "staging.waiting": {"party": "H44030000001", "since": SINCE, "rows_at_least": 12},
     "action.waiting": {
         "action": 7,
         "kind": "dlq.replay",
