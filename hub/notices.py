@@ -7,6 +7,8 @@ under one request id, until the payer has taken or refused them. Of one visit a 
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +16,7 @@ from functools import partial
 from typing import cast
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from hub.call_pool import CallPool
 from hub.calls import Payer
@@ -23,12 +26,13 @@ from hub.routes import new_id, party_message
 from hub.work import Work, WorkUnits
 from routing.plan import Told
 from routing.retry import POLICIES, Failure
+from routing.rulebook import RuleBook
 from schemas.base import read_message
 from schemas.codes import Outcome
 from schemas.errors import InvalidMessage, OutcomeUnknown, Unavailable
 from schemas.payer import Decision, MessageNumbers, Notice, PreparedCall, RawAnswer
 from schemas.transactions import MESSAGES, SPECS, Transaction
-from schemas.visit import AdmissionChange, AdmissionFacts, AdmissionRegister
+from schemas.visit import AdmissionChange, AdmissionFacts, AdmissionRegister, FeesCancel, FeesUpload
 from store import notices, numbers
 from store.notices import NoticeProgress, StoredNotice
 from store.numbers import Wanted
@@ -38,6 +42,7 @@ log = structlog.get_logger()
 LIMIT = 50
 GRACE_S = 1.0
 _POLICY = POLICIES[Failure.NOTICE]
+_NOTHING_THERE = (NoticeProgress.REFUSED, NoticeProgress.WITHDRAWN)
 _ADMISSIONS: Mapping[str, type[AdmissionFacts]] = {
     Transaction.ADMISSION_REGISTER: AdmissionRegister,
     Transaction.ADMISSION_CHANGE: AdmissionChange,
@@ -65,7 +70,9 @@ def tell(
 ) -> None:
     """Write a notice to each payer. `request_ids` by payer where the notice's id is that of something else (a leg).
 
-    An undo takes back the newest notice of what it undoes; where not a byte of that one has left, both are withdrawn.
+    An undo takes back the newest notice of what it undoes, and a payer that has none hears nothing. Where not a byte of
+    it has left, all that the payer would have heard from there on is withdrawn. Fee lines are never withdrawn: a
+    cancellation may name some lines of several uploads.
     """
     if not told:
         return
@@ -73,9 +80,12 @@ def tell(
     earlier = _earlier(work, about) if undone is not None else []
     new = []
     for one in told:
-        original = _last(earlier, one.payer, undone)
-        if original is not None and notices.withdraw(work.connection, original.request_id, now):
-            continue
+        original = None
+        if undone is not None:
+            mine = [each for each in earlier if each.payer == one.payer]
+            original = _original(mine, undone, message)
+            if original is None or (undone is not Transaction.FEES_UPLOAD and _withdraw(work, mine, original, now)):
+                continue
         new.append(
             StoredNotice(
                 request_id=(request_ids or {}).get(one.payer) or f"{new_id().replace('-', '')}-n",
@@ -98,19 +108,53 @@ def tell(
     notices.add(work.connection, new)
 
 
+def told_before(work: Work, visit_id: str, book: RuleBook, transaction: Transaction) -> tuple[Told, ...]:
+    """Who hears of an undo: the payers that were told of the visit, whoever is responsible by now, if they want to."""
+    told = {}
+    for one in notices.of_visit(work.connection, visit_id):
+        party = book.party_by_code.get(one.payer)
+        if party is not None and transaction.value in party.notices:
+            told[one.payer] = Told(one.payer, one.product, one.policy_no)
+    return tuple(told.values())
+
+
 def _earlier(work: Work, about: About) -> list[StoredNotice]:
     if about.visit_id is not None:
         return notices.of_visit(work.connection, about.visit_id)
     return notices.of_case(work.connection, about.case_id) if about.case_id is not None else []
 
 
-def _last(earlier: Sequence[StoredNotice], payer: str, undone: Transaction | None) -> StoredNotice | None:
-    taken_back = {one.original_request_id for one in earlier}
+def _original(mine: Sequence[StoredNotice], undone: Transaction, message: bytes) -> StoredNotice | None:
+    """Of what one payer was told, the newest notice that an undo takes back; None when there is nothing (left)."""
+    if undone is Transaction.FEES_UPLOAD:
+        return _upload_in(mine, read_message(FeesCancel, message))
+    taken_back = {one.original_request_id for one in mine}
     names = {undone, Transaction.ADJUDICATION_UPLOAD} if undone is Transaction.SETTLE else {undone}
-    mine = [
-        one for one in earlier if one.payer == payer and one.transaction in names and one.request_id not in taken_back
-    ]
-    return mine[-1] if mine else None
+    return next(
+        (one for one in reversed(mine) if one.transaction in names and one.request_id not in taken_back),
+        None,
+    )
+
+
+def _upload_in(mine: Sequence[StoredNotice], cancel: FeesCancel) -> StoredNotice | None:
+    """The newest upload with lines that the cancellation takes back, unless the payer has refused it."""
+    for one in reversed(mine):
+        if one.transaction != Transaction.FEES_UPLOAD or one.state in _NOTHING_THERE:
+            continue
+        upload = read_message(FeesUpload, one.message)
+        named = not cancel.line_nos or not {line.line_no for line in upload.lines}.isdisjoint(cancel.line_nos)
+        if named and cancel.batch_no in (None, upload.batch_no):
+            return one
+    return None
+
+
+def _withdraw(work: Work, mine: Sequence[StoredNotice], original: StoredNotice, now: datetime) -> bool:
+    """Take back `original` and all that waits behind it, unless it may have been heard."""
+    if not notices.withdraw(work.connection, original.request_id, now):
+        return False
+    for later in mine[mine.index(original) + 1 :]:
+        notices.withdraw(work.connection, later.request_id, now)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +174,28 @@ class Notices:
         self._clock = clock
         self._stopped = False
         self._payers = {code: payer for code, payer in payers.items() if payer.can.notices}
-        self._pools = {
-            code: CallPool(max(1, payer.party.concurrency // 4), f"notice-{code}")
-            for code, payer in self._payers.items()
-        }
+        self._threads = {code: max(1, payer.party.concurrency // 4) for code, payer in self._payers.items()}
+        self._pools = {code: CallPool(threads, f"notice-{code}") for code, threads in self._threads.items()}
+        self._under_way: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def __call__(self) -> int:
         """Begin to say what is due; how many notices that is."""
         if not self._payers or self._stopped:
             return 0
         now = self._clock.now()
+        with self._lock:
+            ahead = self._under_way.copy()
+        free = [code for code in self._payers if ahead[code] < LIMIT]
         with self._work_units.begin("notice") as work:
-            due = notices.lock_due(work.connection, list(self._payers), now, LIMIT)
+            due = notices.lock_due(work.connection, free, now, LIMIT)
             drawn = numbers.draw(work.connection, self._wanted(due), now)
-            prepared = [self._prepared(work, stored, drawn, now) for stored in due]
+            prepared = [self._prepared(work, stored, drawn, now, ahead) for stored in due]
             notices.save(work.connection, due)
         for saying in filter(None, prepared):
-            self._pools[saying.stored.payer].submit(partial(self._say, saying))
+            with self._lock:
+                self._under_way[saying.stored.payer] += 1
+            self._pools[saying.stored.payer].submit(partial(self._said, saying))
         return len(due)
 
     def stop(self) -> None:
@@ -155,52 +204,77 @@ class Notices:
         for pool in self._pools.values():
             pool.shutdown()
 
+    def _said(self, saying: _Saying) -> None:
+        try:
+            self._say(saying)
+        finally:
+            with self._lock:
+                self._under_way[saying.stored.payer] -= 1
+
     def _wanted(self, due: Sequence[StoredNotice]) -> list[Wanted]:
         found = [(one, self._payers[one.payer].can.numbers) for one in due]
         return [Wanted(one.request_id, one.payer, one.institution, count) for one, count in found if count]
 
     def _prepared(
-        self, work: Work, stored: StoredNotice, drawn: Mapping[str, MessageNumbers], now: datetime
+        self,
+        work: Work,
+        stored: StoredNotice,
+        drawn: Mapping[str, MessageNumbers],
+        now: datetime,
+        ahead: Counter[str],
     ) -> _Saying | None:
         payer = self._payers[stored.payer]
         closed = payer.gate.first() if stored.attempts == 0 else payer.gate.again()
         if closed is not None:
             stored.next_at = now + timedelta(seconds=closed.again_s)
             return None
-        notice = self._notice(work, stored, drawn)
-        if notice is None:
-            _end(stored, NoticeProgress.WITHDRAWN, now, "nothing_to_undo")
-            return None
-        notice = disclosed_notice(notice, payer.party.disclosure)
         try:
+            notice = self._notice(work, stored, drawn)
+            if notice is None:
+                _end(stored, NoticeProgress.WITHDRAWN, now, "nothing_to_undo")
+                return None
+            notice = disclosed_notice(notice, payer.party.disclosure)
             call = _adapter(payer).prepare_notice(notice)
+        except SQLAlchemyError:
+            raise
         except InvalidMessage as error:
             log.warning("notice_not_expressible", payer=stored.payer, transaction=stored.transaction, code=error.code)
             _end(stored, NoticeProgress.REFUSED, now, "not_expressible")
             return None
+        except Exception as error:  # a bug of ours: people look at this one, and the others go on
+            log.exception("notice_not_prepared", payer=stored.payer, error=type(error).__name__)
+            _end(stored, NoticeProgress.GIVEN_UP, now, type(error).__name__)
+            return None
         stored.attempts += 1
         stored.sent = call.body
         if payer.can.by_queue:
-            work.send(
-                party_message(
-                    stored.payer,
-                    call.body,
-                    type_=f"notice.{stored.transaction}",
-                    correlation_id=stored.request_id,
-                    region=stored.region,
-                )
-            )
-            _end(stored, NoticeProgress.TAKEN, now, "queued")
+            self._queue(work, stored, call, now)
             return None
-        stored.next_at = now + timedelta(seconds=payer.party.timeout_s + GRACE_S)
+        # Nobody says it a second time while it waits for its turn behind others that wait for slow answers.
+        turns = 1 + ahead[stored.payer] // self._threads[stored.payer]
+        ahead[stored.payer] += 1
+        stored.next_at = now + turns * timedelta(seconds=payer.party.timeout_s + GRACE_S)
         return _Saying(stored, notice, call)
+
+    @staticmethod
+    def _queue(work: Work, stored: StoredNotice, call: PreparedCall, now: datetime) -> None:
+        work.send(
+            party_message(
+                stored.payer,
+                call.body,
+                type_=f"notice.{stored.transaction}",
+                correlation_id=stored.request_id,
+                region=stored.region,
+            )
+        )
+        _end(stored, NoticeProgress.TAKEN, now, "queued")
 
     def _notice(self, work: Work, stored: StoredNotice, drawn: Mapping[str, MessageNumbers]) -> Notice | None:
         """None for an undo of something that the payer has refused: there is nothing to take back."""
         original = None
         if stored.original_request_id is not None:
-            original = notices.find(work.connection, stored.original_request_id)
-            if original is None or original.state in (NoticeProgress.REFUSED, NoticeProgress.WITHDRAWN):
+            original = self._taken_back(work, stored, stored.original_request_id)
+            if original is None:
                 return None
         admission, admission_reference = _admission(work, stored)
         return Notice(
@@ -210,12 +284,24 @@ class Notices:
             message=read_message(MESSAGES[Transaction(stored.transaction)], stored.message),
             product=stored.product,
             policy_no=stored.policy_no,
-            original_request_id=stored.original_request_id,
+            original_request_id=original.request_id if original is not None else None,
             original_reference=original.reference if original is not None else None,
             numbers=drawn.get(stored.request_id),
             admission=admission,
             admission_reference=admission_reference,
         )
+
+    @staticmethod
+    def _taken_back(work: Work, stored: StoredNotice, request_id: str) -> StoredNotice | None:
+        """What an undo takes back, now that the payer has said something to it; None when nothing of it is there."""
+        original = notices.find(work.connection, request_id)
+        if original is not None and original.state not in _NOTHING_THERE:
+            return original
+        if stored.transaction != Transaction.FEES_CANCEL or stored.visit_id is None:
+            return None
+        mine = [one for one in notices.of_visit(work.connection, stored.visit_id) if one.payer == stored.payer]
+        before = mine[: [one.request_id for one in mine].index(stored.request_id)]
+        return _upload_in(before, read_message(FeesCancel, stored.message))
 
     def _say(self, saying: _Saying) -> None:
         payer = self._payers[saying.stored.payer]

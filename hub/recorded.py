@@ -7,7 +7,7 @@ from datetime import datetime
 from hub.inbound import Inbound
 from hub.notices import About, tell
 from hub.work import Work
-from routing.life import left_for
+from routing.life import unclaimed_fen
 from routing.plan import PlannedLeg, Told
 from routing.rulebook import RuleBook
 from routing.states import LegEvent
@@ -26,7 +26,8 @@ def record_given(work: Work, case: CaseRecord, given: dict[int, AdjudicatedShare
     for leg_no, share in sorted(given.items()):
         leg = case.leg(leg_no)
         leg.apply(LegEvent.CLAIM)
-        leg.left_fen = left_for(case, leg)
+        # Whoever adjudicated divides as it likes, coinsurers too: the bill alone is the limit.
+        leg.left_fen = unclaimed_fen(case, leg)
         leg.record(_decision(case, leg, share), LegEvent.APPROVE, share.decided_at or now)
         body = share.model_dump_json(exclude_none=True).encode()
         evidence.append(_said(case, leg, party, case.purpose.value, body, Outcome.APPROVED, now))

@@ -13,7 +13,7 @@ from typing import Any
 from hub.books import RuleBooks
 from hub.inbound import Inbound, Taken
 from hub.intake import FUTURE_TOLERANCE, content_hash
-from hub.notices import About, tell
+from hub.notices import About, tell, told_before
 from hub.ports import Clock
 from hub.routes import new_id
 from hub.senders import check_sender
@@ -161,12 +161,16 @@ class Visits:
     def _tell(self, turn: _Turn) -> None:
         visit = turn.locked
         book = self._books.active().book
-        if not any(turn.inbound.transaction.value in party.notices for party in book.parties):
+        transaction = turn.inbound.transaction
+        if not any(transaction.value in party.notices for party in book.parties):
             return
-        coverages = turn.work.store.coverage.find(turn.work.connection, [visit.person_key])
-        told = payers_told(book, visit.admission, coverages.get(visit.person_key, ()), turn.inbound.transaction.value)
         about = About(visit.region, visit.institution, visit_id=visit.visit_id)
-        tell(turn.work, about, turn.inbound.transaction, turn.inbound.body, told, turn.now)
+        if SPECS[transaction].undoes is not None:
+            told = told_before(turn.work, visit.visit_id, book, transaction)
+        else:
+            coverages = turn.work.store.coverage.find(turn.work.connection, [visit.person_key])
+            told = payers_told(book, visit.admission, coverages.get(visit.person_key, ()), transaction.value)
+        tell(turn.work, about, transaction, turn.inbound.body, told, turn.now)
 
     def _answer(self, turn: _Turn) -> VisitAnswer:
         visit = turn.locked

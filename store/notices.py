@@ -1,6 +1,6 @@
 """What payers are told outside a settlement, and what became of it: a queue in the database, one row a notice.
 
-Of one visit and payer the earlier notice goes first; a row is worked on by who pushed its `next_at` forward.
+Of one visit or case, and payer, the earlier notice goes first; a row is worked on by who pushed its `next_at` forward.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ for _id in ("visit_id", "case_id"):
 _DUE = Prepared(
     f"SELECT {_SELECTED} FROM notice n WHERE n.state = 'waiting' AND n.next_at <= CAST($1 AS timestamptz) "
     "AND n.payer = ANY(CAST($2 AS text[])) AND NOT EXISTS ("
-    "SELECT 1 FROM notice e WHERE e.visit_id = n.visit_id AND e.payer = n.payer AND e.state = 'waiting' "
-    "AND e.place < n.place) ORDER BY n.next_at, n.place LIMIT $3 FOR UPDATE OF n SKIP LOCKED",
+    "SELECT 1 FROM notice e WHERE (e.visit_id = n.visit_id OR e.case_id = n.case_id) AND e.payer = n.payer "
+    "AND e.state = 'waiting' AND e.place < n.place) ORDER BY n.next_at, n.place LIMIT $3 FOR UPDATE OF n SKIP LOCKED",
     "text",
     "text",
     "integer",

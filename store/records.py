@@ -67,7 +67,7 @@ class LegRecord:
     @property
     def recorded(self) -> bool:
         """Its payer was never asked: the basic system adjudicated this part itself."""
-        return self.reason_code == GIVEN
+        return self.reason_code == GIVEN and self.attempts == 0
 
     @property
     def request_id(self) -> str:
