@@ -176,7 +176,7 @@ def bootstrap(
     )
     secrets = read_secrets(settings.party_secrets)
     payers = {party.code: _payer(party, secrets.get(party.code, {}), make, own) for party in book.parties}
-    desk = _desk(settings, work_units, books, clock, payers)
+    desk = desk_of(settings, work_units, books, clock, payers)
     hub = Hub(settings, engine, transport, work_units, books, clock, payers, desk, KnownDoors(engine), layout)
     if not settings.embedded_broker:
         # Confirmed rows are removed with the next transaction of this process; when none comes, soon all the same,
@@ -195,9 +195,10 @@ def bootstrap(
     return hub
 
 
-def _desk(
+def desk_of(
     settings: Settings, work_units: WorkUnits, books: RuleBooks, clock: Clock, payers: Mapping[str, Payer]
 ) -> Desk:
+    """The desk of a process; `payers` are those whose answers it takes."""
     person = person_secret(settings)
     claims = ClaimAnswers(work_units, payers, Applier(work_units, clock, payers))
     settlements = (

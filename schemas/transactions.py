@@ -132,11 +132,13 @@ _DIRECT = frozenset({Channel.AMQP, Channel.HTTP})
 _SERVED = _DIRECT | {Channel.SOAP, Channel.STAGING}
 _NATIONAL = _SERVED | {Channel.NATIONAL}
 _BULK = _DIRECT | {Channel.SOAP, Channel.FILE}
+_LATER = frozenset({Channel.FILE})
+"""Beside other channels: what needs no answer while the patient waits may come in files."""
 T, G = Transaction, Group
 
 SPECS: dict[Transaction, Spec] = {
     T.ADMISSION_REGISTER: Spec(
-        G.VISIT, AdmissionRegister, VisitAnswer, "住院登记", _EITHER, _NATIONAL, None, ("2401", "2201"), True
+        G.VISIT, AdmissionRegister, VisitAnswer, "住院登记", _EITHER, _NATIONAL | _LATER, None, ("2401", "2201"), True
     ),
     T.ADMISSION_CHANGE: Spec(
         G.VISIT, AdmissionChange, VisitAnswer, "住院登记变更", _EITHER, _NATIONAL, None, ("2403", "2203"), True
@@ -153,7 +155,7 @@ SPECS: dict[Transaction, Spec] = {
         True,
     ),
     T.FEES_UPLOAD: Spec(
-        G.VISIT, FeesUpload, VisitAnswer, "住院费用明细上传", _EITHER, _NATIONAL, None, ("2301", "2204"), True
+        G.VISIT, FeesUpload, VisitAnswer, "住院费用明细上传", _EITHER, _NATIONAL | _LATER, None, ("2301", "2204"), True
     ),
     T.FEES_CANCEL: Spec(
         G.VISIT,
@@ -167,7 +169,7 @@ SPECS: dict[Transaction, Spec] = {
         True,
     ),
     T.DISCHARGE_REGISTER: Spec(
-        G.VISIT, DischargeRegister, VisitAnswer, "出院登记", _EITHER, _NATIONAL, None, ("2402",), True
+        G.VISIT, DischargeRegister, VisitAnswer, "出院登记", _EITHER, _NATIONAL | _LATER, None, ("2402",), True
     ),
     T.DISCHARGE_CANCEL: Spec(
         G.VISIT,
@@ -207,7 +209,7 @@ SPECS: dict[Transaction, Spec] = {
     T.REVERSE: Spec(G.SETTLEMENT, ReverseRequest, CombinedAnswer, "冲正", _EITHER, _NATIONAL, T.SETTLE, ("2601",)),
     T.QUERY: Spec(G.SETTLEMENT, CaseQuery, CombinedAnswer, "案件信息查询", _EITHER, _NATIONAL, None, ("5203",)),
     T.ADJUDICATION_UPLOAD: Spec(
-        G.SETTLEMENT, AdjudicationUpload, CombinedAnswer, "理算结果上传", _EITHER, _SERVED, None, (), True
+        G.SETTLEMENT, AdjudicationUpload, CombinedAnswer, "理算结果上传", _EITHER, _SERVED | _LATER, None, (), True
     ),
     T.IDENTITY_CONFIRM: Spec(
         G.MASTER, IdentityConfirm, IdentityAnswer, "身份确认", _EITHER, _NATIONAL, None, ("1101", "2001")

@@ -17,6 +17,7 @@ from hub.cli import (
     dlq,
     docs,
     doubt,
+    exchange,
     imports,
     incident,
     operator,
@@ -94,6 +95,7 @@ database.register(app)
 coverage.register(app)
 imports.register(app)
 staging.register(app)
+exchange.register(app)
 party.register(app)
 certify.register(app)
 operator.register(app)
