@@ -14,6 +14,7 @@ from lxml import etree
 from adapters.safe_xml import has_attributes
 from hub.gateway.soap.shapes import Reader, Writer, read, reader_of
 from hub.gateway.soap.violations import violations_in
+from schemas.base import Value
 from schemas.errors import InvalidMessage, Malformed
 from schemas.soap import FAULT, OPERATIONS, RESPONSE, SERVICE_NAMESPACE, HubFault
 from schemas.soap_types import RecordType, service_types
@@ -34,6 +35,8 @@ class Operation:
     record: RecordType
     _reader: Reader
     _writer: Writer
+    _lists: frozenset[str]
+    """Lists that the canonical message must have and that may be empty: XML has no element for those."""
 
     @property
     def action(self) -> str:
@@ -46,7 +49,7 @@ class Operation:
         if not schema.validate(payload):
             violations = violations_in(schema, payload, self.record)
             raise InvalidMessage("the message breaks the schema of the service", *violations)
-        return orjson.dumps(read(payload, self._reader))
+        return orjson.dumps({**dict.fromkeys(self._lists, ()), **read(payload, self._reader)})
 
     def write(self, answer: bytes) -> str:
         """The response element of a canonical answer."""
@@ -74,9 +77,14 @@ def operations() -> Mapping[str, Operation]:
         assert spec.answer is not None
         record, answer = types[spec.message.__name__], types[spec.answer.__name__]
         found[f"{{{SERVICE_NAMESPACE}}}{name}"] = Operation(
-            name, transaction, record, reader_of(record), Writer(answer)
+            name, transaction, record, reader_of(record), Writer(answer), _lists(spec.message, record)
         )
     return found
+
+
+def _lists(message: type[Value], record: RecordType) -> frozenset[str]:
+    may_be_empty = {element.name for element in record.elements if element.repeats and element.least == 0}
+    return frozenset(name for name in may_be_empty if message.model_fields[name].is_required())
 
 
 @cache
