@@ -7,11 +7,14 @@ A folder `samples/` beside an adapter's codec holds
     <task>.request.http             of a request without a body: its method and its path below the endpoint
     <answer>.answer.<ext>           recorded bytes
     <answer>.expected.json          adapter, task, status, content_type, and either "decision" or "error"
+
+`python -m adapters.samples ADAPTER TASK_FILE` writes the request of a task to standard output.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -139,3 +142,15 @@ def _basic_meaning(basic: BasicResult) -> dict[str, Any]:
     return {name: yuan_of(fen) for name, fen in amounts.items()} | {
         "funds": {kind: yuan_of(fen) for kind, fen in basic.funds}
     }
+
+
+def request_of(adapter: str, task_file: Path) -> bytes:
+    """The bytes to record as the request of a task: of one without a body its method and path."""
+    from adapters.registry import make_adapter
+
+    call = make_adapter(read_settings(task_file, adapter)).prepare(read_task(task_file))
+    return call.body or f"{call.method} {call.path}".encode()
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(request_of(sys.argv[1], Path(sys.argv[2])) + b"\n")

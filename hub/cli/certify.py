@@ -186,7 +186,7 @@ def _tell(result: object) -> None:
     assert isinstance(result, Result)
     word = {Verdict.PASSED: "passed", Verdict.FAILED: "FAILED", Verdict.NOT_APPLICABLE: "n/a"}[result.verdict]
     why = f"  {result.why.en}" if result.why else ""
-    console().print(f"  {word:<7} {result.id:<26}{why}", markup=False, soft_wrap=True)
+    console().print(f"  {word:<7} {result.id:<26}{why}".rstrip(), markup=False, soft_wrap=True)
 
 
 def _show(made: Report, folder: Path, *, as_json: bool) -> None:
