@@ -105,6 +105,7 @@ class Intake:
                 results[draft.index] = Taken(error=error)
             else:
                 draft.case, draft.plan = _new_case(draft, plan, active.version), plan
+        _find_earlier(work, drafts, active, results)
         _check(work, drafts, results)
         _check_master_data(work, self._master_checks, drafts, results)
         planned = [(draft, draft.case) for draft in drafts if draft.case is not None]
@@ -115,7 +116,7 @@ class Intake:
             if _remembered(draft.inbound, case) in reused:
                 results[draft.index] = Taken(error=message_id_reused(draft.inbound))
         planned = [(draft, case) for draft, case in planned if results[draft.index].error is None]
-        created = work.store.cases.insert_new(connection, [case for _, case in planned])
+        created = work.store.cases.insert_new(connection, [case for draft, case in planned if draft.plan is not None])
         new = [(draft, case) for draft, case in planned if case.case_id in created]
         work.store.exchanges.add(connection, [_received(draft.inbound, case) for draft, case in new])
         _begin(work, new, active)
@@ -147,6 +148,19 @@ class Intake:
             else:
                 answer = given[case_id].body if case_id in given else None
                 results[draft.index] = Taken(case_id=case_id, answer=answer, repeated=True)
+
+
+def _find_earlier(work: Work, drafts: list[_Draft], active: ActiveBook, results: list[Taken]) -> None:
+    """What the rules of today have no plan for may be there already: then it is a repeat like any other."""
+    unplanned = [one for one in drafts if one.plan is None and one.inbound.transaction is not Transaction.TRIAL]
+    if not unplanned:
+        return
+    keys = {draft.index: (draft.request.institution, draft.request.settlement_no) for draft in unplanned}
+    known = work.store.cases.find_by_key(work.connection, list(keys.values()))
+    for draft in unplanned:
+        if keys[draft.index] in known:
+            draft.case = _new_case(draft, Plan((), ()), active.version)
+            results[draft.index] = Taken()
 
 
 def _check(work: Work, drafts: list[_Draft], results: list[Taken]) -> None:
@@ -218,6 +232,9 @@ def _refuse_future(request: SettlementRequest, now: datetime) -> None:
         raise _in_future("visit.started_at")
     if visit.ended_at is not None and visit.ended_at > now + FUTURE_TOLERANCE:
         raise _in_future("visit.ended_at")
+    for place, share in enumerate(request.adjudicated):
+        if share.decided_at is not None and share.decided_at > now + FUTURE_TOLERANCE:
+            raise _in_future(f"adjudicated[{place}].decided_at")
 
 
 def _in_future(field: str) -> InvalidMessage:

@@ -43,14 +43,19 @@ def visits_beside(work: Work, asked: Sequence[Asked]) -> list[Beside]:
     """
     connection = work.connection
     keys = [(one.case.institution, one.case.case_key) for one in asked]
-    repeats = work.store.cases.find_by_key(connection, keys)
     found = visits.lock(connection, [(one.request.institution, one.request.visit.visit_no) for one in asked])
+    # Under the locks: the settlement may have been under way elsewhere until now, and it is no other one's.
+    repeats = work.store.cases.find_by_key(connection, keys)
+    seen: dict[tuple[tuple[str, str], str], Beside] = {}
     lines = {visit.visit_id: visits.standing_lines(connection, visit.visit_id) for visit in found.values()}
     beside = []
     for key, one in zip(keys, asked, strict=True):
         visit = found.get((one.request.institution, one.request.visit.visit_no))
         try:
-            beside.append(Beside() if key in repeats else _beside(one, visit, lines))
+            same = key, one.case.request_hash
+            if same not in seen:
+                seen[same] = Beside() if key in repeats else _beside(one, visit, lines)
+            beside.append(seen[same])
         except HubError as error:
             beside.append(Beside(error=error))
     return beside
