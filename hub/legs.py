@@ -79,7 +79,7 @@ class Legs:
             locked = work.store.cases.lock(work.connection, [case_id for case_id, _ in commands])
             requests = self._requests.of(work.connection, list(locked))
             outgoing: list[Exchange] = []
-            for (case_id, leg_no), delivery in commands.items():
+            for (case_id, leg_no), delivery in _in_order(commands, locked):
                 case = locked.get(case_id)
                 if case is None or not 1 <= leg_no <= len(case.legs):
                     continue
@@ -126,6 +126,19 @@ class Legs:
     def _ended(self, call: Call, verdict: Verdict) -> None:
         self._under_way.discard((call.task.case_id, call.task.leg_no))
         call.delivery.settle(verdict)
+
+
+def _in_order(
+    commands: Mapping[tuple[str, int], Delivery], cases: Mapping[str, CaseRecord]
+) -> list[tuple[tuple[str, int], Delivery]]:
+    """By institution, as their message numbers are drawn: two batches that draw wait for each other, never in a
+    circle."""
+
+    def institution(command: tuple[tuple[str, int], Delivery]) -> str:
+        case = cases.get(command[0][0])
+        return case.institution if case is not None else ""
+
+    return sorted(commands.items(), key=institution)
 
 
 def _may_move_on(case: CaseRecord) -> bool:

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from schemas.payer import MessageNumbers
 from store.driver import Prepared
-from store.rows import as_json, insert_rows
-from store.tables_visits import numbers
+from store.rows import as_json
 
-_COLUMNS = ("request_id", "payer", "institution", "first", "count", "at")
+SERIALS = 10_000
+"""After so many numbers the four digits of a dialect come round again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,16 @@ _DRAW = Prepared(
     "text",
     "bigint",
 )
-_INSERT = insert_rows(numbers, _COLUMNS)
+# Where the block one round before was dated in the same second, or later by a clock that has been set back, this one is
+# dated in the second after that.
+_KEEP = Prepared(
+    "INSERT INTO message_number (request_id, payer, institution, first, count, at) "
+    "SELECT $1, $2, $3, $4, $5, greatest($6, (SELECT date_trunc('second', max(b.at)) + interval '1 second' "
+    "FROM message_number b WHERE b.payer = $2 AND b.institution = $3 "
+    f"AND b.first BETWEEN $4 - {2 * SERIALS} AND $4 + $5 - {SERIALS} - 1 AND b.first + b.count > $4 - {SERIALS})) "
+    "RETURNING at",
+    *("text", "text", "text", "bigint", "integer", "timestamptz"),
+)
 
 
 def find(connection: Connection, request_ids: Iterable[str]) -> dict[str, MessageNumbers]:
@@ -48,17 +57,15 @@ def find(connection: Connection, request_ids: Iterable[str]) -> dict[str, Messag
 
 
 def draw(connection: Connection, wanted: Sequence[Wanted], at: datetime) -> dict[str, MessageNumbers]:
-    """The block of each request, the one that it has or a new one dated `at`.
+    """The block of each request, the one that it has or a new one dated `at`, so that second and serial together are
+    given once.
 
     Sequences are taken in one order, so that two batches wait for each other and never deadlock.
     """
     known = find(connection, [one.request_id for one in wanted])
     new = sorted((one for one in wanted if one.request_id not in known), key=lambda one: (one.payer, one.institution))
-    rows = []
     for one in new:
         ((first,),) = _DRAW.rows(connection, one.payer, one.institution, one.count)
-        known[one.request_id] = MessageNumbers(at, first)
-        rows.append({**{name: getattr(one, name) for name in _COLUMNS if hasattr(one, name)}, "first": first, "at": at})
-    if rows:
-        _INSERT.count(connection, as_json(rows))
+        kept = _KEEP.rows(connection, one.request_id, one.payer, one.institution, first, one.count, at)
+        known[one.request_id] = MessageNumbers(kept[0][0], first)
     return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -13,7 +14,18 @@ from schemas import transactions
 from schemas.errors import Conflict
 from store import incidents, numbers
 from store.numbers import Wanted
-from tests.support.builders import BASIC, BASIC_RULE, CRITICAL, CRITICAL_RULE, HOSPITAL, REGION, a_party, a_rule
+from tests.support.builders import (
+    BASIC,
+    BASIC_RULE,
+    CRITICAL,
+    CRITICAL_RULE,
+    HOSPITAL,
+    OTHER_HOSPITAL,
+    REGION,
+    a_party,
+    a_rule,
+    a_settle_request,
+)
 from tests.support.eventually import eventually
 from tests.support.hub_in_process import TestHub, a_hub
 from tests.support.soundness import broken
@@ -255,6 +267,37 @@ def test_numbers_are_drawn_once_for_a_request_and_never_twice(world):
     assert sorted(one.first for one in first.values()) == [0, 3, 6]
     assert {name: again[name] for name in first} == first
     assert again["R-9"].first == 9
+
+
+def test_numbers_are_drawn_in_one_order_whatever_order_the_commands_come_in(database_url, monkeypatch):
+    drawn = []
+    draw = numbers.draw
+
+    def noted(connection, wanted, at):
+        drawn.extend(one.institution for one in wanted)
+        return draw(connection, wanted, at)
+
+    monkeypatch.setattr(numbers, "draw", noted)
+    with a_hub(database_url, BASIC_RULE, payers={BASIC: ToldPayer(numbers=1)}, running=False) as hub:
+        for institution in (HOSPITAL, OTHER_HOSPITAL):
+            hub.send(T.SETTLE, a_settle_request(institution=institution), party=institution)
+        commands = [body for _, body in hub.commands()]
+        hub.handle(BASIC, *reversed(commands))
+
+    assert drawn == [HOSPITAL, OTHER_HOSPITAL]
+
+
+def test_a_second_in_which_the_serials_come_round_is_given_once(world):
+    moment = world.clock.now().replace(microsecond=0)
+    earlier = moment - timedelta(seconds=30)
+    with world.database.begin() as connection:
+        drawn = [
+            numbers.draw(connection, [Wanted(f"R-{n}", "P", HOSPITAL, 128)], at)[f"R-{n}"]
+            for n, at in enumerate([moment] * 80 + [earlier] * 80)
+        ]
+
+    said = {(one.at.replace(microsecond=0), (one.first + n) % 10_000) for one in drawn for n in range(128)}
+    assert len(said) == 160 * 128
 
 
 GIVEN_BASIC = {
