@@ -15,6 +15,9 @@ from schemas.errors import InvalidMessage
 
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+DEPTH_MAX = 32
+PARTS_MAX = 200_000
+"""Of a file, with what its references repeat: a few lines of them can stand for millions."""
 Path = tuple[int | str, ...]
 
 
@@ -43,6 +46,7 @@ class InvalidRuleBook(InvalidMessage):
 def read_rule_book(text: str) -> RuleBook:
     """The rule book in `text`; InvalidRuleBook with every complaint otherwise."""
     try:
+        _check_depth(text)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -70,8 +74,23 @@ def read_rule_book(text: str) -> RuleBook:
         ) from None
 
 
+def _check_depth(text: str) -> None:
+    """Before anything is composed, which takes stack for each level."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_MAX:
+            raise _too_much(event.start_mark.line + 1 if event.start_mark else 1)
+
+
+def _too_much(line: int) -> InvalidRuleBook:
+    return InvalidRuleBook([Complaint(line, "file", "is nested too deeply or repeats itself too often")])
+
+
 def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], complaints: list[Complaint]) -> Any:
     lines[path] = node.start_mark.line + 1
+    if len(path) > DEPTH_MAX or len(lines) > PARTS_MAX:
+        raise _too_much(lines[path])
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from schemas.errors import InvalidMessage, Violation
 from schemas.identity import INSTITUTION_PATTERN, PARTY_PATTERN, REGION_PATTERN
@@ -21,6 +22,14 @@ RegionCode = Annotated[str, StringConstraints(pattern=REGION_PATTERN)]
 PartyCode = Annotated[str, StringConstraints(pattern=PARTY_PATTERN)]
 
 
+def _of_our_times(moment: datetime) -> datetime:
+    if not 1900 <= moment.year < 3000:
+        raise PydanticCustomError("datetime_range", "a moment of the years 1900 to 2999 is expected")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_of_our_times)]
+"""With its zone, and far enough from the ends of the calendar to be told in any other zone."""
 STEP_MAX = 64
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, StringConstraints
 
-from schemas.base import Identifier, Value
+from schemas.base import Identifier, Moment, Value
 from schemas.codes import Layer, Outcome
 from schemas.money import Money
 from schemas.settlement import Diagnosis, FeeLine, Insurance, Patient, SettlementRequest, Visit
@@ -142,6 +142,8 @@ class Decision:
     decided_at: datetime | None = None
     raw_code: str = ""
     basic: BasicResult | None = None
+    before_effect: bool = False
+    """A conversation ended before the message that settles: a refusal that says nothing of an earlier attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,7 @@ class ClaimDecision(Value):
     reason_zh: PayerText = ""
     reason_en: PayerText = ""
     calculation: PayerText = ""
-    decided_at: AwareDatetime
+    decided_at: Moment
 
     def decision(self) -> Decision:
         """The normalised value; an approval or a cancellation without the payer's reference stays what it says."""

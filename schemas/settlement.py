@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import (
@@ -17,6 +17,7 @@ from schemas.base import (
     Identifier,
     InstitutionCode,
     ItemName,
+    Moment,
     Name,
     PartyCode,
     RegionCode,
@@ -81,8 +82,8 @@ class Visit(Value):
     visit_no: Identifier
     kind: VisitKind
     medical_type: MedicalType
-    started_at: AwareDatetime
-    ended_at: AwareDatetime | None = None
+    started_at: Moment
+    ended_at: Moment | None = None
     department: Name | None = None
     doctor_code: Identifier | None = None
 
@@ -149,7 +150,7 @@ class AdjudicatedShare(Value):
     amount: Money
     reference: Identifier | None = None
     figures: BasicFigures | None = None
-    decided_at: AwareDatetime | None = None
+    decided_at: Moment | None = None
     """When it was adjudicated; of the basic layer it decides the business day. Now, when left out."""
     calculation: Annotated[str, StringConstraints(max_length=1000)] = ""
 
@@ -176,7 +177,7 @@ class SettlementRequest(Value):
     use_account: bool = True
     adjudicated: Annotated[tuple[AdjudicatedShare, ...], Field(max_length=20)] = ()
     """Layers that the basic system adjudicates by the rules of the region (modes A and B of schemes 1 and 2)."""
-    answer_by: AwareDatetime | None = None
+    answer_by: Moment | None = None
 
     @model_validator(mode="after")
     def _bill_is_consistent(self) -> Self:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.base import Bilingual, Code, Identifier, InstitutionCode, ItemName, Name, RegionCode, Text, Value
+from schemas.base import Bilingual, Code, Identifier, InstitutionCode, ItemName, Moment, Name, RegionCode, Text, Value
 from schemas.codes import MEDICAL_TYPES_BY_VISIT, FeeCategory, ItemLevel, MedicalType, VisitKind
 from schemas.money import Price, SignedMoney, SignedQuantity, rounded_fen
 from schemas.settlement import DIAGNOSES_MAX, FEE_LINES_MAX, Diagnosis, Insurance, Patient
@@ -60,7 +60,7 @@ class AdmissionFacts(VisitMessage):
     insurance: Insurance
     kind: VisitKind
     medical_type: MedicalType
-    admitted_at: AwareDatetime
+    admitted_at: Moment
     diagnoses: Annotated[tuple[Diagnosis, ...], Field(max_length=DIAGNOSES_MAX)] = ()
     department: Name | None = None
     doctor_code: Identifier | None = None
@@ -155,7 +155,7 @@ class FeesQuery(Value):
 class DischargeRegister(VisitMessage):
     """`discharge.register` (出院登记; national 2402): ends the stay; from then on it can be settled."""
 
-    discharged_at: AwareDatetime
+    discharged_at: Moment
     way: DischargeWay = DischargeWay.ORDERED
     diagnoses: Annotated[tuple[Diagnosis, ...], Field(min_length=1, max_length=DIAGNOSES_MAX)]
     department: Name | None = None

@@ -112,3 +112,16 @@ def test_each_complaint_has_a_remedy_for_people():
 def test_any_text_is_read_or_refused(text):
     with pytest.raises(InvalidRuleBook):
         read_rule_book(text)
+
+
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize("text", [BOMB, "a: &a [*a]", f"a: {'[' * 40}{']' * 40}", "a: " + "[" * 100_000])
+def test_a_file_that_is_small_and_endless_is_refused(text):
+    with pytest.raises(InvalidRuleBook) as refused:
+        read_rule_book(text)
+
+    assert "too deeply" in str(refused.value)

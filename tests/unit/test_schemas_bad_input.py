@@ -190,6 +190,8 @@ def test_money_is_yuan_text_with_at_most_two_decimals(field, amount):
         ("visit.kind", "inpatient", "visit.medical_type", "visit.medical_type"),
         ("visit.started_at", "2026-03-02T09:15:00", "visit.started_at", "timezone_aware"),
         ("visit.started_at", "2026-02-30T09:15:00Z", "visit.started_at", "datetime_from_date_parsing"),
+        ("visit.started_at", "0001-01-01T00:00:00+08:00", "visit.started_at", "datetime_range"),
+        ("answer_by", "9999-12-31T23:59:59-12:00", "answer_by", "datetime_range"),
         ("visit.ended_at", "2026-03-01T09:15:00Z", "visit.ended_at", "visit.ended_at"),
         ("schema_version", "2", "schema_version", "literal_error"),
         ("case_id", CANARY, "case_id", "extra_forbidden"),
