@@ -139,9 +139,9 @@ def _told() -> Iterator[str]:
             yield _row(f"`{name.value}`", *(_mark(name in notices) for notices in named.values()))
     silent = ", ".join(f"`{name}`" for name in ADAPTERS if name not in named)
     yield f"\n- Nothing can be told to parties of {silent}."
-    for name, notices in named.items():
+    for adapter, notices in named.items():
         if unused := [f"`{one.value}`" for one in SPECS if one in notices - PASSED_ON]:
-            yield f"- `{name}` has a word for {', '.join(unused)} too; the hub does not pass that on."
+            yield f"- `{adapter}` has a word for {', '.join(unused)} too; the hub does not pass that on."
 
 
 def _preconditions() -> Iterator[str]:
