@@ -113,9 +113,12 @@ def read_answer(path: Path) -> tuple[dict[str, Any], PayerTask, RawAnswer]:
     return expected, task, RawAnswer(body, expected.get("status", 0), expected.get("content_type", ""))
 
 
+_OWN_FORM = ("amount_fen", "basic", "decided_at", "before_effect")
+
+
 def meaning_of(decision: Decision) -> dict[str, Any]:
     """A decision in the words of an `.expected.json`: what is empty is left out, money is text."""
-    values = {key: value for key, value in asdict(decision).items() if key not in ("amount_fen", "basic", "decided_at")}
+    values = {key: value for key, value in asdict(decision).items() if key not in _OWN_FORM}
     values |= {"outcome": decision.outcome.value, "amount": yuan_of(decision.amount_fen)}
     if decision.decided_at is not None:
         values["decided_at"] = decision.decided_at.isoformat()

@@ -112,6 +112,9 @@ def _apply_word(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked, 
         return ACK
     if done.ending is not Ending.DECIDED or decision is None or decision.outcome is Outcome.UNKNOWN:
         return _apply_lost(case, leg, asked, now)
+    if decision.before_effect and leg.state is not LegState.CLAIMED and case.purpose is Operation.SETTLE:
+        # Said again, it was refused on the way to the settlement, which may stand since the first time, and for that.
+        return _apply_lost(case, leg, asked, now)
     if leg.state is LegState.DEFERRED and decision.outcome is Outcome.DEFERRED:
         _note_open(leg, decision, now)
         if case.state is CaseState.CANCELLED:

@@ -46,14 +46,15 @@ class Reader:
         if heard.broken:
             raise _held(task, heard.broken)
         if call is None:
-            return self.refused(heard, task.request.institution)
+            return replace(self.refused(heard, task.request.institution), before_effect=True)
         response = self.response(call, task.request.institution)
         if response is None or not (response.done or response.refused):
             return Decision(Outcome.UNKNOWN, raw_code=raw_code(call, response))
         if response.refused:
-            if heard.refusal is not None and heard.refusal.name != effect:
-                return self.refused(heard, task.request.institution)
-            return self._refusal(task, call, response)
+            decision = self._refusal(task, call, response)
+            earlier = heard.refusal is not None and heard.refusal.name != effect
+            told_why = decision.outcome is Outcome.DECLINED and earlier
+            return self.refused(heard, task.request.institution) if told_why else decision
         if task.operation in (Operation.SETTLE, Operation.TRIAL):
             return self._settled(task, call, response, own_msgid(task))
         return self._undone(task, call, response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from adapters.conversation import Said, calls_of
@@ -29,7 +30,7 @@ def decode(dialect: Dialect, task: PayerTask, answer: RawAnswer) -> Decision:
         return _cancelled(dialect, task, calls)
     name = SETTLE if task.operation is Operation.SETTLE else TRIAL
     if name not in calls:
-        return _not_begun(dialect, calls)
+        return replace(_not_begun(dialect, calls), before_effect=True)
     call = calls[name]
     verdict = verdict_on(call, dialect)
     if verdict is Verdict.UNCLEAR:
