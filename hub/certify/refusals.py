@@ -63,14 +63,14 @@ def missing_field(stage: Stage) -> None:
     Group.REFUSALS,
     ("坏报文不妨碍后续请求：下一笔按时得到答复", "A broken message stops nobody: the next one is answered in time"),
     ("在规则手册的超时之内答复", "an answer within the timeout of the rule book"),
-    needs=("trial",),
 )
 def answers_in_time(stage: Stage) -> None:
+    asked = Operation.TRIAL if stage.can.trial else Operation.SETTLE
     if stage.can.by_queue:
-        broken = stage.bills.claim(Operation.TRIAL)
+        broken = stage.bills.claim(asked)
         whole = stage.prepared(broken)
         stage.send_only(broken, replace(whole, body=whole.body[: len(whole.body) // 2]))
-    heard = stage.ask(stage.bills.claim(Operation.TRIAL))
+    heard = stage.ask(stage.bills.claim(asked))
     must(heard.decision is not None, f"未按时答复: {heard.words}", f"no answer in time: {heard.words}")
 
 

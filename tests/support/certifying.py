@@ -23,7 +23,7 @@ from sandbox.faults import Fault, FaultKind
 from sandbox.insurer_rest import NOT_FOUND, PATH, RestInsurer
 from sandbox.parties import ANKANG, ANKANG_PRODUCT, DESKS
 from sandbox.rules import rule_book
-from sandbox.web import Answer, Call, Reply, as_json
+from sandbox.web import CUT, Answer, Call, Reply, as_json
 from schemas.errors import OutcomeUnknown
 from schemas.money import yuan_of
 from schemas.payer import ClaimCancel, Operation, PreparedCall, RawAnswer
@@ -339,6 +339,70 @@ class _GreedyDesk(type(DESKS[ANKANG])):  # type: ignore[misc]
     def judged(self, task: Any) -> Entry:
         entry: Entry = super().judged(task)
         return replace(entry, effect_fen=entry.effect_fen + (1 if entry.effect_fen else 0))
+
+
+class DeclinesTrials(Wrong):
+    """Has no answer to a trial but no."""
+
+    def claims(self, asked: dict[str, Any]) -> Answer | None:
+        return said(asked["request_id"], entries.DECLINED) if asked["operation"] == "trial" else None
+
+
+class ApprovesNothing(Wrong):
+    """Approves everything with 0.00."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.desk = _EmptyDesk(self.desk.prefix, self.desk.critical_illness, self.desk.commercial)
+
+
+class _EmptyDesk(type(DESKS[ANKANG])):  # type: ignore[misc]
+    def judged(self, task: Any) -> Entry:
+        entry: Entry = super().judged(task)
+        return replace(entry, amount_fen=0, effect_fen=0)
+
+
+class UsesUpWhatWasCancelled(Wrong):
+    """Pays a fen less for a bill that it has settled and cancelled before."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.paid: dict[str, str] = {}
+
+    def answered(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if asked["operation"] != "settle" or answer["outcome"] != entries.APPROVED:
+            return answer
+        again = self.paid.setdefault(asked["total"], asked["request_id"]) != asked["request_id"]
+        return answer | ({"amount": yuan_of(round(float(answer["amount"]) * 100) - 1)} if again else {})
+
+
+class HangsAfterABadBill(Wrong):
+    """Gives no answer to whatever comes after a bill without its total."""
+
+    bad = False
+
+    def claims(self, asked: dict[str, Any]) -> Answer | None:
+        hangs, self.bad = self.bad, "total" not in asked
+        return CUT if hangs else None
+
+
+class ForgetsAfterSilence(Wrong):
+    """Calls a request that it did not answer a repeat when it comes again."""
+
+    asked_for = ""
+
+    def claims(self, asked: dict[str, Any]) -> Answer | None:
+        again = asked["request_id"] == self.asked_for and self.known(self.asked_for) is None
+        self.asked_for = asked["request_id"]
+        return as_json({"error": "exists"}, 409) if again else None
+
+
+class LiesWithinTheBill(Wrong):
+    """Answers an amount that is wrong and could be right."""
+
+    def answered(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        lies = asked["operation"] == "settle" and float(answer["amount"]) > 1_000_000
+        return answer | ({"amount": "12.00"} if lies else {})
 
 
 class RefusesRepeatedNotices(Wrong):

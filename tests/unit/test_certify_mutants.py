@@ -38,6 +38,12 @@ MUTANTS = {
     partners.TakesBillsWithoutTotal: {"refuse.missing_field"},
     partners.FallsOverBadBills: {"refuse.bad_amount", "refuse.missing_field"},
     partners.BooksMoreThanItSays: {"books.as_answered"},
+    partners.DeclinesTrials: {"trial.adjudicates", "settle.as_tried"},
+    partners.ApprovesNothing: {"trial.adjudicates", "settle.approves", "cancel.other_amount"},
+    partners.UsesUpWhatWasCancelled: {"settle.again_after_cancel"},
+    partners.HangsAfterABadBill: {"answer.in_time"},
+    partners.ForgetsAfterSilence: {"silence.not_guessed"},
+    partners.LiesWithinTheBill: {"wrong.amount_held"},
     partners.RefusesRepeatedNotices: {"notice.visit", "notice.record"},
 }
 
@@ -66,6 +72,10 @@ def test_a_broken_promise_fails_its_own_checks(mutant):
     assert failed(report) == MUTANTS[mutant]
     assert not report.ok
     assert report.left == ()
+
+
+def test_every_check_is_failed_by_somebody():
+    assert {one.id for one in (*CHECKS, BOOKS_AT_ZERO)} == set().union(*MUTANTS.values())
 
 
 def test_what_cannot_be_taken_back_is_named():
