@@ -11,9 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pika
 import psutil
 import pytest
 
+from hub.broker.topology import topology
+from hub.demo.broker import refuse_a_used_broker
+from hub.demo.stage import DemoRefused
 from tests.support.command_line import bare_environment, hub, open_folder
 from tests.support.eventually import eventually
 
@@ -57,7 +61,9 @@ def test_the_books_of_a_day_agree_until_one_is_tampered_with(folder: Path) -> No
     assert found_out.stdout.rstrip().endswith("books differ")
     assert "difference" in found_out.stdout
 
-    assert "holds a demo already" in hub(folder, "demo", "--keep", str(kept)).stderr
+    refused = hub(folder, "demo", "--keep", str(kept))
+    assert refused.returncode == 2
+    assert "holds a demo already" in refused.stderr
 
 
 def tamper(book: Path) -> None:
@@ -78,9 +84,7 @@ def test_the_same_day_goes_through_rabbitmq(folder: Path, rabbitmq_url: str) -> 
     assert report["cases"] == CASES
 
 
-def test_a_broker_that_is_in_use_is_left_alone(folder: Path, rabbitmq_url: str) -> None:
-    import pika
-
+def test_a_broker_that_is_in_use_is_left_alone(rabbitmq_url: str) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
     channel = connection.channel()
     channel.queue_declare("intake", durable=True, arguments={"x-queue-type": "quorum"})
@@ -88,13 +92,11 @@ def test_a_broker_that_is_in_use_is_left_alone(folder: Path, rabbitmq_url: str) 
     channel.basic_publish("", "intake", b"somebody's")
     connection.close()
 
-    done = hub(folder, "demo", "--cases", "1", "--broker", rabbitmq_url)
-
-    assert done.returncode == 2
-    assert "intake" in done.stderr
+    with pytest.raises(DemoRefused, match="intake"):
+        refuse_a_used_broker(rabbitmq_url, topology([]))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_an_interrupted_demo_leaves_nothing_behind(folder: Path, number: int) -> None:
     kept = folder / "kept"
     process = subprocess.Popen(

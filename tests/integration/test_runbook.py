@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from adapters.registry import ADAPTERS
 from hub.cli.app import app
@@ -44,9 +44,12 @@ def commands_of(page: str) -> list[str]:
     return blocks + re.findall(r"`(hub [^`\n]+)`", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE))
 
 
+COMMAND_LINE = typer.main.get_command(app)
+
+
 def parse(command: str) -> None:
     """As the command line would, without running it; raises what the command line would say."""
-    found: Any = typer.main.get_command(app)
+    found: Any = COMMAND_LINE
     words = shlex.split(command)[1:]
     while words and hasattr(found, "commands"):
         if words[0] not in found.commands:
@@ -97,7 +100,7 @@ class Night:
     hub: TestHub
 
     def run(self, *arguments: str, exit_code: int = 0) -> str:
-        done = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "120", "HUB_OPERATOR": "li"})
+        done = CliRunner().invoke(COMMAND_LINE, list(arguments), env={"COLUMNS": "120", "HUB_OPERATOR": "li"})
         assert done.exit_code == exit_code, done.output
         return done.output
 

@@ -35,7 +35,7 @@ def test_nothing_is_lost_doubled_or_wrong(part: int) -> None:
 
 
 def test_every_kind_of_fault_happens() -> None:
-    tally = run_all(range(3_001, 3_201))
+    tally = run_all(range(3_001, 3_061))
 
     assert set(tally.faults) == set(Fault) == set(RATES)
 
@@ -48,7 +48,7 @@ def test_a_seed_gives_exactly_one_run() -> None:
 
 
 def test_a_run_is_the_same_in_every_interpreter() -> None:
-    code = "from simulation.run import run_seed; print([run_seed(seed, trace=True).trace for seed in range(40, 60)])"
+    code = "from simulation.run import run_seed; print([run_seed(seed, trace=True).trace for seed in range(40, 50)])"
     shown = [
         subprocess.run(
             [sys.executable, "-c", code],

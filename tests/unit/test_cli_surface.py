@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 import typer
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from hub.cli.app import app
 
@@ -28,7 +28,8 @@ def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
         yield from commands(child, (*path, name))
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+COMMAND_LINE = typer.main.get_command(app)
+COMMANDS = dict(commands(COMMAND_LINE))
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, list(arguments), env=environment)
+    done = CliRunner().invoke(COMMAND_LINE, list(arguments), env=environment)
     return done.exit_code, done.stdout, done.stderr
 
 
