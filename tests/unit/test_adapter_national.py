@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from adapters.basic.national.client import BasicNational
 from adapters.basic.national.contents import short
 from adapters.basic.national.session import SignIns
+from adapters.basic.national.talk import facts_in, whole_transcript
 from adapters.conversation import calls_of, steps_of, transcript
 from schemas.codes import Outcome, VisitKind
-from schemas.errors import HubError, InvalidMessage
+from schemas.errors import HubError, InvalidMessage, Malformed
 from schemas.national.envelope import dump_json, read_json
 from schemas.payer import Operation, PartySettings, PayerTask, RawAnswer
 from tests.support.national_region import NUMBERS, PARTY, a_bill, a_claim, cancel_of, inquiry_of, reversal_of
@@ -166,3 +167,11 @@ def test_a_sign_in_is_forgotten_before_its_time_is_up():
     assert sign_ins.current("H1") == "S1"
     now[0] = timedelta(seconds=91).total_seconds()
     assert sign_ins.current("H1") == ""
+
+
+@pytest.mark.parametrize("sent", [{"input": {}}, {"input": {"data": {"mdtrt_id": 5}}}])
+def test_a_transcript_that_was_damaged_where_it_is_kept_gives_no_number_of_a_visit(sent):
+    envelopes = [("2201", {"fixmedins_code": "H36010000001", **sent})]
+
+    with suppress(Malformed), whole_transcript():
+        assert facts_in(envelopes).mdtrt_id == ""

@@ -72,8 +72,8 @@ def come_of(read: Callable[[], Any], *expected: type[Exception]) -> Any:
     except expected as refusal:
         violations = refusal.violations if isinstance(refusal, InvalidMessage) else ()
         said = " ".join([str(refusal), *(f"{one.field} {one.code} {one.remedy}" for one in violations)])
-        # Of a file's heading, which people must find, a column that is not known is named.
-        echoed = CANARY in said and not isinstance(refusal, InvalidFile)
+        # In files of operators, columns and parties are named where they are wrong.
+        echoed = CANARY in said and not isinstance(refusal, InvalidFile | InvalidRuleBook)
         if len(said) > WORDS_MAX + 400 * len(violations) or echoed:
             raise AssertionError("a refusal that is too long or repeats what it received") from refusal
         return refusal

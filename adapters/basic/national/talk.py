@@ -253,7 +253,8 @@ def facts_in(envelopes: Iterable[tuple[str, dict[str, Any]]]) -> Facts:
     by_infno: dict[str, dict[str, Any]] = {}
     head: dict[str, Any] = {}
     for name, head in envelopes:
-        by_infno.setdefault(infno_of(name), next(iter(head["input"].values())))
+        first, *_ = head["input"].values()
+        by_infno.setdefault(infno_of(name), first)
     number: dict[str, Any] = {}
     for infno in ("5201", *REGISTRATIONS):
         number = by_infno.get(infno, number)
@@ -268,5 +269,5 @@ def facts_in(envelopes: Iterable[tuple[str, dict[str, Any]]]) -> Facts:
         total_fen=_fen(settled.get("medfee_sumamt", 0)),
         batch=lines[0].get("chrg_bchno", ""),
         stay="2401" in by_infno,
-        mdtrt_id=next((number for number in known if number and number != MDTRT_ID), ""),
+        mdtrt_id=next((number for number in known if isinstance(number, str) and number not in ("", MDTRT_ID)), ""),
     )
