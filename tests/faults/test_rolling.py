@@ -146,3 +146,10 @@ def test_a_successor_that_cannot_start_leaves_the_old_processes_at_work(town: Wo
 
     assert "run `hub db upgrade` first" in started.log.read_text(encoding="utf-8")
     assert children(started) == before
+
+
+def test_all_of_them_stop_when_the_supervisor_is_asked_to(started: RunningHub) -> None:
+    members = started.family()
+
+    assert started.stop() == 0
+    assert not psutil.wait_procs(members, timeout=5)[1]

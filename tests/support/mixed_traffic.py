@@ -33,7 +33,8 @@ from tests.support.soundness import broken
 
 ASK_AGAIN_MAX = 200
 ASK_AGAIN_S = 0.3
-PATIENCE_S = 8.0
+PATIENCE_S = 3.0
+"""Longer than any answer takes while nothing is broken."""
 REPEATS, CANCELS = 0.15, 0.25
 _PASSING = frozenset({"no_answer", "unroutable"})
 _LEGS = text(
@@ -322,6 +323,6 @@ def mixed_traffic(world: World, broker_url: str, folder: Path, seed: int) -> Ite
         amqp = _MixedAmqp(broker_url, [place.code for place in world.day.institutions], book)
         amqp.start()
         stack.callback(amqp.stop)
-        http = _OneTry(world.hub.http_url, book, concurrency=8, wait_s=8)
+        http = _OneTry(world.hub.http_url, book, concurrency=8, wait_s=int(PATIENCE_S))
         stack.callback(http.close)
         yield MixedTraffic(world, book, amqp, http, world.bills(), Random(seed))

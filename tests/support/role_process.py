@@ -16,6 +16,11 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+SWEPT_AGAIN_S = 4.0
+"""Here what a crash left lying is looked for again after this; an installation waits for half a minute.
+
+The looks are the same, only more of them: to wait longer proves nothing.
+"""
 _READ_BEFORE = ["pytest", "hub.cli.app", "hub.bootstrap", "hub.broker.declare", __name__]
 
 
@@ -37,6 +42,7 @@ def _run(role: str, settings: Mapping[str, str], log: Path, clock: Path | None) 
 
     if clock is not None:
         _set_by(clock)
+    _sweep_often()
 
     with log.open("ab") as output:
         os.dup2(output.fileno(), 1)
@@ -45,6 +51,12 @@ def _run(role: str, settings: Mapping[str, str], log: Path, clock: Path | None) 
     os.environ.update(settings)
     sys.argv = ["hub", "run", "--no-apply-topology", "--role", role]
     main()
+
+
+def _sweep_often() -> None:
+    from hub import outcomes, sweeps
+
+    sweeps.LOOK_AGAIN_S = sweeps.OUTBOX_LEASE_S = outcomes.SWEEP_GRACE_S = SWEPT_AGAIN_S
 
 
 def _set_by(clock: Path) -> None:
