@@ -15,7 +15,8 @@ import urllib3
 from sandbox.day import DayCase
 from sandbox.his import HospitalRequest, settle
 
-PAUSE_S = 0.02
+PAUSE_S = 0.1
+"""Six callers leave no moment of a roll without a call, and the new processes time to start."""
 
 
 @dataclass
