@@ -13,7 +13,7 @@ from routing.states import LegState
 from schemas.codes import Outcome
 from schemas.payer import Capabilities, Decision, Operation
 from tests.support.builders import MOMENT, a_case, a_leg, a_rule_book
-from tests.support.national_region import Client, Region, a_claim, a_region
+from tests.support.national_region import Client, Region, a_claim, a_region, cancel_of
 
 
 def refused(call: Said, why: str) -> Said:
@@ -58,3 +58,16 @@ def test_it_decides_a_first_attempt_and_no_repeat() -> None:
         LegState.CLAIMED: (LegState.DECLINED, VerdictKind.ACK),
         LegState.IN_DOUBT: (LegState.IN_DOUBT, VerdictKind.RETRY),
     }
+
+
+def test_a_reversal_and_a_cancellation_of_one_undo_are_two_messages() -> None:
+    with a_region() as region:
+        client, claim = region.client(reversal_proves="yes"), a_claim()
+        undo = cancel_of(claim, client.ask(claim))
+        reverse = replace(undo, operation=Operation.REVERSE, original_reference=None)
+
+        (said,), (then,) = client.calls(reverse), client.calls(undo)
+
+        msgids = [orjson.loads(call.sent)["msgid"] for call in (said, then)]
+        assert (said.name, then.name) == ("2601", "2208")
+        assert len(set(msgids)) == 2

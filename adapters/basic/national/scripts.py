@@ -43,6 +43,9 @@ CANCEL_OF = {VisitKind.OUTPATIENT: "2208", VisitKind.INPATIENT: "2305", VisitKin
 SETTLEMENTS_MAX = 3
 """How many settlements of one visit an inquiry looks at."""
 
+_EFFECTS = {"2601": NUMBERS - 1}
+"""The first number is for the message with the effect. A reversal and the cancellation that people may have said after
+it was refused are one request of the hub and two messages of the region: two numbers."""
 Planned = tuple[str, Content]
 
 
@@ -185,7 +188,8 @@ class Head:
     def step(self, name: str, content: Content, place: int, effect: bool) -> Step:
         """One call; InvalidMessage for what its table cannot carry."""
         infno = infno_of(name)
-        envelope = write_request(self._fields(infno, 0 if effect else place), write_input(infno, content))
+        number = _EFFECTS.get(infno, 0) if effect else place
+        envelope = write_request(self._fields(infno, number), write_input(infno, content))
         return Step(name, dump_json(envelope).decode(), effect=effect)
 
     def _fields(self, infno: str, number: int) -> dict[str, str | datetime]:
