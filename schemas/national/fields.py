@@ -211,7 +211,10 @@ def _read_date(_: Field, value: Any, strict: bool) -> date:
 def _read_moment(_: Field, value: Any, strict: bool) -> datetime:
     try:
         moment = datetime.fromisoformat(value.strip())
-    except (AttributeError, ValueError):
+        if moment.year < 1900:  # other zones cannot tell what lies at the beginning of the calendar
+            raise ValueError("not of our times")
+        moment.astimezone(CHINA)
+    except (AttributeError, ValueError, OverflowError):
         raise Unfit(
             "national.moment", "write China Standard Time as yyyy-MM-dd HH:mm:ss, a date as yyyy-MM-dd"
         ) from None

@@ -15,7 +15,7 @@ import pytest
 from hub.engine import Engine
 from schemas.transactions import Transaction
 from tests.support import servers
-from tests.support.bad_input import MATRIX, ROW, Open
+from tests.support.bad_input import MATRIX, PAGE, ROW, Open, page
 from tests.support.builders import (
     CRITICAL,
     HOSPITAL,
@@ -141,12 +141,14 @@ def soap(name: str) -> Row:
 
 
 def national(infno: str, content: Any) -> Send:
+    """The code is the infcode with the field that the words name first."""
+
     def ask(world: World) -> Answer:
         his = NationalHis(world.port)
         body = content if isinstance(content, bytes) else as_bytes(content)
         reply = his.post(as_bytes(his.envelope(infno, "INPUT")).replace(b'"INPUT"', body))
         answer = json.loads(reply.body)
-        return Answer(reply.status, str(answer["infcode"]), reply.body)
+        return Answer(reply.status, f"{answer['infcode']} {answer['err_msg'].partition('：')[0]}", reply.body)
 
     return ask
 
@@ -204,10 +206,13 @@ ROWS: dict[str, dict[str, Row]] = {
         "sum off by 1 fen": invalid("total", "300.01"),
         "NULL": invalid("total", None),
         "exponents in a national amount": Row(
-            national("2204", {"feedetail": [a_fee("1", "1", 100) | {"det_item_fee_sumamt": "1E9999999"}]}), 200, "-1"
+            national("2204", {"feedetail": [a_fee("1", "1", 100) | {"det_item_fee_sumamt": "1E9999999"}]}), 200,
+            "-1 input.feedetail[0].det_item_fee_sumamt",
         ),
         "digits without end in a national number": Row(
-            national("2204", b'{"feedetail":[' + b",".join([b"1.0e-999999"] * 5_000) + b"]}"), 200, "-1"
+            national("2204", b'{"feedetail":[' + b",".join([b"1.0e-999999"] * 5_000) + b"]}"),
+            200,
+            "-1 报文格式错误，无法读取。",
         ),
     },
     "Identity, text": {
@@ -224,7 +229,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "a moment at the end of the calendar": invalid("visit.started_at", "0001-01-01T00:00:00+08:00"),
         "a moment at the other end": invalid("answer_by", "9999-12-31T23:59:59-12:00"),
         "a national moment at the end of the calendar": Row(
-            national("2201", {"data": an_outpatient(begntime="0001-01-01 00:00:00")}), 200, "-1"
+            national("2201", {"data": an_outpatient(begntime="0001-01-01 00:00:00")}), 200, "-1 input.data.begntime"
         ),
     },
     "Semantics": {
@@ -280,6 +285,7 @@ def world(postgres_server: servers.PostgresServer, database_template: str) -> It
         assert hub.hub.gateway is not None
         settled = Client(hub.hub.gateway.port).settle("S-1", "K-1").json
         eventually(lambda: hub.count("outbox") == 0)
+        NationalHis(hub.hub.gateway.port).identify()
         yield World(hub, settled["case_id"])
 
 
@@ -312,6 +318,21 @@ def test_every_case_of_the_matrix_is_proven_or_open_for_a_reason(cell):
             assert proof.why
         elif proof != ROW:
             _exists(proof)
+
+
+def answers() -> dict[str, dict[str, str]]:
+    """What each row is refused with, for the page."""
+    return {cell: {case: _told(row) for case, row in rows.items()} for cell, rows in ROWS.items()}
+
+
+def _told(row: Row) -> str:
+    if row.code.startswith("-1 "):
+        return f"200, infcode {row.code}"
+    return f"{row.status or 'queue'}, `{row.code}`"
+
+
+def test_the_page_is_written_from_the_rows():
+    assert PAGE.read_text(encoding="utf-8") == page(answers())
 
 
 def _exists(node: str) -> None:

@@ -6,7 +6,9 @@ in brackets a key of the table that the test runs through), or is open, with the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 UNIT, CONTRACT, INTEGRATION = "tests/unit/test_", "tests/contract/test_", "tests/integration/test_"
 ROW = "row"
@@ -196,3 +198,48 @@ MATRIX: dict[str, dict[str, Proof]] = {
     },
 }  # fmt: skip
 """Cases by row of the matrix."""
+PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
+_HEAD = """# What is refused how
+
+Written by `python -m tests.support.bad_input` from the table that the tests run through; do not edit it by hand.
+
+A refusal is told in the form of its channel: problem details over HTTP, a typed fault over SOAP (whose version 1.1
+binds every fault of the sender to HTTP 500), an envelope with infcode -1 (HTTP 200) at /national, a dead letter or
+`error.answer` from a queue. It names field, rule and remedy, and repeats no value. Every row with an answer was sent to
+a running hub: nothing was stored, the most memory that its process ever had grew by less than 64 MiB, and the next
+request was served.
+
+Beside the rows, every decoder gets its own good messages damaged by chance (`tests/unit/test_fuzz_decoders.py`,
+`tests/contract/test_fuzz_notices.py`); `.venv/bin/pytest --hypothesis-profile=soak` with these files does it 200 times
+as often.
+"""
+
+
+def page(answers: Mapping[str, Mapping[str, str]]) -> str:
+    """The page; `answers` has, by row of the matrix and case, what the row of the test is answered."""
+    parts = [_HEAD]
+    for cell, cases in MATRIX.items():
+        lines = [_line(case, proof, answers.get(cell, {}).get(case, "")) for case, proof in cases.items()]
+        parts.append("\n".join([f"## {cell}", "| case | answer | proven by |", "|---|---|---|", *lines]) + "\n")
+    return "\n".join(parts)
+
+
+def _line(case: str, proof: Proof, answer: str) -> str:
+    if isinstance(proof, Open):
+        return f"| {case} | open: {proof.why} | |"
+    if proof == ROW:
+        return f"| {case} | {answer} | its row |"
+    path, _, name = proof.partition("::")
+    said = name.partition("@")[0].removeprefix("test_").replace("_", " ")
+    return f"| {case} | | `{path.removeprefix('tests/')}`: {said} |"
+
+
+def main() -> None:
+    """Write the page anew."""
+    from tests.integration.test_bad_input import answers
+
+    PAGE.write_text(page(answers()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

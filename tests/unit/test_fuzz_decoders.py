@@ -112,7 +112,7 @@ def can_be_true(task: PayerTask, decision: Decision) -> bool:
     assert all(type(amount) is int for amount in amounts)
     words = (decision.payer_reference or "", decision.reason_zh, decision.reason_en, decision.raw_code)
     assert all(len(word) <= WORDS_MAX for word in words)
-    assert decision.decided_at is None or decision.decided_at.astimezone(UTC).year in range(1900, 3000)
+    assert decision.decided_at is None or decision.decided_at.astimezone(UTC).year >= 1899
     return True
 
 

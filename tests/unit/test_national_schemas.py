@@ -425,3 +425,12 @@ def test_a_number_of_any_size_is_refused_without_calculating_with_it(text):
 def test_a_few_bytes_of_json_are_never_megabytes_written_out(number):
     with pytest.raises(Malformed):
         read_json(f'{{"a":[{number}]}}'.encode())
+
+
+@pytest.mark.parametrize("text", ["0001-01-01 00:00:00", "1899-12-31 23:59:59", "9999-12-31 23:59:59-12:00"])
+def test_a_moment_that_another_zone_cannot_tell_is_refused(text):
+    broken = []
+
+    read_record(shape("at:dt*"), {"at": text}, (), broken)
+
+    assert [violation.code for violation in broken] == ["national.moment"]

@@ -301,7 +301,10 @@ def _fen(info: dict[str, str], name: str) -> int:
 
 def _moment(info: dict[str, str]) -> datetime:
     try:
-        return datetime.fromisoformat(info["setl_time"]).replace(tzinfo=CHINA)
+        moment = datetime.fromisoformat(info["setl_time"]).replace(tzinfo=CHINA)
+        if not 1900 <= moment.year < 3000:  # no other zone can tell what lies at the ends of the calendar
+            raise ValueError("not of our times")
+        return moment
     except ValueError:
         remedy = "write China Standard Time as yyyy-MM-dd HH:mm:ss"
         raise InvalidMessage("not a moment", Violation("setl_time", "moment", remedy)) from None

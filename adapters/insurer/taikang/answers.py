@@ -205,6 +205,7 @@ def _calculation(body: Mapping[str, object]) -> str:
 
 def _moment(body: Mapping[str, object]) -> datetime | None:
     try:
-        return datetime.strptime(text_in(body, "settleDate"), "%Y%m%d%H%M%S").replace(tzinfo=CHINA)
+        moment = datetime.strptime(text_in(body, "settleDate"), "%Y%m%d%H%M%S").replace(tzinfo=CHINA)
     except ValueError:
         return None
+    return moment if 2000 <= moment.year < 2200 else None
