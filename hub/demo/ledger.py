@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,10 +60,10 @@ def borne_by_legs(engine: Engine) -> Borne:
     return _without_zeros(borne)
 
 
-def borne_by_books(control: Mapping[str, str]) -> Borne:
+def borne_by_books(control: Mapping[str, str], payers: Iterable[str] = parties.PARTIES) -> Borne:
     """What the payers' books say, asked of their servers; `control` has each one's address."""
     borne: Counter[tuple[str, str, str]] = Counter()
-    for payer in parties.PARTIES:
+    for payer in payers:
         for entry in _entries(control[payer]):
             borne[payer, entry["institution"], entry["settlement_no"]] += entry["effect_fen"]
             borne[ACCOUNT, entry["institution"], entry["settlement_no"]] += entry["account_fen"]

@@ -14,10 +14,12 @@ from sqlalchemy import Engine, text
 
 from hub.bootstrap import broker_topology
 from hub.cli.coverage_file import read_coverage
-from hub.demo import hospitals, ledger
+from hub.demo import hospitals, ledger, mixed
 from hub.demo.broker import refuse_a_used_broker
 from hub.demo.day import FINAL_WAIT_S_MAX, DayRun, Tally
 from hub.demo.ledger import CaseTime
+from hub.demo.mixed import MixedReport
+from hub.demo.mixed_day import MixedDay
 from hub.demo.report import DemoReport, Proof, Slowest
 from hub.demo.rulebook import rule_book_text
 from hub.demo.samples import write_coverage, yesterday
@@ -64,6 +66,41 @@ def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
         except Exception:
             _tell_where_the_logs_are(folder, options, screen)
             raise
+
+
+def run_mixed_demo(options: DemoOptions, screen: Screen) -> MixedReport:
+    """Live a day over all dialects and prove it; errors as `run_demo`."""
+    with _folder(options.keep) as folder:
+        try:
+            with staged(folder, "") as stage:
+                stage.dialects = True
+                mixed.write_secrets(stage)
+                screen.say("starting the payers, one for each dialect")
+                start_sandbox(stage)
+                screen.say("starting the database")
+                with _database(folder) as engine:
+                    report = _live_mixed(stage, engine, options, screen)
+            if not report.good:
+                _tell_where_the_logs_are(folder, options, screen)
+            return report
+        except Exception:
+            _tell_where_the_logs_are(folder, options, screen)
+            raise
+
+
+def _live_mixed(stage: Stage, engine: Engine, options: DemoOptions, screen: Screen) -> MixedReport:
+    day = MixedDay(options.cases, day=yesterday(), seed=options.seed)
+    told = sandbox_addresses(stage)
+    mixed.prepare(stage, engine, told["endpoints"], day)
+    screen.say("starting the hub with its embedded broker")
+    start_hub(stage)
+    mixed.misbehave(told["control"])
+    screen.say(f"settling {day.cases} bills in four regions by HTTP and SOAP, {day.day}")
+    try:
+        with screen.counting(day.cases) as advance:
+            return mixed.live(stage, engine, day, told["control"], advance)
+    finally:
+        stage.stop("hub")  # before its database
 
 
 def _tell_where_the_logs_are(folder: Path, options: DemoOptions, screen: Screen) -> None:

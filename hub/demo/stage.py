@@ -21,6 +21,7 @@ import urllib3
 START_S_MAX = 60.0
 STOP_S_MAX = 40.0
 _POLL_S = 0.05
+PARTY_SECRETS = "party-secrets.yaml"
 
 
 class DemoFailed(Exception):
@@ -38,6 +39,8 @@ class Stage:
     folder: Path
     broker: str = ""
     hub_port: int = 0
+    dialects: bool = False
+    """With the parties that speak dialects of their own, whose keys are in PARTY_SECRETS."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -65,6 +68,7 @@ class Stage:
             "HUB_TRUST_PARTY_HEADER": "true",
             "HUB_PERSON_KEY_SECRET": self._secret(),
             "HUB_LOG_FORMAT": "json",
+            "HUB_PARTY_SECRETS": str(self.folder / PARTY_SECRETS) if self.dialects else "",
         }
 
     def _secret(self) -> str:
@@ -143,7 +147,7 @@ def start_sandbox(stage: Stage) -> None:
     ports_file.unlink(missing_ok=True)
     where = ["--broker", stage.broker] if stage.broker else ["--hub", stage.hub_url]
     arguments = ["sandbox", "--data", str(stage.books), "--no-fixed-ports", "--ports-file", str(ports_file), *where]
-    stage.start("sandbox", arguments)
+    stage.start("sandbox", [*arguments, "--dialects"] if stage.dialects else arguments)
 
 
 def sandbox_addresses(stage: Stage) -> Mapping[str, Any]:
