@@ -76,6 +76,6 @@ class RuleBooks:
 
 
 def _endpoints(book: RuleBook) -> tuple[object, ...]:
-    """What the running process was built for: payers and how to reach them, institutions with queues, tables to poll."""
+    """What the running process was built for: payers and their addresses, institutions with queues, tables to poll."""
     queues = frozenset(one.code for one in book.institutions if one.amqp)
     return frozenset(party.settings() for party in book.parties), queues, frozenset(book.staging_by_code.items())

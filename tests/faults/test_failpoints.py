@@ -75,8 +75,19 @@ MATRIX: dict[str, tuple[str, ...]] = {
     ),
 }
 """Which role passes which points. A role may pass more: what it shares with another role is the same code."""
-OPERATORS = (*unit("action"), *unit("approve"), *unit("reject"), *unit("dlq"))
+OPERATORS = (*unit("action"), *unit("approve"), *unit("reject"), *unit("dlq"), *unit("disclosure"), *unit("party"))
 """Passed by an operator's command, in the process of the command line or the gateway."""
+BY_HAND = (
+    *unit("visit"),
+    *unit("clearing"),
+    *unit("notice"),
+    *unit("nonce"),
+    "staging.after_claim",
+    "staging.after_take",
+    "staging.after_answer",
+)
+"""Passed one at a time, in one process: `tests/integration/test_visit_failpoints.py`, `test_staging.py`; of a nonce
+only that it is there or not matters."""
 NOBODYS_CASE = "00000000-0000-7000-8000-000000000000"
 
 
@@ -93,13 +104,13 @@ def all_points() -> set[str]:
 
 
 def test_every_failpoint_is_in_the_matrix() -> None:
-    in_matrix = {point for points in MATRIX.values() for point in points} | set(OPERATORS)
+    in_matrix = {point for points in MATRIX.values() for point in points} | {*OPERATORS, *BY_HAND}
 
     assert all_points() == in_matrix
 
 
 @pytest.mark.parametrize(("step", "rows"), [("before_commit", 0), ("after_commit", 1), ("after_publish", 1)])
-@pytest.mark.parametrize("name", [point.removesuffix(".before_commit") for point in OPERATORS[::3]])
+@pytest.mark.parametrize("name", ["nonce", *(point.removesuffix(".before_commit") for point in OPERATORS[::3])])
 def test_an_operators_step_that_fails_is_whole_or_not_at_all(
     database_url: str, name: str, step: str, rows: int
 ) -> None:

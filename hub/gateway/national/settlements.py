@@ -96,6 +96,8 @@ def _lines(call: Call, visit: HeldVisit, facts: Mapping[str, Any]) -> tuple[Stan
     )
     if not lines and any(batch is None or line.batch_no == batch for line in visit.lines):
         raise wrong("chrg_bchno", "national.settled", "it is settled: cancel that settlement first")
+    if not lines and batch:
+        raise wrong("chrg_bchno", "national.batch", "no line of this batch has been uploaded")
     if facts["medfee_sumamt"] != sum(line.amount for line in lines):
         raise wrong("medfee_sumamt", "national.total", "send the sum of the standing lines")
     return lines

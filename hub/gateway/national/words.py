@@ -34,7 +34,7 @@ WORDS: dict[str, str] = {
     "national.ipt_otp_no": "与该就诊登记的就诊号不一致",
     "national.setl_id": "未找到该结算，请核对 setl_id",
     "national.total": "与已上传且未结算的费用合计不符，请补传、撤销或更正费用明细",
-    "national.batch": "一次上传只含一个收费批次",
+    "national.batch": "一次上传只含一个收费批次；结算的批次须已上传明细",
     "national.settled": "该批次已结算，请先撤销原结算",
     "national.refund": "退费明细找不到可冲减的原明细，请以 init_feedetl_sn 指明",
     "national.mid_settlement": "暂不支持中途结算，请在出院后结算",
