@@ -62,10 +62,10 @@ def main() -> None:
     lines = parser.parse_args().lines
     costs = {sample: measured(sample, lines) for sample in sorted(ADAPTERS.glob(f"**/{SAMPLE}"))}
     plain = sum(costs[BASELINE])
-    print(f"{'dialect':24} {'write ms':>9} {'read ms':>9} {'over REST':>10}")
+    print(f"{'dialect':24} {'write ms':>9} {'read ms':>9} {'over REST':>10} {'times':>6}")
     for sample, (write, read) in costs.items():
         name = str(sample.parent.parent.relative_to(ADAPTERS))
-        print(f"{name:24} {write:9.3f} {read:9.3f} {write + read - plain:10.3f}")
+        print(f"{name:24} {write:9.3f} {read:9.3f} {write + read - plain:10.3f} {(write + read) / plain:6.1f}")
 
 
 if __name__ == "__main__":
