@@ -223,7 +223,8 @@ class Attempt:
         if not count:
             return task
         connection = self._work.connection
-        wanted = Wanted(task.request_id, task.payer, self._case.institution, count)
+        institution = "" if self._payer.can.shared_numbers else self._case.institution
+        wanted = Wanted(task.request_id, task.payer, institution, count)
         original = task.original_request_id
         return replace(
             task,

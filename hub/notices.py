@@ -213,7 +213,10 @@ class Notices:
 
     def _wanted(self, due: Sequence[StoredNotice]) -> list[Wanted]:
         found = [(one, self._payers[one.payer].can.numbers) for one in due]
-        return [Wanted(one.request_id, one.payer, one.institution, count) for one, count in found if count]
+        return [Wanted(one.request_id, one.payer, self._sequence(one), count) for one, count in found if count]
+
+    def _sequence(self, one: StoredNotice) -> str:
+        return "" if self._payers[one.payer].can.shared_numbers else one.institution
 
     def _prepared(
         self,

@@ -184,6 +184,8 @@ class Capabilities:
     """The transactions that it can be told about outside a settlement (`Notice`)."""
     numbers: int = 0
     """How many durable message numbers one request takes; 0 for a dialect that needs none."""
+    shared_numbers: bool = False
+    """Its messages do not name the institution in their number: all institutions draw from one sequence."""
     needs: frozenset[str] = frozenset()
     """Fields that its messages cannot do without, by the names of the disclosure map."""
 

@@ -134,6 +134,11 @@ _HOLD = Prepared(
     "WHERE f.visit_id = r.visit_id AND f.line_no = r.line_no AND f.state = 'standing'",
     "json",
 )
+_TAKEN_OVER = Prepared(
+    "SELECT 1 FROM visit_settlement s WHERE s.case_id = CAST($1 AS uuid) AND NOT EXISTS ("
+    "SELECT 1 FROM fee_line f WHERE f.visit_id = s.visit_id AND f.case_id = s.case_id AND f.state = 'standing')",
+    "text",
+)
 Number = tuple[str, str]
 """(institution, visit number)."""
 
@@ -212,6 +217,11 @@ def link(connection: Connection, case_id: str, visit_id: str, line_nos: Iterable
     _HOLD.count(
         connection, as_json([{"case_id": case_id, "visit_id": visit_id, "line_no": number} for number in line_nos])
     )
+
+
+def held_by_another(connection: Connection, case_id: str) -> bool:
+    """Whether this case once settled a visit and another one holds all its lines now."""
+    return bool(_TAKEN_OVER.rows(connection, case_id))
 
 
 def _keys(numbers: Iterable[Number]) -> str:

@@ -22,6 +22,7 @@ from schemas.codes import Layer, Outcome
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
 from schemas.money import fen_of, yuan_of
 from schemas.payer import BasicResult, Decision
+from store import visits
 from store.actions import Action
 from store.doubts import PEOPLE
 from store.exchanges import Exchange
@@ -60,6 +61,7 @@ def _kind(name: str, choice: _Choice, clock: Clock) -> ActionKind:
         case, leg = _found(work, action)
         _check_state(leg, choice)
         if name == "doubt.approve":
+            _check_visit(work, case)
             _checked_decision(case, leg, action, clock.now())
 
     harmless = name == "doubt.ask"
@@ -69,6 +71,8 @@ def _kind(name: str, choice: _Choice, clock: Clock) -> ActionKind:
 def _run(work: Work, action: Action, choice: _Choice, now: datetime) -> str:
     case, leg = _found(work, action)
     _check_state(leg, choice)
+    if choice.carry_out is _approve:
+        _check_visit(work, case)
     before = leg.state
     done = choice.carry_out(case, leg, action, now)
     work.store.exchanges.add(work.connection, [_evidence(case, leg, action, now)])
@@ -94,6 +98,14 @@ def _found(work: Work, action: Action) -> tuple[CaseRecord, LegRecord]:
 def _check_state(leg: LegRecord, choice: _Choice) -> None:
     if leg.state not in choice.states:
         raise Conflict(f"the leg is {leg.state}: {choice.remedy}", code="doubt.state")
+
+
+def _check_visit(work: Work, case: CaseRecord) -> None:
+    """A visit that was settled again meanwhile is not settled twice."""
+    if visits.held_by_another(work.connection, case.case_id):
+        raise Conflict(
+            "another settlement has taken this visit's lines: reverse the leg instead", code="doubt.visit_settled"
+        )
 
 
 def _ask(_case: CaseRecord, leg: LegRecord, _action: Action, now: datetime) -> str:

@@ -12,7 +12,7 @@ from hub.incident_words import words
 from hub.people.office import open_office
 from schemas import transactions
 from schemas.errors import Conflict
-from store import incidents, numbers
+from store import incidents, numbers, visits
 from store.numbers import Wanted
 from tests.support.builders import (
     BASIC,
@@ -186,6 +186,16 @@ def test_an_outpatient_visit_is_settled_batch_by_batch(world):
 
     world.cancel("S-1")
     eventually(lambda: world.answers(first.case_id)[-1]["status"] == "cancelled")
+    third = world.send(T.SETTLE, an_outpatient_bill(registration, settlement_no="S-3"))
+    world.answered(third.case_id)
+    with world.database.connect() as connection:
+        assert [visits.held_by_another(connection, one.case_id) for one in (first, second, third)] == [
+            True,
+            False,
+            False,
+        ]
+    world.cancel("S-3")
+    eventually(lambda: world.answers(third.case_id)[-1]["status"] == "cancelled")
     assert said(world, T.FEES_UPLOAD, a_fees_upload([refund], "F-4"))["total"] == "50.00"
 
 

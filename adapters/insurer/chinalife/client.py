@@ -59,7 +59,7 @@ class ChinaLifeType:
     """Safe to share between threads."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        inquiry=True, trial=False, notices=NOTICES, numbers=1, needs=NEEDS
+        inquiry=True, trial=False, notices=NOTICES, numbers=1, shared_numbers=True, needs=NEEDS
     )
 
     def __init__(self, settings: PartySettings) -> None:
