@@ -37,7 +37,7 @@ _HEAD = """# Transactions
 
 Written by `python -m hub.transaction_page` from `schemas/transactions.py`, `routing/visits.py` and the adapters'
 capabilities. `tests/integration/test_transaction_cells.py` sends a message through every way in that is claimed,
-`tests/contract/test_certify.py` speaks every dialect to a make-believe party.
+`tests/contract/test_certify.py` has every dialect say each of its cells to a make-believe party.
 
 ## In: what a party may say, and by which way
 AMQP and HTTP take the canonical name ([send-a-settlement.md](how-to/send-a-settlement.md)), SOAP the operation
