@@ -106,7 +106,7 @@ def test_the_page_names_what_there_is():
     capabilities = set(
         re.findall(r"^\| `(\w+)` \|", text.partition("### What the party can be trusted")[2], re.MULTILINE)
     )
-    assert capabilities | {"numbers", "needs"} == set(Capabilities.__dataclass_fields__)
+    assert capabilities | {"numbers", "shared_numbers", "needs"} == set(Capabilities.__dataclass_fields__)
     for name in re.findall(r"`(tests/[\w/]+\.py|schemas/[\w/]+\.py|sandbox/\w+\.py)`", text):
         assert (ROOT / name).exists() or "northcare" in name, name
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
