@@ -13,7 +13,7 @@ JOBS       ?= 3
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(VENV)/.stamp ## settle a generated hospital day and prove that all books agree (ARGS="--cases 500")
+demo: $(VENV)/.stamp ## settle a generated hospital day and prove that all books agree (ARGS="--cases 500", ARGS=--all-dialects)
 	@$(BIN)/hub demo $(ARGS)
 
 test: lint ## everything that must hold before a change is accepted
