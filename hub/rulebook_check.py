@@ -14,6 +14,10 @@ from schemas.codes import Layer
 from schemas.errors import InvalidMessage
 from schemas.payer import Capabilities
 from schemas.settlement import SettlementRequest
+from schemas.transactions import SPECS, Transaction
+
+PASSED_ON = frozenset(name.value for name, spec in SPECS.items() if spec.passed_on) | {Transaction.CANCEL.value}
+"""What the hub tells payers of: a dialect may have words for more."""
 
 
 def read_checked(content: str) -> RuleBook:
@@ -35,9 +39,10 @@ def _adapter_complaints(content: str, book: RuleBook) -> Iterator[Complaint]:
         else:
             for problem in _withheld_too_much(party, adapter.capabilities):
                 yield Complaint(_line_naming("code", party.code, content), f"parties[{index}].discloses", problem)
-            if unknown := sorted(party.notices - adapter.capabilities.notices):
+            can = adapter.capabilities.notices & PASSED_ON
+            if unknown := sorted(party.notices - can):
                 problem = f"{party.adapter} cannot be told about {', '.join(unknown)}; it can about "
-                problem += ", ".join(sorted(adapter.capabilities.notices)) or "nothing"
+                problem += ", ".join(sorted(can)) or "nothing"
                 yield Complaint(_line_naming("code", party.code, content), f"parties[{index}].notices", problem)
 
 

@@ -166,7 +166,7 @@ def _with_given(book: RuleBook, request: SettlementRequest, legs: list[PlannedLe
         if their_own and rule.called == "post_upload" and not uploaded:
             raise _mode("adjudicated", "mode.post_upload", f"{leg.product}: upload the result by adjudication.upload")
         if not their_own:
-            if uploaded:
+            if uploaded and leg.layer is Layer.BASIC:
                 raise _mode("adjudicated", "mode.sync", f"{leg.product}: its payer adjudicates; use settlement.settle")
             known.append(leg)
             continue

@@ -33,7 +33,7 @@ PLACES = tuple(
     for region in (GUANGXI_REGION, RECORDED_REGION, NATIONAL_REGION)
     for letter, name, kind in (("H", "示例医院1", "hospital"), ("P", "示例药店1", "pharmacy"))
 )
-_RECORDS = ("adjudication.upload", "settlement.cancel", "settlement.reverse")
+_RECORDS = ("adjudication.upload", "settlement.cancel")
 
 
 @dataclass(frozen=True, slots=True)

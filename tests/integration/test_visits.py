@@ -370,6 +370,19 @@ def test_mode_b_is_recorded_and_told_and_never_adjudicated(database_url):
         assert broken(world.database) == {}
 
 
+def test_what_is_uploaded_may_leave_a_part_to_a_payer_that_adjudicates_itself(database_url):
+    with a_world_where_basic_adjudicates(database_url, critical=False, called="post_upload") as world:
+        bill = a_stay_to_settle(10_000, adjudicated=[GIVEN_BASIC])
+
+        taken = world.send(T.ADJUDICATION_UPLOAD, bill, party=BASIC)
+
+        answer = world.answered(taken.case_id)
+        assert [(one["payer"], one["amount"]) for one in answer["shares"]] == [(BASIC, "60.00"), (CRITICAL, "15.00")]
+        assert world.payers[BASIC].calls == []
+        assert len(world.payers[CRITICAL].calls) == 1
+        assert broken(world.database) == {}
+
+
 @pytest.mark.parametrize(
     ("given", "code"),
     [
