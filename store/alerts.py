@@ -70,10 +70,11 @@ _ADD = text("""
         AS r(alert_id uuid, event text, kind text, grouped boolean, body jsonb)
     ON CONFLICT ON CONSTRAINT one_row_per_alert DO NOTHING""")
 _LEASE = text("""
+    WITH due AS MATERIALIZED (
+        SELECT id FROM alert WHERE delivered_at IS NULL AND given_up_at IS NULL AND next_at <= :now
+        ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED)
     UPDATE alert SET attempts = alert.attempts + 1, next_at = :now + make_interval(secs => :lease_s)
-    FROM (SELECT id FROM alert WHERE delivered_at IS NULL AND given_up_at IS NULL AND next_at <= :now
-          ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED) AS due
-    WHERE alert.id = due.id
+    FROM due WHERE alert.id = due.id
     RETURNING alert.id, CAST(alert.alert_id AS text), alert.body, alert.attempts, alert.created_at,
               alert.logged_at IS NOT NULL""")
 _LOGGED = text("UPDATE alert SET logged_at = :now WHERE id = ANY(:ids) AND logged_at IS NULL")

@@ -115,31 +115,35 @@ _DELETE = Prepared("DELETE FROM outbox WHERE id = ANY($1)", "bigint[]")
 _DELETE_FROM = text("DELETE FROM outbox WHERE id = ANY(:ids) AND queue = :queue")
 _EXTEND = text("""
     UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => :lease_s) WHERE id = ANY(:ids)""")
+# A choice of so many rows is made once, before the update: inside it, a plan may make it anew for every row that it
+# looks at, and lease them all.
 _LEASE_STALE = text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT id FROM outbox
+        WHERE queue = '' AND created_at < clock_timestamp() - make_interval(secs => :older_than_s)
+          AND (leased_until IS NULL OR leased_until < clock_timestamp())
+        ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED)
     UPDATE outbox
     SET leased_until = clock_timestamp() + make_interval(secs => :lease_s * power(2, least(outbox.deliveries, 5))),
         deliveries = outbox.deliveries + 1
-    FROM (SELECT id FROM outbox
-          WHERE queue = '' AND created_at < clock_timestamp() - make_interval(secs => :older_than_s)
-            AND (leased_until IS NULL OR leased_until < clock_timestamp())
-          ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED) AS due
-    WHERE outbox.id = due.id
+    FROM due WHERE outbox.id = due.id
     RETURNING {_COLUMNS}""")
 _LEASE_QUEUES = text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT row.id
+        FROM json_to_recordset(CAST(:wanted AS json)) AS w(queue text, count int)
+        CROSS JOIN LATERAL (
+            SELECT id FROM outbox
+            WHERE outbox.queue = w.queue AND outbox.queue <> '' AND available_at <= clock_timestamp()
+              AND (leased_until IS NULL OR leased_until < clock_timestamp())
+            ORDER BY available_at, id LIMIT w.count FOR UPDATE SKIP LOCKED) AS row)
     UPDATE outbox
     SET leased_until = clock_timestamp() + make_interval(secs => :lease_s),
         deliveries = outbox.deliveries + 1,
         headers = CASE WHEN outbox.leased_until IS NULL THEN outbox.headers - '{LAPSES}'
                        ELSE jsonb_set(outbox.headers, '{{{LAPSES}}}', to_jsonb(
                                 (COALESCE(outbox.headers ->> '{LAPSES}', '0')::int + 1)::text)) END
-    FROM (SELECT row.id
-          FROM json_to_recordset(CAST(:wanted AS json)) AS w(queue text, count int)
-          CROSS JOIN LATERAL (
-              SELECT id FROM outbox
-              WHERE outbox.queue = w.queue AND outbox.queue <> '' AND available_at <= clock_timestamp()
-                AND (leased_until IS NULL OR leased_until < clock_timestamp())
-              ORDER BY available_at, id LIMIT w.count FOR UPDATE SKIP LOCKED) AS row) AS due
-    WHERE outbox.id = due.id
+    FROM due WHERE outbox.id = due.id
     RETURNING {_COLUMNS}""")
 _RETRY_LATER = text("""
     UPDATE outbox

@@ -27,12 +27,13 @@ _TABLE = "staging.staging_request"
 _TO_TAKE = "state IN ('new', 'taken') AND case_id IS NULL"
 
 _CLAIM = text(f"""
+    WITH free AS MATERIALIZED (
+        SELECT id FROM {_TABLE} WHERE {_TO_TAKE}
+          AND (state = 'new' OR claimed_at < clock_timestamp() - make_interval(secs => :lease_s))
+        ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED)
     UPDATE {_TABLE} t
     SET state = 'taken', claimed_at = clock_timestamp(), claimed_by = :claim, attempts = t.attempts + 1
-    FROM (SELECT id FROM {_TABLE} WHERE {_TO_TAKE}
-            AND (state = 'new' OR claimed_at < clock_timestamp() - make_interval(secs => :lease_s))
-          ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED) AS free
-    WHERE t.id = free.id
+    FROM free WHERE t.id = free.id
     RETURNING t.id, left(t.party, {_SHORT}), left(t.transaction, {_SHORT}), left(t.message_key, {_SHORT}),
         CASE WHEN octet_length(t.content) <= :bytes_max THEN t.content END, octet_length(t.content), t.attempts""")
 _RELEASE = text(f"""

@@ -106,3 +106,30 @@ def test_a_batch_that_is_rolled_back_leaves_nothing(engine: Engine) -> None:
 
     with engine.begin() as connection:
         assert connection.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("lease", ["queues", "stale"])
+def test_no_more_is_leased_than_was_asked_for_whatever_the_planner_thinks(engine: Engine, lease: str) -> None:
+    with engine.begin() as connection:
+        # As if the table had been empty when it was last looked at: then every row is compared with a fresh choice.
+        connection.execute(text("ANALYZE outbox"))
+        connection.execute(text("SET LOCAL enable_hashjoin = off"))
+        connection.execute(text("SET LOCAL enable_mergejoin = off"))
+        connection.execute(text("SET LOCAL enable_indexscan = off"))
+        connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        connection.execute(text("SET LOCAL enable_material = off"))
+        queue = "intake" if lease == "queues" else ""
+        connection.execute(
+            text(
+                "INSERT INTO outbox (region, message_id, queue, exchange, routing_key, body, created_at, available_at) "
+                "SELECT '440300', 'm' || n, :queue, 'x', 'k', '', past, past "
+                "FROM generate_series(1, 40) AS n, (SELECT now() - interval '1 minute' AS past) AS moment"
+            ),
+            {"queue": queue},
+        )
+        if lease == "queues":
+            leased = outbox.lease_queues(connection, {"intake": 8}, lease_s=30)
+        else:
+            leased = outbox.lease_stale(connection, older_than_s=1, lease_s=30, limit=8)
+
+    assert len(leased) == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +31,6 @@ from schemas.national.transactions import EXCHANGES
 from tests.support.builders import HOSPITAL, OTHER_HOSPITAL, REGION
 from tests.support.national_his import CHINA, NationalHis, an_outpatient
 
-NOW = datetime.now(UTC)
 SECRET = "a secret of thirty-two characters"
 THEIRS, OURS = sm2.new_key(), sm2.new_key()
 SM4_KEY = bytes(range(16))
@@ -47,8 +47,13 @@ DIALECTS: dict[str, Signing] = {
     "none": Unsigned(),
     "envelope": EnvelopeSigning(THEIRS, OURS.public),
     "body": BodySigning(THEIRS, OURS.public, SM4_KEY),
-    "gateway": GatewaySigning("G-1", SECRET, clock=NOW.timestamp),
+    "gateway": GatewaySigning("G-1", SECRET, clock=time.time),
 }
+
+
+def now() -> datetime:
+    """Asked anew by each test: signed messages are good for some minutes, and a run takes longer."""
+    return datetime.now(UTC)
 
 
 class Doors:
@@ -100,7 +105,7 @@ def signed(signing: str, **changes: Any) -> tuple[dict[str, Any], dict[str, str]
 def test_each_dialect_lets_its_sender_in_and_answers_in_kind(signing):
     envelope, headers = signed(signing)
 
-    entered = a_door(signing).enter(envelope, headers, NOW)
+    entered = a_door(signing).enter(envelope, headers, now())
     answer, told = entered.seal({"infcode": 0, "output": {"data": {"mdtrt_id": "1"}}})
 
     assert entered.institution.code == HOSPITAL
@@ -126,7 +131,7 @@ def test_a_signature_that_is_missing_or_about_something_else_proves_nobody(signi
     envelope, headers = signed(signing)
 
     with pytest.raises(NotIdentified):
-        a_door(signing).enter(spoil(envelope), headers, NOW)
+        a_door(signing).enter(spoil(envelope), headers, now())
 
 
 @pytest.mark.parametrize(
@@ -147,12 +152,12 @@ def test_a_missing_or_foreign_token_is_refused(signing, headers, refusal):
     envelope, _ = signed(signing)
 
     with pytest.raises(refusal):
-        a_door(signing).enter(envelope, headers, NOW)
+        a_door(signing).enter(envelope, headers, now())
 
 
 def test_a_token_does_not_stand_in_for_a_signature():
     with pytest.raises(NotIdentified):
-        a_door("envelope").enter(an_envelope(), TOKEN, NOW)
+        a_door("envelope").enter(an_envelope(), TOKEN, now())
 
 
 @pytest.mark.parametrize("signing", DIALECTS)
@@ -160,32 +165,32 @@ def test_a_party_that_operators_shut_out_stays_out(signing):
     envelope, headers = signed(signing)
 
     with pytest.raises(PartyShutOut):
-        a_door(signing, shut=HOSPITAL).enter(envelope, headers, NOW)
+        a_door(signing, shut=HOSPITAL).enter(envelope, headers, now())
 
 
 @pytest.mark.parametrize("signing", ["envelope", "body", "gateway"])
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_a_signed_envelope_is_good_for_minutes(signing, minutes):
-    then = f"{(NOW + timedelta(minutes=minutes)).astimezone(CHINA):%Y-%m-%d %H:%M:%S}"
+    then = f"{(now() + timedelta(minutes=minutes)).astimezone(CHINA):%Y-%m-%d %H:%M:%S}"
     envelope, headers = signed(signing, inf_time=then)
 
     with pytest.raises(HubError):
-        a_door(signing).enter(envelope, headers, NOW + timedelta(minutes=minutes if signing == "gateway" else 0))
+        a_door(signing).enter(envelope, headers, now() + timedelta(minutes=minutes if signing == "gateway" else 0))
 
 
 def test_a_nonce_is_good_once():
     door = a_door("gateway")
     envelope, headers = signed("gateway")
-    door.enter(envelope, headers, NOW)
+    door.enter(envelope, headers, now())
 
     with pytest.raises(NotIdentified):
-        door.enter(envelope, headers, NOW)
+        door.enter(envelope, headers, now())
 
 
 def test_a_stranger_and_a_broken_number_are_told_the_same():
     for code in ("H99999999999", None, 7, ["H"]):
         with pytest.raises(NotIdentified):
-            a_door().enter(an_envelope(fixmedins_code=code), {}, NOW)
+            a_door().enter(an_envelope(fixmedins_code=code), {}, now())
 
 
 @pytest.mark.parametrize("keys", [{}, {**KEYS, "their_public_key": "00"}, {**KEYS, "own_private_key": "zz"}])
@@ -193,12 +198,12 @@ def test_keys_that_are_missing_are_our_fault_and_said_so(keys):
     envelope, headers = signed("envelope")
 
     with pytest.raises(KeysMissing):
-        a_door("envelope", keys=keys).enter(envelope, headers, NOW)
+        a_door("envelope", keys=keys).enter(envelope, headers, now())
 
 
 def test_without_a_key_of_ours_answers_go_out_unsigned():
     envelope, headers = signed("envelope")
-    entered = a_door("envelope", keys={"their_public_key": KEYS["their_public_key"]}).enter(envelope, headers, NOW)
+    entered = a_door("envelope", keys={"their_public_key": KEYS["their_public_key"]}).enter(envelope, headers, now())
 
     assert entered.seal({"infcode": 0}) == ({"infcode": 0}, {})
 
@@ -206,7 +211,7 @@ def test_without_a_key_of_ours_answers_go_out_unsigned():
 @pytest.mark.parametrize("mode", sm4.Mode)
 def test_an_encrypted_input_is_opened_and_answered_alike(mode):
     sealed = base64.b64encode(sm4.encrypt(SM4_KEY, dump_json({"data": an_outpatient()}), mode)).decode()
-    entered = a_door(encryption=mode.value).enter(an_envelope(input=sealed, enc_type="SM4"), TOKEN, NOW)
+    entered = a_door(encryption=mode.value).enter(an_envelope(input=sealed, enc_type="SM4"), TOKEN, now())
 
     answer, _ = entered.seal({"infcode": 0, "output": {"a": 1}})
 
@@ -228,7 +233,7 @@ def test_an_encrypted_input_is_opened_and_answered_alike(mode):
 )
 def test_what_cannot_be_decrypted_is_refused_by_field(profile, given, field):
     with pytest.raises(InvalidMessage) as refused:
-        a_door(**profile).enter(an_envelope(input=given, enc_type="SM4"), TOKEN, NOW)
+        a_door(**profile).enter(an_envelope(input=given, enc_type="SM4"), TOKEN, now())
 
     assert refused.value.violations[0].field == field
 
@@ -259,7 +264,7 @@ def test_an_envelope_that_breaks_the_interface_is_refused_in_words(changes, said
     )
 
     with pytest.raises(HubError) as refused:
-        read_call(entered, NOW)
+        read_call(entered, now())
     assert said in refusal_text(refused.value)
 
 
@@ -269,11 +274,11 @@ def test_a_revision_letter_is_the_same_transaction(number):
         Institution(code=HOSPITAL, name="n", region=REGION), an_envelope(infno=number), lambda answer: (answer, {})
     )
 
-    call = read_call(entered, NOW)
+    call = read_call(entered, now())
 
     assert (call.infno, call.facts["psn_no"]) == ("2201", "P-1")
     with pytest.raises(Spoken):
-        read_call(replace(entered, envelope={**entered.envelope, "infno": "220AA"}), NOW)
+        read_call(replace(entered, envelope={**entered.envelope, "infno": "220AA"}), now())
 
 
 JSON_VALUES = st.recursive(
@@ -287,7 +292,7 @@ def refusal_of(envelope: dict[str, Any]) -> str:
     """The words of a refusal; something else where nothing is refused."""
     entered = Entered(Institution(code=HOSPITAL, name="n", region=REGION), envelope, lambda answer: (answer, {}))
     try:
-        read_call(entered, NOW)
+        read_call(entered, now())
     except HubError as refused:
         return refusal_text(refused)
     return "taken"
