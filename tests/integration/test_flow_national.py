@@ -61,13 +61,19 @@ def test_a_stay_is_settled_and_taken_back(database_url, sandbox):
 
 def test_a_lost_answer_is_found_by_the_message_number(database_url, sandbox):
     lost = Fault(kind=FaultKind.LOST_ANSWER, count=1, operation=Operation.SETTLE)
-    sandbox.set_faults(NATIONAL_BASIC, [lost])
+    paid = 0
     with a_hub(database_url, **dialect_rule_book(sandbox.endpoints())) as hub:
-        case_id = hub.send(Transaction.SETTLE, a_message("S-LOST"), party=INSTITUTION).case_id
-
-        answers = eventually(lambda: hub.answers(case_id), within_s=20)
-        assert told(answers[-1]) == borne(sandbox, "S-LOST") > 0
-        assert [one.settlement_no for one in sandbox.books[NATIONAL_BASIC].entries()].count("S-LOST") == 1
+        # On a slow machine the time may be up before the region is asked to settle: then nothing is booked, by nobody.
+        for number in ("S-LOST-1", "S-LOST-2", "S-LOST-3"):
+            sandbox.set_faults(NATIONAL_BASIC, [lost])
+            case_id = hub.send(Transaction.SETTLE, a_message(number), party=INSTITUTION).case_id
+            answers = eventually(lambda case_id=case_id: hub.answers(case_id), within_s=25)
+            paid = borne(sandbox, number)
+            assert told(answers[-1]) == paid
+            if paid:
+                assert [one.settlement_no for one in sandbox.books[NATIONAL_BASIC].entries()].count(number) == 1
+                break
+    assert paid > 0
 
 
 def test_two_cases_never_share_a_message_number(database_url, sandbox):
