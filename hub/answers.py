@@ -8,8 +8,9 @@ from datetime import datetime
 from adapters.hospital.codec import write_answer
 from hub.routes import HINT_PREFIX, OUT_PREFIX, STAGING_PREFIX, party_message
 from hub.work import Work
+from routing.days import day_of
 from routing.life import totals
-from routing.plan import CHINA_STANDARD_TIME
+from routing.postings import STANDING
 from routing.states import CaseState, LegState
 from schemas.answer import CombinedAnswer, PayerShare
 from schemas.base import Bilingual
@@ -150,9 +151,11 @@ def deliver(work: Work, case: CaseRecord, body: bytes, listeners: Iterable[tuple
 
 
 def business_day_of(case: CaseRecord, now: datetime) -> None:
-    """Fix the day that the case counts in, once: the basic system's settlement time in China Standard Time."""
+    """Fix the day that the case counts in, once: the basic system's settlement time in China Standard Time, or where
+    there is no basic system that of the first payer that has settled."""
     if case.business_day is None:
-        basic = case.legs[0]
-        moment = basic.decided_at if basic.layer is Layer.BASIC and basic.decided_at else now
-        case.business_day = moment.astimezone(CHINA_STANDARD_TIME).date()
+        first = case.legs[0]
+        settled = [first] if first.layer is Layer.BASIC else [leg for leg in case.legs if leg.state in STANDING]
+        moments = [leg.decided_at for leg in settled if leg.decided_at is not None]
+        case.business_day = day_of(min(moments, default=now))
         case.changed = True

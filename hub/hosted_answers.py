@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+from routing.days import CHINA_STANDARD_TIME
 from routing.hosted import Adjudication, Bill
 from routing.hosted_words import refusal_words
-from routing.plan import CHINA_STANDARD_TIME
 from schemas.codes import Layer, Outcome
 from schemas.hosted import HostedAnswer
 from schemas.payer import ClaimCancel, ClaimTask, Operation

@@ -10,7 +10,7 @@ from hub.books import ActiveBook
 from hub.inbound import Inbound
 from hub.master_rows import name_key, scopes_of, subject_key
 from hub.senders import check_sender
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from schemas.base import Bilingual, read_message
 from schemas.codes import IdentityType, InsuranceType, Sex
 from schemas.errors import InvalidMessage, Violation

@@ -11,6 +11,7 @@ from hub.routes import leg_command
 from hub.work import Work
 from routing.life import Ask, Finish, Reverse, SetAside, Undo, Wait, next_step
 from routing.states import AWAITING_PAYER, AWAITING_PEOPLE, CaseEvent, CaseState, LegEvent, LegState
+from schemas.codes import Layer
 from schemas.payer import Operation
 from store.records import CaseRecord, LegRecord
 
@@ -28,6 +29,8 @@ _CASE_EVENTS = {
 
 def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
     """Take every step that is ours to take; True when the hospital must hear how the case stands."""
+    if case.business_day is None and _first_share_stands(case):
+        business_day_of(case, now)
     while True:
         step = next_step(case)
         match step:
@@ -52,6 +55,14 @@ def advance(work: Work, case: CaseRecord, now: datetime) -> bool:
                 return True
             case Wait():
                 return _waits_for_people(case)
+
+
+def _first_share_stands(case: CaseRecord) -> bool:
+    """Whether the ledger is about to book the case: by then its day is fixed."""
+    if case.purpose is not Operation.SETTLE:
+        return False
+    deciding = case.legs[:1] if case.legs and case.legs[0].layer is Layer.BASIC else case.legs
+    return any(leg.state is LegState.APPROVED for leg in deciding)
 
 
 def _begin_undo(work: Work, case: CaseRecord, leg: LegRecord, event: LegEvent, now: datetime) -> None:

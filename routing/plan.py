@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta, timezone
+from datetime import date
 
+from routing.days import day_of
 from routing.rulebook import Conditions, Rule, RuleBook
 from schemas.answer import RouteStep
 from schemas.base import Bilingual
@@ -13,8 +14,6 @@ from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
 from schemas.errors import InvalidMessage, Violation
 from schemas.settlement import AdjudicatedShare, AdjudicationUpload, SettlementRequest
 from schemas.visit import AdmissionFacts
-
-CHINA_STANDARD_TIME = timezone(timedelta(hours=8), "CST")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Plan:
 
 def service_date(request: SettlementRequest) -> date:
     """The day that decides which rules and policies apply: discharge or visit, China Standard Time."""
-    return (request.visit.ended_at or request.visit.started_at).astimezone(CHINA_STANDARD_TIME).date()
+    return day_of(request.visit.ended_at or request.visit.started_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def payers_told(
 ) -> tuple[Told, ...]:
     """Who is told about this transaction of a visit: the payers of every rule that holds on the day of admission, as
     far as they want to hear of it; each once, amounts and discharge left out of account."""
-    day = admission.admitted_at.astimezone(CHINA_STANDARD_TIME).date()
+    day = day_of(admission.admitted_at)
     facts = _Facts(
         admission.institution,
         admission.insurance.region,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from routing.links import InstitutionLink, PartyLink, StagingTable, party_problem, rule_problems, staging_problem
+from routing.schemes import DEFAULT_SCHEME, Scheme
 from schemas.base import Bilingual, Identifier, InstitutionCode, PartyCode, RegionCode, Value
 from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
 from schemas.disclosure import USUAL, Disclosure
@@ -203,6 +204,8 @@ class RuleBook(Value):
     rules: tuple[Rule, ...]
     products: tuple[HostedProduct, ...] = ()
     """Those that the hub adjudicates itself, for parties with the adapter insurer.hosted."""
+    reconciliation: tuple[Scheme, ...] = ()
+    """How the books are compared with a party, where that differs from the usual (see `schemes_of`)."""
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Self:
@@ -215,6 +218,11 @@ class RuleBook(Value):
             for payer in rule.payers:
                 if payer.party not in known:
                     raise _refuse("rules.payers", f"rules[{index}]: payer {payer.party} is not among the parties")
+        _unique("reconciliation", (scheme.name for scheme in self.reconciliation))
+        for index, scheme in enumerate(self.reconciliation):
+            if scheme.party not in known and scheme.party not in self.institution_by_code:
+                remedy = f"reconciliation[{index}]: {scheme.party} is neither a party nor an institution"
+                raise _refuse("reconciliation.party", remedy)
         for index, problem in rule_problems(self.party_by_code, self.rules):
             raise _refuse("rules.link", f"rules[{index}]: {problem}")
         return self
@@ -237,6 +245,12 @@ class RuleBook(Value):
         """The link of an institution or a party; empty for nobody."""
         known = self.institution_by_code.get(code) or self.party_by_code.get(code)
         return known.link if known is not None else ""
+
+    def schemes_of(self, code: str) -> tuple[Scheme, ...]:
+        """How a party's books are compared: as declared, else in the usual way; none for nobody."""
+        declared = tuple(scheme for scheme in self.reconciliation if scheme.party == code)
+        known = code in self.party_by_code or code in self.institution_by_code
+        return declared or ((Scheme(party=code, code=DEFAULT_SCHEME),) if known else ())
 
     @cached_property
     def product_by_code(self) -> dict[str, HostedProduct]:

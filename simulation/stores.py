@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from hub.stores import Stores
 from routing.plan import Coverage
+from routing.postings import borne
 from routing.states import CaseState
 from schemas.errors import Conflict
 from simulation.memory import Connection, Transaction
@@ -83,6 +84,9 @@ def case_of(row: tuple[Any, ...], legs: Iterable[tuple[Any, ...]]) -> CaseRecord
     """A record as the repository gives it."""
     case = CaseRecord(**dict(zip(CASE_COLUMNS, row, strict=True)))
     case.legs = [LegRecord(*leg) for leg in legs]
+    case.answered = case.revision > 0
+    for leg in case.legs:
+        leg.posted = borne(leg)
     return case
 
 
@@ -158,6 +162,7 @@ class MemoryCases:
         wanted = (_leg_row(leg), _LEG_ANSWER if leg.decided else _LEG_CLAIM)
         leg.changed = leg.decided = False
         leg.version += 1
+        leg.posted, leg.effect_at = borne(leg), None
         return wanted
 
     def _save_legs(

@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from routing.postings import borne
 from routing.states import CaseState, LegState
 from schemas.codes import Layer
 from schemas.errors import Conflict
 from schemas.payer import Operation
+from store import ledger
 from store.copying import copy_objects
 from store.driver import Prepared, as_array
 from store.records import CaseRecord, LegRecord
@@ -122,6 +124,7 @@ def _case(row: tuple[Any, ...]) -> CaseRecord:
     record: CaseRecord = CaseRecord(*row)
     record.purpose = Operation(record.purpose)
     record.state = CaseState(record.state)
+    record.answered = record.revision > 0
     return record
 
 
@@ -129,6 +132,7 @@ def _leg(row: tuple[Any, ...]) -> LegRecord:
     record: LegRecord = LegRecord(*row)
     record.layer = Layer(record.layer)
     record.state = LegState(record.state)
+    record.posted = borne(record)
     return record
 
 
@@ -142,7 +146,10 @@ def _row(record: CaseRecord | LegRecord, columns: tuple[str, ...]) -> dict[str, 
 
 
 def save(connection: Connection, touched: Iterable[CaseRecord]) -> None:
-    """Write back what changed; Conflict when a row is not the one that was read (somebody wrote past the lock)."""
+    """Write back what changed, and book what that means; Conflict when a row is not the one that was read (somebody
+    wrote past the lock)."""
+    touched = list(touched)
+    ledger.post_cases(connection, touched)
     changed_cases, claimed, answered = [], [], []
     for case in touched:
         if case.changed:
@@ -157,6 +164,7 @@ def save(connection: Connection, touched: Iterable[CaseRecord]) -> None:
             if leg.changed:
                 leg.changed = leg.decided = False
                 leg.version += 1
+                leg.posted, leg.effect_at = borne(leg), None
     for statement, rows in (
         (_UPDATE_CLAIMED_LEGS, claimed),
         (_UPDATE_ANSWERED_LEGS, answered),

@@ -37,8 +37,9 @@ class Prepared:
     def __init__(self, sql: str, *types: str) -> None:
         self.sql = sql
         self._name = "hub_" + hashlib.sha256(sql.encode()).hexdigest()[:16]
-        self._prepare = f"PREPARE {self._name} ({', '.join(types)}) AS {sql}"
-        self._execute = f"EXECUTE {self._name} ({', '.join(['%s'] * len(types))})"
+        given = f" ({', '.join(types)})" if types else ""
+        self._prepare = f"PREPARE {self._name}{given} AS {sql}"
+        self._execute = f"EXECUTE {self._name}" + (f" ({', '.join(['%s'] * len(types))})" if types else "")
 
     def rows(self, connection: Connection, *values: object) -> list[tuple[Any, ...]]:
         """Run it; the rows that it returns."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from routing.postings import Borne
 from routing.states import CaseEvent, CaseState, LegEvent, LegState, next_case_state, next_leg_state
 from schemas.codes import Layer
 from schemas.payer import BasicResult, Decision, Operation
@@ -58,6 +59,10 @@ class LegRecord:
     changed: bool = False
     decided: bool = False
     """A payer's word was recorded since the leg was read: amounts and reasons must be written too."""
+    posted: Borne | None = None
+    """What the ledger holds of it; see `routing.postings`."""
+    effect_at: datetime | None = None
+    """When the payer did what was recorded since the leg was read, by its own clock."""
 
     @property
     def open_at_payer(self) -> bool:
@@ -114,7 +119,7 @@ class LegRecord:
         self.decided = True
         self.reason_code = decision.reason_code
         self.reason_zh, self.reason_en = decision.reason_zh, decision.reason_en
-        self.decided_at = decision.decided_at or now
+        self.decided_at = self.effect_at = decision.decided_at or now
         if event is not LegEvent.CANCEL_REFUSED:  # the refusal's number is not the one to undo by
             self.payer_reference = decision.payer_reference or self.payer_reference
         if event is LegEvent.APPROVE:
@@ -153,6 +158,8 @@ class CaseRecord:
     """[rule, missed condition or empty] each; written with a new case, read only to explain one."""
     legs: list[LegRecord] = field(default_factory=list)
     changed: bool = False
+    answered: bool = False
+    """Whether the hospital had an answer when the case was read."""
 
     def leg(self, leg_no: int) -> LegRecord:
         return self.legs[leg_no - 1]

@@ -13,7 +13,7 @@ import orjson
 from hub.certify.checks import Group, Result, Verdict
 from hub.certify.evidence import Evidence
 from hub.certify.run import Left, Report
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from schemas.base import Bilingual
 from schemas.money import yuan_of
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from hub.cli.dlq_views import action_line, forecast_summary, forecast_table
 from hub.people.masking import difference
 from hub.people.office import Office
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from store.actions import Action
 from store.dead_letters import StoredLetter
 

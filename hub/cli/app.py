@@ -23,6 +23,7 @@ from hub.cli import (
     operator,
     party,
     payer,
+    recon,
     rules,
     run,
     sandbox,
@@ -90,6 +91,7 @@ visit.register(app)
 payer.register(app)
 verify.register(app)
 rules.register(app)
+recon.register(app)
 topology.register(app)
 database.register(app)
 coverage.register(app)

@@ -17,7 +17,8 @@ from hub.books import RuleBooks
 from hub.clock import SystemClock
 from hub.demo.report import timeline_table
 from hub.timeline import TimelineEvent, timeline
-from routing.plan import CHINA_STANDARD_TIME, Considered, route_of
+from routing.days import CHINA_STANDARD_TIME
+from routing.plan import Considered, route_of
 from routing.rulebook import RuleBook
 from routing.states import CaseState
 from schemas.answer import CombinedAnswer, RouteStep

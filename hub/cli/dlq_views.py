@@ -17,7 +17,7 @@ from hub.people.forecast import Effect, Forecast
 from hub.people.letters import facts_of
 from hub.people.masking import difference, masked, plain
 from hub.people.views import action_as_dict
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from store.actions import Action
 from store.dead_letters import LetterGroup, StoredLetter
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from hub.imports.folder import Handled
 from hub.imports.job import Outcome
 from hub.imports.job import Progress as Tell
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from store.import_runs import ImportRun
 
 _PROBLEMS_SHOWN = 20

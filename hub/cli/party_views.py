@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.people.parties import PartyView
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 
 
 def list_all(views: Sequence[PartyView], console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from hub.sent import Sent
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 
 
 def show(messages: Sequence[Sent], console: Console, *, values: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from schemas.money import yuan_of
 from store.notices import NoticeProgress, StoredNotice
 from store.visits import VisitRecord

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from hub.demo.rulebook import FEW_PLACES, fixed_endpoints, rule_book_text
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from sandbox.day import DayCase, HospitalDay
 from sandbox.people import CoverageRow
 

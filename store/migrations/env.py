@@ -6,11 +6,31 @@ from alembic import context
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from store import tables_hosted, tables_master, tables_national, tables_parties, tables_staging, tables_visits
+from store import (
+    tables_funds,
+    tables_hosted,
+    tables_ledger,
+    tables_master,
+    tables_national,
+    tables_parties,
+    tables_recon,
+    tables_staging,
+    tables_visits,
+)
 from store.database import MIGRATION_LOCK_TIMEOUT_MS
 from store.tables import metadata
 
-DECLARED = (tables_hosted, tables_master, tables_visits, tables_parties, tables_national, tables_staging)
+DECLARED = (
+    tables_hosted,
+    tables_master,
+    tables_visits,
+    tables_parties,
+    tables_national,
+    tables_staging,
+    tables_ledger,
+    tables_recon,
+    tables_funds,
+)
 """Modules that add their tables to the metadata when they are imported."""
 ONE_AT_A_TIME = 7_204_117_003
 """Key of the lock that keeps two upgrades of one database apart; others are hashes, see `store.requests`."""

@@ -7,7 +7,7 @@ import zipfile
 from datetime import datetime
 from typing import Any
 
-from routing.plan import CHINA_STANDARD_TIME
+from routing.days import CHINA_STANDARD_TIME
 from tests.support.builders import HOSPITAL, REGION
 from tests.support.national_his import (
     PERSON,

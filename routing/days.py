@@ -1,0 +1,12 @@
+"""Business days are days of China Standard Time, wherever a process runs."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+CHINA_STANDARD_TIME = timezone(timedelta(hours=8), "CST")
+
+
+def day_of(moment: datetime) -> date:
+    """The day of a moment in China Standard Time."""
+    return moment.astimezone(CHINA_STANDARD_TIME).date()

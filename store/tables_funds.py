@@ -1,0 +1,3 @@
+"""Claims, deductions and payments between institutions and payers; see `store.tables`."""
+
+from __future__ import annotations
