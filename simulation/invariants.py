@@ -16,6 +16,7 @@ from routing.states import (
 )
 from schemas.money import fen_of
 from schemas.payer import Operation
+from simulation import ledger
 from simulation.memory import Database, Tables
 from simulation.payers import Entry, Payer
 from simulation.stores import CASE_STATE, CASE_VERSION, LEG_COLUMNS, LEG_STATE, LEG_VERSION, case_of
@@ -96,6 +97,9 @@ class Watcher:
                     self._leg_moved(case_id, old, new)
         for case_id, answers in writes.get("answers", {}).items():
             self._answered(case_id, tables["answers"].get(case_id) or (), answers)
+
+        for complaint in ledger.only_added(tables, writes):
+            self.fail("I4 changed", complaint)
 
     def _case_moved(self, case_id: str, old: Any, new: Any) -> None:
         now = self.database.loop.now
@@ -211,8 +215,10 @@ class Watcher:
             yield case_of(row, tables["legs"].get(case_id) or ())
 
     def compare_books(self) -> None:
-        """I2 and I6: what the hub says, and what stands in the payers' own books."""
+        """I2, I4 and I6: what the hub says and has booked, and what stands in the payers' own books."""
         for case in self.cases():
+            for complaint in ledger.wrong(case, self.database.tables[ledger.LEDGER].get(case.case_id) or ()):
+                self.fail("I4 ledger", complaint)
             for leg in case.legs:
                 stands = case.state is CaseState.CANCELLED and leg.state is LegState.APPROVED
                 if case.state in TERMINAL and (stands or leg.state not in ENDED):

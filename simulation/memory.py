@@ -21,7 +21,7 @@ _GONE = object()
 
 Row = Any
 Tables = dict[str, dict[Any, Row]]
-TABLES = ("cases", "legs", "keys", "requests", "answers", "undos", "inbox", "outbox", "exchanges", "coverage")
+TABLES = ("cases", "legs", "keys", "requests", "answers", "undos", "inbox", "outbox", "exchanges", "coverage", "ledger")
 
 
 def away(what: str, *, broken: bool = True) -> OperationalError:

@@ -15,6 +15,7 @@ from routing.plan import Coverage
 from routing.postings import borne
 from routing.states import CaseState
 from schemas.errors import Conflict
+from simulation import ledger
 from simulation.memory import Connection, Transaction
 from store import cases as sql_cases
 from store.answers import StoredAnswer, StoredUndo
@@ -91,12 +92,14 @@ def case_of(row: tuple[Any, ...], legs: Iterable[tuple[Any, ...]]) -> CaseRecord
 
 
 class MemoryCases:
-    """See `store.cases`. Its two guards can be switched off, to see that the simulator would notice."""
+    """See `store.cases`. Its guards can be switched off, to see that the simulator would notice."""
 
     locking = True
     """Rows are locked when they are read for a change."""
     fenced = True
     """A change counts only for the version that was read."""
+    booking = True
+    """What changes is booked with the change."""
 
     def insert_new(self, connection: Connection, new: Sequence[CaseRecord]) -> set[str]:
         transaction = connection.statement("case.insert")
@@ -143,6 +146,8 @@ class MemoryCases:
     def save(self, connection: Connection, touched: Iterable[CaseRecord]) -> None:
         transaction = connection.statement("case.save")
         for case in touched:
+            if self.booking:
+                ledger.book(transaction, case)
             legs = [self._leg_to_save(leg) for leg in case.legs]
             if case.changed or any(legs):
                 transaction.lock(("case", case.case_id))  # as every UPDATE does

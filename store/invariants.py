@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from store.invariant_views_hosted import ACCUMULATORS, CLAIMS_AND_LEGS
+from store.invariant_views_ledger import LEDGER
 
 ROWS_MAX = 1_000
 OPEN_MAX = 2_000
@@ -125,14 +126,6 @@ CROSS JOIN LATERAL (
         OR (l.basic ->> 'hospital_fen')::bigint <> l.hospital_fen
         OR (l.basic ->> 'fund_fen')::bigint + (l.basic ->> 'account_fen')::bigint
            + (l.basic ->> 'hospital_fen')::bigint + (l.basic ->> 'cash_fen')::bigint <> c.total_fen)
-) AS found(subject, detail)"""
-
-_I04 = f"""{_CASE}CROSS JOIN LATERAL (
-    SELECT 'leg/' || c.case_id || '/' || l.leg_no,
-        l.state || ' and still bears ' || (l.amount_fen + l.account_fen + l.hospital_fen) || ' fen'
-    FROM settlement_leg l
-    WHERE l.case_id = c.case_id AND l.amount_fen + l.account_fen + l.hospital_fen <> 0
-      AND l.state IN ('planned', 'claimed', 'in_doubt', 'held', 'declined', 'deferred', 'not_needed')
 ) AS found(subject, detail)"""
 
 SINCE = """CROSS JOIN LATERAL (
@@ -309,9 +302,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "I04",
         "invariant_i04_amounts_only_with_effect",
-        "no amount without an effect",
-        _I04,
-        "there are no journal entries yet whose two sides could be compared",
+        "what stands is booked, to the fen, and nothing else is",
+        LEDGER,
     ),
     Invariant("I05", "invariant_i05_nobody_waits_unseen", "accepted: at its end, or on the list, in time", _I05),
     Invariant(

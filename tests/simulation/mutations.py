@@ -13,6 +13,7 @@ import hub.intake
 import hub.outcomes
 import hub.undo
 import routing.life
+import routing.postings
 from hub.broker.transport import ACK
 from hub.calls import Payer
 from hub.outcomes import Asked
@@ -167,6 +168,14 @@ def doubts_are_forgotten_by_an_undo(patch: Patch) -> None:
     patch.setattr(routing.life, "_next_undo", next_undo)
 
 
+def effects_are_not_booked(patch: Patch) -> None:
+    patch.setattr(MemoryCases, "booking", False)
+
+
+def undos_are_not_mirrored(patch: Patch) -> None:
+    patch.setattr(routing.postings, "_taken_back", lambda _case, _leg: [])
+
+
 MUTATIONS = (
     Mutation("inbox", inbox_remembers_nothing, ("I12 id reused",)),
     Mutation("settlement number", settlement_numbers_may_repeat, ("I1 two cases",)),
@@ -187,5 +196,7 @@ MUTATIONS = (
     Mutation("amounts", amounts_are_not_checked, ("bug", "I3", "I6 wrong fen")),
     Mutation("request kept", requests_are_not_kept_before_they_leave, ("I8 not committed",)),
     Mutation("doubt", doubt_counts_as_a_no, ("I6 lost",)),
+    Mutation("ledger", effects_are_not_booked, ("I4 ledger",)),
+    Mutation("mirror of an undo", undos_are_not_mirrored, ("I4 ledger",)),
     Mutation("undo of a doubt", doubts_are_forgotten_by_an_undo, ("I9 ended open",)),
 )
