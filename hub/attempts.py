@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 ANSWER_GRACE_S = 1.0
 """After its timeout a call's answer is still being stored: until then nobody else doubts it."""
+OVERTAKEN_S = 1.0
+"""A command that came before the end of the call before it comes again after this."""
 QUEUE_REST_S = 30.0
 """A task in a payer's queue is not lost: it is said again no sooner than this."""
 
@@ -48,9 +50,15 @@ class Call:
     """A claim that is still in the pool's queue by then is not begun: nobody waits for its answer any more, and the
     settle window counts from when it was written down."""
 
+    @property
+    def about(self) -> tuple[str, int]:
+        """Case and leg."""
+        return self.task.case_id, self.task.leg_no
+
 
 class Attempt:
-    """One command's look at its leg."""
+    """One command's look at its leg. `under_way` is the version of the leg with which a call of this process that is
+    not over was claimed."""
 
     def __init__(
         self,
@@ -61,7 +69,7 @@ class Attempt:
         payer: Payer,
         now: datetime,
         *,
-        under_way: bool,
+        under_way: int | None,
     ) -> None:
         self._work = work
         self._case = case
@@ -107,7 +115,7 @@ class Attempt:
     def _claimed(self) -> Operation | Verdict:
         """Somebody asked, and no answer is stored: it may be on its way, or the process died after it was heard."""
         leg = self._leg
-        if self._under_way:
+        if self._under_way is not None:
             return ACK  # this process is waiting for the payer's answer: there is nothing to doubt yet
         if self._payer.can.by_queue:
             if not self._case.overdue and self._case.state is CaseState.OPEN:
@@ -121,8 +129,8 @@ class Attempt:
 
     def _in_doubt(self) -> Operation | Verdict:
         leg, case = self._leg, self._case
-        if self._under_way or self._early_s():
-            return ACK  # the sweep brings it when it is due
+        if waits := self._waits():
+            return waits
         if case.state is not CaseState.OPEN:
             return ACK  # the case is being undone: it moves this leg on by itself
         situation = Situation(
@@ -141,8 +149,8 @@ class Attempt:
 
     def _undoing(self) -> Operation | Verdict:
         leg = self._leg
-        if self._under_way or self._early_s():
-            return ACK
+        if waits := self._waits():
+            return waits
         cancelling = leg.state is LegState.CANCELLING
         move = move_cancelling(self._payer.can) if cancelling else move_reversing(self._payer.can)
         if move is Move.PEOPLE:
@@ -177,6 +185,18 @@ class Attempt:
         leg.attempts += 1
         leg.claimed_at = self._now
         return self._case.purpose
+
+    def _waits(self) -> Verdict | None:
+        """What becomes of a command while it is early or a call is under way; None when it may go on."""
+        if self._early_s():
+            return ACK  # the sweep brings it when it is due
+        if self._under_way is None:
+            return None
+        if self._under_way == self._leg.version:
+            return ACK  # the end of that call moves the leg on
+        # The leg has moved on since that call was claimed: its end is stored already and only its process does not know
+        # it yet, or it says nothing about what is to be done now. Nobody else brings this command soon.
+        return retry(OVERTAKEN_S, "leg")
 
     def _early_s(self) -> float:
         """Seconds until an attempt may be made."""

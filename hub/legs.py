@@ -49,7 +49,8 @@ class Legs:
         self._payers = dict(payers)
         self._pools = {code: make_pool(payer.party.concurrency, f"call-{code}") for code, payer in self._payers.items()}
         self._requests = Requests(work_units.store.exchanges)
-        self._under_way: set[tuple[str, int]] = set()
+        self._under_way: dict[tuple[str, int], int] = {}
+        """The legs that calls of this process are about, each in the version that the call was claimed with."""
         self._applier = applier or Applier(work_units, clock, self._payers)
 
     def start(self) -> None:
@@ -83,7 +84,7 @@ class Legs:
                 case = locked.get(case_id)
                 if case is None or not 1 <= leg_no <= len(case.legs):
                     continue
-                under_way = (case_id, leg_no) in self._under_way
+                under_way = self._under_way.get((case_id, leg_no))
                 attempt = Attempt(work, case, case.leg(leg_no), requests[case_id], payer, now, under_way=under_way)
                 begun = attempt.begin(outgoing, delivery)
                 if isinstance(begun, Call):
@@ -94,20 +95,20 @@ class Legs:
             # Legs set aside because their time was up let the case move on; the others are where they were.
             advance_all(work, [case for case in locked.values() if _may_move_on(case)], now)
             work.store.cases.save(work.connection, locked.values())
-        called = {(call.task.case_id, call.task.leg_no) for call in calls}
+        called = {call.about: locked[call.task.case_id].leg(call.task.leg_no).version for call in calls}
         for key, delivery in commands.items():
             if key not in called:
                 delivery.settle(verdicts.get(key, ACK))
         pool = self._pools[payer.party.code]
         self._under_way |= called
         for call in calls:
-            pool.submit(partial(self._call, payer, call))
+            pool.submit(partial(self._call, payer, call, called[call.about]))
 
-    def _call(self, payer: Payer, call: Call) -> None:
+    def _call(self, payer: Payer, call: Call, version: int) -> None:
         try:
-            self._applier.add(self._asked(payer, call), partial(self._ended, call))
+            self._applier.add(self._asked(payer, call), partial(self._ended, call, version))
         except BaseException as error:
-            self._under_way.discard((call.task.case_id, call.task.leg_no))
+            self._over(call, version)
             if isinstance(error, Exception):
                 # A bug of ours: the command comes again and finds the leg claimed, that is, in doubt.
                 call.delivery.settle(retry(CRASHED_AGAIN_S, "hub.bug"))
@@ -123,9 +124,14 @@ class Legs:
         failpoint("call.after_answer")
         return replace(finished, took_us=round((perf_counter() - begun) * 1_000_000), asked_at=asked_at)
 
-    def _ended(self, call: Call, verdict: Verdict) -> None:
-        self._under_way.discard((call.task.case_id, call.task.leg_no))
+    def _ended(self, call: Call, version: int, verdict: Verdict) -> None:
+        self._over(call, version)
         call.delivery.settle(verdict)
+
+    def _over(self, call: Call, version: int) -> None:
+        """Forget the call, unless a later one about the same leg has begun meanwhile."""
+        if self._under_way.get(call.about) == version:
+            del self._under_way[call.about]
 
 
 def _in_order(
