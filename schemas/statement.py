@@ -10,7 +10,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Bilingual, Identifier, InstitutionCode, PartyCode, Value
@@ -18,6 +18,8 @@ from schemas.money import SignedMoney
 
 STATEMENT_LINES_MAX = 5_000
 """Of one message. Larger statements come as files."""
+STATEMENT_ROWS_MAX = 10_000_000
+"""Of one file."""
 
 
 class LineKind(StrEnum):
@@ -73,6 +75,18 @@ class Statement(Value):
     lines: Annotated[tuple[StatementLine, ...], Field(max_length=STATEMENT_LINES_MAX)]
 
 
+class StatementHeader(Value):
+    """What goes with a statement in a file: whose books of which day, and what must be in it. `total`: as in Statement."""
+
+    party: Identifier
+    scheme: Identifier = "daily"
+    day: date
+    count: Annotated[int, Field(ge=0, le=STATEMENT_ROWS_MAX)]
+    total: SignedMoney
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of the file, hexadecimal."""
+
+
 class StatementAnswer(Value):
     """The statement is on record, whole."""
 
@@ -86,6 +100,8 @@ class StatementAnswer(Value):
     total: SignedMoney
     replaced: int | None = None
     """The statement that it takes the place of."""
+    standing: bool = True
+    """False: this very content came before, and another statement has taken its place since."""
     received_at: AwareDatetime
 
 

@@ -33,11 +33,14 @@ statements = Table(
     Column("rows", Integer, nullable=False),
     Column("total_fen", BigInteger, nullable=False, comment="sum of amount_fen of its lines"),
     Column("by_payer", SmallInteger, nullable=False, comment="1: its lines name the payer whose share they are"),
-    Column("state", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="refused: nothing of it is stored but why"),
+    Column("replaces", BigInteger, nullable=True, comment="the statement that stood when it came"),
+    Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="of a refused one"),
     Column("received_by", Text, nullable=False),
     Column("received_at", Moment, nullable=False),
     PrimaryKeyConstraint("statement_id", name="statement_pk"),
-    CheckConstraint("state IN ('standing', 'replaced')", name="statement_state_is_known"),
+    CheckConstraint("state IN ('standing', 'replaced', 'refused')", name="statement_state_is_known"),
+    Index("statement_by_day", "day", "party"),
     Index(
         "one_standing_statement",
         "party",
@@ -132,6 +135,7 @@ breaks = Table(
     Column("state", Text, nullable=False),
     Column("proposal", Text, nullable=False),
     Column("reason", Text, nullable=False, comment="why this is proposed"),
+    Column("remedy", Text, nullable=False, server_default=text("''"), comment="what people decided"),
     Column("action_id", BigInteger, nullable=True),
     Column("resolution", Text, nullable=False, server_default=text("''")),
     Column("resolved_by", Text, nullable=False, server_default=text("''")),
@@ -143,4 +147,16 @@ breaks = Table(
     Index("recon_break_by_run", "run_id", "class"),
     Index("recon_break_by_case", "case_id", postgresql_where=text("case_id IS NOT NULL")),
     Index("recon_break_by_key", "key"),
+)
+
+# What a digest was made of, piece by piece, so that a difference can be told to a piece; see `store.seals`.
+seal_parts = Table(
+    "seal_part",
+    metadata,
+    Column("subject", Text, nullable=False, comment="day/<date> or run/<id>"),
+    Column("part", Text, nullable=False, comment="entries/<n>, lines/<statement>/<n>, breaks/<n>, run/<id>, ..."),
+    Column("rows", BigInteger, nullable=False),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    PrimaryKeyConstraint("subject", "part", name="seal_part_pk"),
 )

@@ -27,12 +27,21 @@ def upgrade() -> None:
         sa.Column(
             "by_payer", sa.SmallInteger(), nullable=False, comment="1: its lines name the payer whose share they are"
         ),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="refused: nothing of it is stored but why"),
+        sa.Column("replaces", sa.BigInteger(), nullable=True, comment="the statement that stood when it came"),
+        sa.Column(
+            "problems",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+            comment="of a refused one",
+        ),
         sa.Column("received_by", sa.Text(), nullable=False),
         sa.Column("received_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
-        sa.CheckConstraint("state IN ('standing', 'replaced')", name="statement_state_is_known"),
+        sa.CheckConstraint("state IN ('standing', 'replaced', 'refused')", name="statement_state_is_known"),
         sa.PrimaryKeyConstraint("statement_id", name="statement_pk"),
     )
+    op.create_index("statement_by_day", "statement", ["day", "party"], unique=False)
     op.create_index(
         "one_standing_statement",
         "statement",
@@ -164,6 +173,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("proposal", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False, comment="why this is proposed"),
+        sa.Column("remedy", sa.Text(), server_default=sa.text("''"), nullable=False, comment="what people decided"),
         sa.Column("action_id", sa.BigInteger(), nullable=True),
         sa.Column("resolution", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("resolved_by", sa.Text(), server_default=sa.text("''"), nullable=False),
@@ -184,8 +194,23 @@ def upgrade() -> None:
     )
     op.create_index("recon_break_by_key", "recon_break", ["key"], unique=False)
     op.create_index("recon_break_by_run", "recon_break", ["run_id", "class"], unique=False)
+    op.create_table(
+        "seal_part",
+        sa.Column("subject", sa.Text(), nullable=False, comment="day/<date> or run/<id>"),
+        sa.Column(
+            "part", sa.Text(), nullable=False, comment="entries/<n>, lines/<statement>/<n>, breaks/<n>, run/<id>, ..."
+        ),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "part", name="seal_part_pk"),
+    )
+    op.execute(
+        "CREATE TRIGGER seal_part_is_only_added_to BEFORE UPDATE OR DELETE OR TRUNCATE ON seal_part "
+        "FOR EACH STATEMENT EXECUTE FUNCTION rows_are_only_added()"
+    )
 
 
 def downgrade() -> None:
-    for table in ("recon_break", "recon_run", "statement_line", "statement"):
+    for table in ("seal_part", "recon_break", "recon_run", "statement_line", "statement"):
         op.drop_table(table)
