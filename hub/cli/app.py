@@ -20,6 +20,7 @@ from hub.cli import (
     exchange,
     imports,
     incident,
+    ledger,
     operator,
     party,
     payer,
@@ -91,6 +92,7 @@ visit.register(app)
 payer.register(app)
 verify.register(app)
 rules.register(app)
+ledger.register(app)
 recon.register(app)
 topology.register(app)
 database.register(app)
