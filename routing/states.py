@@ -44,6 +44,8 @@ class LegEvent(StrEnum):
     CANCEL_REFUSED = "cancel_refused"
     NOT_HEARD = "not_heard"
     REVERSE = "reverse"
+    TAKE_BACK = "take_back"
+    """People have found that the payer's book still holds what has ended here."""
 
 
 class CaseState(StrEnum):
@@ -129,11 +131,12 @@ LEG_TRANSITIONS: dict[LegState, dict[LegEvent, LegState]] = {
         LegEvent.HOLD: LegState.HELD,
         LegEvent.REVERSE: LegState.REVERSING,
     },
-    LegState.DECLINED: {},
+    # Where the payer's book says otherwise, people may have what stands there undone.
+    LegState.DECLINED: {LegEvent.TAKE_BACK: LegState.REVERSING},
     LegState.NOT_NEEDED: {},
-    LegState.CANCELLED: {},
+    LegState.CANCELLED: {LegEvent.TAKE_BACK: LegState.REVERSING},
     # Taken for never received by a payer that cannot reverse, and it stands there after all.
-    LegState.REVERSED: {LegEvent.APPROVE: LegState.CANCELLING},
+    LegState.REVERSED: {LegEvent.APPROVE: LegState.CANCELLING, LegEvent.TAKE_BACK: LegState.REVERSING},
 }
 
 CASE_TRANSITIONS: dict[CaseState, dict[CaseEvent, CaseState]] = {

@@ -12,6 +12,7 @@ from routing.states import (
     CASE_TRANSITIONS,
     LEG_TRANSITIONS,
     CaseState,
+    LegEvent,
     LegState,
 )
 from schemas.money import fen_of
@@ -49,7 +50,13 @@ def _reachable(table: Any) -> dict[Any, frozenset[Any]]:
     return found
 
 
-_LEG_REACHABLE = _reachable(LEG_TRANSITIONS)
+_LEG_REACHABLE = _reachable(
+    # Only people take back what has ended, and nobody is at the desk here.
+    {
+        state: {event: target for event, target in moves.items() if event is not LegEvent.TAKE_BACK}
+        for state, moves in LEG_TRANSITIONS.items()
+    }
+)
 _CASE_REACHABLE = _reachable(CASE_TRANSITIONS)
 _AMOUNT = LEG_COLUMNS.index("amount_fen")
 PEOPLE = (LegState.HELD, LegState.CANCEL_HELD)

@@ -7,7 +7,7 @@ leaves it waiting, and of two who approve at the same time one comes too late.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hub.people.operators import check_operator, check_reason
@@ -107,7 +107,8 @@ class Actions:
             action = self._waiting(work, action_id)
             if action.requested_by == by:
                 raise Forbidden("another operator must approve it", code="action.own", action=action_id)
-            state, outcome = self._run(work, action)
+            # Who agrees is part of what is carried out: some things are signed by both.
+            state, outcome = self._run(work, replace(action, decided_by=by))
             return self._decided(work, action, state, by, outcome)
 
     def reject(self, action_id: int, by: str, reason: str) -> Action:

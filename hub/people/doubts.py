@@ -49,7 +49,7 @@ class _Choice:
 
 
 def doubt_kinds(clock: Clock) -> tuple[ActionKind, ...]:
-    """The kinds `doubt.ask|approve|decline|reverse|undone`, each about `leg/<case id>/<leg no>`."""
+    """The kinds `doubt.ask|approve|decline|reverse|undone|take_back`, each about `leg/<case id>/<leg no>`."""
     return tuple(_kind(name, choice, clock) for name, choice in _CHOICES.items())
 
 
@@ -145,6 +145,15 @@ def _reverse(case: CaseRecord, leg: LegRecord, _action: Action, now: datetime) -
     return "whatever stands there is undone"
 
 
+def _take_back(case: CaseRecord, leg: LegRecord, _action: Action, now: datetime) -> str:
+    """Ended here, and the payer's book holds it all the same: its undo goes out, once more where it was cancelled."""
+    if leg.attempts == 0:
+        raise Conflict("the payer was never asked: nothing of ours stands there", code="doubt.state")
+    _reopen(case)
+    leg.begin_undo(LegEvent.TAKE_BACK, now)
+    return "whatever its book holds is undone"
+
+
 def _undone(_case: CaseRecord, leg: LegRecord, _action: Action, _now: datetime) -> str:
     leg.apply(LegEvent.CANCEL_CONFIRMED, reason_code="undone")
     leg.rest_until(None)
@@ -152,7 +161,7 @@ def _undone(_case: CaseRecord, leg: LegRecord, _action: Action, _now: datetime) 
 
 
 def _reopen(case: CaseRecord) -> None:
-    if case.state in (CaseState.SETTLED, CaseState.DECLINED):
+    if case.state in (CaseState.SETTLED, CaseState.DECLINED, CaseState.CANCELLED):
         case.apply(CaseEvent.REOPEN)
         case.ended_at = None
 
@@ -167,6 +176,9 @@ _CHOICES = {
         (LegState.IN_DOUBT, LegState.HELD, LegState.DEFERRED, LegState.CANCEL_HELD),
         _reverse,
         "only what is in doubt is reversed; cancel the settlement to undo what is approved",
+    ),
+    "doubt.take_back": _Choice(
+        (LegState.DECLINED, LegState.CANCELLED, LegState.REVERSED), _take_back, "only what has ended here is taken back"
     ),
     "doubt.undone": _Choice((LegState.CANCEL_HELD, *_UNDOING), _undone, "no undo of it is under way"),
 }

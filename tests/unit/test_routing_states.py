@@ -61,7 +61,10 @@ LEG_MOVES = {
     },
     # A payer's late word counts.
     S.DEFERRED: {(E.APPROVE, S.APPROVED), (E.DECLINE, S.DECLINED), (E.HOLD, S.HELD), (E.REVERSE, S.REVERSING)},
-    S.REVERSED: {(E.APPROVE, S.CANCELLING)},
+    # What the payer's book still holds is undone when people have found it.
+    S.REVERSED: {(E.APPROVE, S.CANCELLING), (E.TAKE_BACK, S.REVERSING)},
+    S.DECLINED: {(E.TAKE_BACK, S.REVERSING)},
+    S.CANCELLED: {(E.TAKE_BACK, S.REVERSING)},
 }
 C, V = CaseState, CaseEvent
 CASE_MOVES = {
