@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from routing.links import InstitutionLink, PartyLink, StagingTable, party_problem, rule_problems, staging_problem
-from routing.schemes import DEFAULT_SCHEME, Scheme
+from routing.schemes import Scheme
 from schemas.base import Bilingual, Identifier, InstitutionCode, PartyCode, RegionCode, Value
 from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
 from schemas.disclosure import USUAL, Disclosure
@@ -247,10 +247,18 @@ class RuleBook(Value):
         return known.link if known is not None else ""
 
     def schemes_of(self, code: str) -> tuple[Scheme, ...]:
-        """How a party's books are compared: as declared, else in the usual way; none for nobody."""
+        """How a party's books are compared: as declared, else in the usual way; none for nobody.
+
+        An institution has one settlement where its payers have a share each, so unless a scheme says otherwise its day
+        is the one that the case counts in.
+        """
         declared = tuple(scheme for scheme in self.reconciliation if scheme.party == code)
-        known = code in self.party_by_code or code in self.institution_by_code
-        return declared or ((Scheme(party=code, code=DEFAULT_SCHEME),) if known else ())
+        if code in self.institution_by_code:
+            usual = declared or (Scheme(party=code),)
+            return tuple(
+                one if "day" in one.model_fields_set else one.model_copy(update={"day": "business"}) for one in usual
+            )
+        return declared or ((Scheme(party=code),) if code in self.party_by_code else ())
 
     @cached_property
     def product_by_code(self) -> dict[str, HostedProduct]:
