@@ -29,7 +29,7 @@ class Scheme(Value):
     account: Literal["apart", "in_fund"] = "apart"
     """`in_fund`: the party's amounts hold the personal account too (A5)."""
     day: Literal["settlement", "business"] = "settlement"
-    """What makes the day: the moment of the party's own effect, or the day that the case counts in (what is usual for an
+    """What makes the day: the moment of the party's own effect, or the day that the case counts in (usual for an
     institution)."""
     body: Literal["insured", "institution"] = "insured"
     """Whose region a settlement is cleared in, where `regions` are named: the person's or the institution's."""
