@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from schemas.payer import Capabilities, Decision, Notice, PayerTask, PreparedCall, RawAnswer
+from schemas.statement_pages import StatementPage, StatementQuestion
 
 
 class Clock(Protocol):
@@ -45,4 +46,14 @@ class NoticeAdapter(PayerAdapter, Protocol):
 
     def decode_notice(self, notice: Notice, answer: RawAnswer) -> Decision:
         """APPROVED when it was taken, DECLINED when it was refused, UNKNOWN for whatever is neither."""
+        ...
+
+
+class StatementAdapter(PayerAdapter, Protocol):
+    """A payer that can be asked for its books of a day (`Capabilities.statements`); as pure as `prepare`, `decode`."""
+
+    def prepare_statement(self, question: StatementQuestion) -> PreparedCall: ...
+
+    def decode_statement(self, question: StatementQuestion, answer: RawAnswer) -> StatementPage:
+        """Unavailable when it asks to be asked again, InvalidMessage when it refuses or breaks its own form."""
         ...

@@ -1,8 +1,14 @@
-"""An insurer with the canonical REST interface: POST /claims, /claims/cancel and /notices, GET /claims/{request_id}."""
+"""An insurer with the canonical REST interface.
+
+POST /claims, /claims/cancel and /notices; GET /claims/{request_id} and /statements/{day}.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import date, timedelta
+from urllib.parse import parse_qsl
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -14,11 +20,13 @@ from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind, Faults
 from sandbox.notices import answer_json, noted
 from sandbox.signatures import SignatureDesk
+from sandbox.statement_pages import page_of
 from sandbox.web import Answer, Call, Handler, PartyApp, Reply, as_json
 from schemas.money import fen_of
 from schemas.payer import ClaimCancel, ClaimNotice, ClaimTask, Operation
 
 PATH = "/claims"
+STATEMENTS = "/statements"
 PROBLEM = "application/problem+json"
 NOT_FOUND = "urn:settlement-hub:problem:claim.not_found"
 
@@ -75,6 +83,7 @@ class RestInsurer(InsurerApp):
         self.routes[("POST", f"{PATH}/cancel")] = guarding(self._cancel)
         self.routes[("POST", "/notices")] = guarding(self._notice)
         self.prefixes[("GET", f"{PATH}/")] = guarding(self._inquiry)
+        self.prefixes[("GET", f"{STATEMENTS}/")] = guarding(self._statement)
 
     async def _claim(self, call: Call) -> Answer:
         try:
@@ -126,6 +135,23 @@ class RestInsurer(InsurerApp):
 
         # A key of its own, so that inquiries do not change how the repeats of the request itself fare.
         return await self.misbehaving(f"{request_id}?", Operation.INQUIRE.value, work)
+
+    async def _statement(self, call: Call) -> Answer:
+        try:
+            day = date.fromisoformat(call.path.removeprefix(f"{STATEMENTS}/"))
+            number = int(dict(parse_qsl(call.query.decode())).get("page", "1"))
+        except ValueError:
+            return as_json({"error": "a day and the number of a page"}, 422)
+
+        async def work(trouble: Fault | None) -> Answer:
+            page = await page_of(self.statement, day, number)
+            if page is None:
+                return as_json({"error": "there are fewer pages"}, 404)
+            kind = trouble.kind if trouble else None
+            told = replace(page, day=day + timedelta(days=1)) if kind is FaultKind.GARBAGE else page
+            return Reply(told.as_json(off_by_fen=100 if kind is FaultKind.WRONG_TOTAL else 0))
+
+        return await self.misbehaving(f"statement/{day}/{number}", "statement", work)
 
 
 def _open(handler: Handler) -> Handler:

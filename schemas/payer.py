@@ -182,6 +182,10 @@ class Capabilities:
     """Tasks go to the party's queue and the answer comes back as a message."""
     notices: frozenset[str] = frozenset()
     """The transactions that it can be told about outside a settlement (`Notice`)."""
+    statements: bool = False
+    """It can be asked for its books of a day (`schemas.statement_pages`)."""
+    statements_compared: bool = False
+    """What it is asked for is a comparison: it is told ours, one institution at a time, and answers what differs."""
     numbers: int = 0
     """How many durable message numbers one request takes; 0 for a dialect that needs none."""
     shared_numbers: bool = False

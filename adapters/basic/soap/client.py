@@ -6,8 +6,10 @@ from typing import ClassVar
 
 from adapters.basic.soap.codec import Codec
 from adapters.basic.soap.contract import Version
+from adapters.basic.soap.statements import StatementCodec
 from adapters.http_pool import HttpPool
 from schemas.payer import Capabilities, Decision, PartySettings, PayerTask, PreparedCall, RawAnswer
+from schemas.statement_pages import StatementPage, StatementQuestion
 
 
 class BasicSoap:
@@ -17,6 +19,7 @@ class BasicSoap:
         idempotent_submit=True,
         inquiry=True,
         reversal=True,
+        statements=True,
         needs=frozenset({"patient.name", "patient.id_no", "insurance.person_no", "diagnoses.main", "fees.all"}),
     )
 
@@ -24,6 +27,7 @@ class BasicSoap:
 
     def __init__(self, settings: PartySettings) -> None:
         self._codec = Codec(settings.code, self.version)
+        self._statements = StatementCodec(settings.code, self.version)
         self._http = HttpPool(settings)
 
     def prepare(self, task: PayerTask) -> PreparedCall:
@@ -38,6 +42,14 @@ class BasicSoap:
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """See `Codec.decode`."""
         return self._codec.decode(task, answer)
+
+    def prepare_statement(self, question: StatementQuestion) -> PreparedCall:
+        """The SOAP message."""
+        return self._statements.encode(question)
+
+    def decode_statement(self, question: StatementQuestion, answer: RawAnswer) -> StatementPage:
+        """See `StatementCodec.decode`."""
+        return self._statements.decode(question, answer)
 
     def close(self) -> None:
         """Closes idle connections."""

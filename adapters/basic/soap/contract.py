@@ -42,6 +42,7 @@ class Contract:
     """The service in one SOAP version."""
 
     calls: dict[Operation, Call]
+    statement: Call
     actions: dict[str, str]
     """Request element -> soapAction."""
     fault_tag: str
@@ -64,11 +65,13 @@ def contract(version: Version) -> Contract:
     operations = wsdl().bindings[_BINDINGS[version]].all()
     fault = wsdl().types.get_element(f"{{{BASIC_NAMESPACE}}}BasicFault")
     calls = {operation: _compiled(operations[name]) for operation, name in _NAMES.items()}
+    statement = _compiled(operations["QueryStatement"])
     shapes: list[Shape] = [shape_of(each.input.body.type) or {} for each in operations.values()]
-    shapes += [call.answer_shape for call in calls.values()]
+    shapes += [call.answer_shape for call in (*calls.values(), statement)]
     return Contract(
         calls=calls,
-        actions={call.element: call.action for call in calls.values()},
+        statement=statement,
+        actions={call.element: call.action for call in (*calls.values(), statement)},
         fault_tag=fault.qname.text,
         fault_shape=shape_of(fault.type) or {},
         names=frozenset().union(*map(names_in, shapes), names_in(shape_of(fault.type))),

@@ -1,7 +1,7 @@
 """An insurer that speaks the hub's own messages over REST.
 
 POST {endpoint}/claims, {endpoint}/claims/cancel and {endpoint}/notices; GET {endpoint}/claims/{request_id} asks what
-became of a claim.
+became of a claim, GET {endpoint}/statements/{day} for the books of a day.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import orjson
 from adapters.insurer.canonical_codec import CONTENT_TYPE, NEEDS, encode_task
 from adapters.insurer.notice_codec import TOLD, decode_notice_answer, encode_notice
 from adapters.insurer.rest.codec import PROBLEM_TYPE, decode_answer
+from adapters.insurer.rest.statements import decode_page, encode_question
 from adapters.signed_http import IDEMPOTENCY_KEY, SignedHttp
 from schemas.payer import Capabilities, Decision, Notice, Operation, PartySettings, PayerTask, PreparedCall, RawAnswer
+from schemas.statement_pages import StatementPage, StatementQuestion
 
 _PATHS = {
     Operation.SETTLE: "/claims",
@@ -29,7 +31,7 @@ class InsurerRest:
     """A REST insurer. Safe to share between threads."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        idempotent_submit=True, inquiry=True, reversal=True, needs=NEEDS, notices=TOLD
+        idempotent_submit=True, inquiry=True, reversal=True, needs=NEEDS, notices=TOLD, statements=True
     )
 
     def __init__(self, settings: PartySettings) -> None:
@@ -60,6 +62,14 @@ class InsurerRest:
     def decode_notice(self, notice: Notice, answer: RawAnswer) -> Decision:
         """See `decode_notice_answer`."""
         return decode_notice_answer(notice, answer)
+
+    def prepare_statement(self, question: StatementQuestion) -> PreparedCall:
+        """A path alone."""
+        return encode_question(question)
+
+    def decode_statement(self, question: StatementQuestion, answer: RawAnswer) -> StatementPage:
+        """See `decode_page`."""
+        return decode_page(question, answer)
 
     def close(self) -> None:
         """Closes idle connections."""
