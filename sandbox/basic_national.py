@@ -11,7 +11,6 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -19,13 +18,12 @@ import orjson
 
 from crypto.errors import CryptoError
 from crypto.signing import Signing, Unsigned
-from sandbox import entries
+from sandbox import clock, entries
 from sandbox.adjudication import BillLine, adjudicate_basic, scheme_of
 from sandbox.book import Book
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind, Faults
 from sandbox.national_answers import (
-    CHINA,
     Output,
     detail_of,
     line_result,
@@ -176,14 +174,14 @@ class BasicNationalServer(PartyApp):
 
     def _answer(self, code: str, output: Output, message: str, asked: _Asked | None = None) -> Reply:
         self._serial += 1
-        now = datetime.now(CHINA)
+        moment = clock.now()
         if asked is not None and asked.suffers(FaultKind.OTHER_SHAPE):
             output = other_shape(output)
         envelope = {
             "infcode": int(code),
-            "inf_refmsgid": f"{self.policy.region}{now:%Y%m%d%H%M%S}{self._serial:010d}",
-            "refmsg_time": f"{now:%Y%m%d%H%M%S}000",
-            "respond_time": f"{now:%Y%m%d%H%M%S}001",
+            "inf_refmsgid": f"{self.policy.region}{moment:%Y%m%d%H%M%S}{self._serial:010d}",
+            "refmsg_time": f"{moment:%Y%m%d%H%M%S}000",
+            "respond_time": f"{moment:%Y%m%d%H%M%S}001",
             "err_msg": message,
             "output": output,
         }

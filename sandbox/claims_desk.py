@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from hashlib import blake2b
 
 import orjson
 
-from sandbox import entries
+from sandbox import clock, entries
 from sandbox.adjudication import (
     CommercialClaim,
     CommercialPlan,
@@ -19,12 +19,12 @@ from sandbox.adjudication import (
     adjudicate_commercial,
     adjudicate_critical_illness,
 )
+from sandbox.clock import CHINA
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind
 from schemas.money import yuan_of
 from schemas.payer import ClaimCancel, ClaimTask
 
-CHINA = timezone(timedelta(hours=8))
 NOBODY = "00000000-0000-0000-0000-000000000000"
 TOO_MUCH_FEN = 1_000_000_00
 _POLICY = re.compile(r"[A-Z0-9]+-([0-9]{8})-[0-9]+", re.ASCII)
@@ -168,4 +168,4 @@ def _spoiled(entry: Entry, kind: FaultKind) -> Entry:
 
 
 def _now() -> str:
-    return datetime.now(CHINA).isoformat(timespec="milliseconds")
+    return clock.now().isoformat(timespec="milliseconds")

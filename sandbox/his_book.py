@@ -7,11 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from sandbox import clock
+from sandbox.clock import CHINA
 from schemas.money import fen_of
 
 _CREATE = """
@@ -40,6 +43,32 @@ ON CONFLICT (institution, settlement_no) DO UPDATE SET
 WHERE excluded.revision > told.revision
 """
 _SELECT = "SELECT * FROM told"
+_CREATE_MOVEMENT = """
+CREATE TABLE IF NOT EXISTS movement (
+    seq INTEGER PRIMARY KEY,
+    institution TEXT NOT NULL,
+    settlement_no TEXT NOT NULL,
+    day TEXT NOT NULL,
+    at TEXT NOT NULL,
+    total_fen INTEGER NOT NULL,
+    amount_fen INTEGER NOT NULL,
+    account_fen INTEGER NOT NULL,
+    cash_fen INTEGER NOT NULL
+)
+"""
+_MOVE = """
+INSERT INTO movement (institution, settlement_no, day, at, total_fen, amount_fen, account_fen, cash_fen)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_MOVED = """
+SELECT settlement_no, at, total_fen, amount_fen, account_fen, cash_fen FROM movement
+WHERE institution = ? AND day = ? ORDER BY seq
+"""
+_BOOKED = """
+SELECT sum(total_fen), sum(amount_fen), sum(account_fen), sum(cash_fen) FROM movement
+WHERE institution = ? AND settlement_no = ?
+"""
+_STANDING = frozenset({"settled", "partly_settled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +89,18 @@ class Told:
     shares: tuple[tuple[str, str, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One row of a hospital's day book: what an answer changed, whole fen, below zero for what was taken back."""
+
+    settlement_no: str
+    at: str
+    total_fen: int
+    amount_fen: int
+    account_fen: int
+    cash_fen: int
+
+
 class HospitalBook:
     """One SQLite file (or memory, without a path) for all hospitals of a run. Thread-safe."""
 
@@ -69,16 +110,39 @@ class HospitalBook:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(_CREATE)
+        self._connection.execute(_CREATE_MOVEMENT)
 
     def write(self, answers: Iterable[dict[str, Any]]) -> None:
         """Keep combined answers (parsed JSON) in one commit; an older revision never replaces a newer one."""
-        rows = [_row(answer) for answer in answers]
-        if not rows:
+        heard = [(answer, _row(answer)) for answer in answers]
+        if not heard:
             return
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(_UPSERT, rows)
+            for answer, row in heard:
+                if self._connection.execute(_UPSERT, row).rowcount:
+                    self._book(answer)
             self._connection.execute("COMMIT")
+
+    def movements(self, institution: str, day: date) -> list[Movement]:
+        """What an institution has in its day book of a day, in the order in which it was told."""
+        with self._lock:
+            rows = self._connection.execute(_MOVED, (institution, day.isoformat())).fetchall()
+        return [Movement(*row) for row in rows]
+
+    def _book(self, answer: dict[str, Any]) -> None:
+        """Write down what this answer changes. What is being undone stands until it is undone."""
+        if answer["status"] == "cancelling":
+            return
+        key = answer["institution"], answer["settlement_no"]
+        booked = [fen or 0 for fen in self._connection.execute(_BOOKED, key).fetchone()]
+        change = [now - before for now, before in zip(_stands(answer), booked, strict=True)]
+        if not any(change):
+            return
+        at = answer.get("answered_at") or clock.now().isoformat()
+        first = not any(booked) and answer.get("business_day")
+        day = answer["business_day"] if first else _day_of(at)
+        self._connection.execute(_MOVE, (*key, day, at, *change))
 
     def told(self, institution: str, settlement_no: str) -> Told | None:
         """The newest answer of one settlement."""
@@ -110,6 +174,18 @@ class HospitalBook:
         with self._lock:
             rows = self._connection.execute(query, values).fetchall()
         return [_told(row) for row in rows]
+
+
+def _stands(answer: dict[str, Any]) -> tuple[int, int, int, int]:
+    """(bill, payers' shares, personal account, cash) as this answer leaves them; zeros when no payer's share stands."""
+    shares = [fen_of(share["amount"]) for share in answer["shares"] if share["state"] == "approved"]
+    if answer["status"] not in _STANDING or not shares:
+        return 0, 0, 0, 0
+    return fen_of(answer["total"]), sum(shares), fen_of(answer["account"]), fen_of(answer["cash"])
+
+
+def _day_of(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone(CHINA).date().isoformat()
 
 
 def _row(answer: dict[str, Any]) -> tuple[object, ...]:

@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 from lxml import etree
 
-from sandbox import entries
+from sandbox import clock, entries
 from sandbox.adjudication import CriticalIllnessPlan, Ruling, adjudicate_critical_illness
 from sandbox.book import Book
-from sandbox.claims_desk import CHINA, TOO_MUCH_FEN, Desk
+from sandbox.claims_desk import TOO_MUCH_FEN, Desk
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind, Faults
 from sandbox.insurer_rest import InsurerApp
@@ -182,7 +181,7 @@ class ChinaLifeInsurer(InsurerApp):
             outcome=entries.DECLINED,
             institution=question.head["ding_hosp_code"],
             settlement_no=told["arg1"],
-            decided_at=datetime.now(CHINA).isoformat(timespec="seconds"),
+            decided_at=clock.now().isoformat(timespec="seconds"),
             content="|".join(told[name] for name in ("arg1", "medical_record_no", "total_payment", "db_compensation")),
         )
         visit = self._visits.get((entry.institution, told["hospital_registration_sn"]), _Visit())
@@ -275,7 +274,7 @@ def _wanted_undo(head: Mapping[str, str], asked: Mapping[str, str]) -> Entry:
         amount_fen=entries.ANY_AMOUNT,
         institution=head["ding_hosp_code"],
         original_request_id=original,
-        decided_at=datetime.now(CHINA).isoformat(timespec="seconds"),
+        decided_at=clock.now().isoformat(timespec="seconds"),
         content=f"{original}|{asked['case_number']}",
     )
 

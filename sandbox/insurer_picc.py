@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from hashlib import blake2b
 
 from lxml import etree
 
-from sandbox import entries
+from sandbox import clock, entries
 from sandbox.adjudication import CriticalIllnessPlan, Ruling, adjudicate_critical_illness
 from sandbox.book import Book
-from sandbox.claims_desk import CHINA, TOO_MUCH_FEN, Desk
+from sandbox.claims_desk import TOO_MUCH_FEN, Desk
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind, Faults
 from sandbox.insurer_rest import InsurerApp
@@ -211,4 +210,4 @@ def _said(flag: str, description: str) -> dict[str, str]:
 
 
 def _now() -> str:
-    return datetime.now(CHINA).isoformat(timespec="seconds")
+    return clock.now().isoformat(timespec="seconds")

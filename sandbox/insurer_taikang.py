@@ -23,10 +23,10 @@ import orjson
 
 from crypto import aes
 from crypto.errors import CannotDecrypt
-from sandbox import entries
+from sandbox import clock, entries
 from sandbox.adjudication import CommercialClaim, CommercialPlan, Ruling, adjudicate_commercial
 from sandbox.book import Book
-from sandbox.claims_desk import CHINA, TOO_MUCH_FEN, Desk
+from sandbox.claims_desk import TOO_MUCH_FEN, Desk
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind, Faults
 from sandbox.insurer_rest import InsurerApp
@@ -468,4 +468,4 @@ def _expired() -> Reply:
 
 
 def _now() -> str:
-    return datetime.now(CHINA).isoformat(timespec="milliseconds")
+    return clock.now().isoformat(timespec="milliseconds")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from sandbox import clock
 from sandbox.adjudication import BasicScheme, BillLine, split_line
 from sandbox.entries import Entry
 from sandbox.national_visits import Line, Visit
 from schemas.payer import BasicResult
 
-CHINA = timezone(timedelta(hours=8))
 Output = dict[str, Any]
 _PARTS = {
     "310100": "hifp_pay",
@@ -104,7 +103,7 @@ def plain_number(value: object) -> Any:
 
 
 def now() -> str:
-    return datetime.now(CHINA).isoformat(timespec="seconds")
+    return clock.now().isoformat(timespec="seconds")
 
 
 def moment(entry: Entry) -> str:

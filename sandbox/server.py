@@ -23,6 +23,7 @@ import uvloop
 from sandbox import basic_soap, cast_dialects, parties
 from sandbox.basic_soap import BasicSoapServer
 from sandbox.book import Book
+from sandbox.controls import controls
 from sandbox.faults import Fault, Faults
 from sandbox.insurer_queue import QueueInsurer
 from sandbox.insurer_rest import RestInsurer
@@ -75,6 +76,10 @@ class Cast:
         self._settings = settings
         self.books = {code: self._open_book(code) for code in settings.codes}
         self.apps: dict[str, PartyApp] = {code: self._app(code) for code in settings.codes}
+        for app in self.apps.values():
+            routes, prefixes = controls(app)
+            app.routes |= routes
+            app.prefixes |= prefixes
         self._listeners = {
             code: Listener(app, settings.host, settings.ports.get(code, 0)) for code, app in self.apps.items()
         }

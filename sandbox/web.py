@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date, timedelta
 from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
@@ -24,6 +25,8 @@ from uvicorn.server import ServerState
 
 from sandbox.book import Book
 from sandbox.faults import SCRIPT, Fault, FaultKind, Faults
+from sandbox.statements import Refunds, StatementDesk, lines_of
+from schemas.statement import BreakClass, StatementLine
 
 BODY_MAX_BYTES = 5 * 1024 * 1024
 KEEP_ALIVE_S = 120
@@ -93,6 +96,8 @@ class PartyApp:
         self.code = code
         self.book = book
         self.faults = faults or Faults(code, secrets.randbits(32))
+        missing = BreakClass.MISSING_AT_BASIC if code.startswith("BASIC") else BreakClass.MISSING_AT_INSURER
+        self.statements = StatementDesk(code, missing)
         self.listener: Listener | None = None
         self._garbage = 0
         self._delayed: set[asyncio.Task[Answer]] = set()
@@ -115,6 +120,11 @@ class PartyApp:
         scope["extensions"]["sandbox.cut"]()
         while (await receive())["type"] != "http.disconnect":
             pass
+
+    def statement(self, day: date, refunds: Refunds = "rows") -> list[StatementLine]:
+        """What the party states of a day: its books, with whatever its statement's faults do to them."""
+        before, true = (lines_of(self.book, one, refunds=refunds) for one in (day - timedelta(days=1), day))
+        return self.statements.lines(true, before, day)
 
     async def misbehaving(
         self, request_id: str, operation: str, work: Callable[[Fault | None], Awaitable[Answer]]
