@@ -247,18 +247,10 @@ class RuleBook(Value):
         return known.link if known is not None else ""
 
     def schemes_of(self, code: str) -> tuple[Scheme, ...]:
-        """How a party's books are compared: as declared, else in the usual way; none for nobody.
-
-        An institution has one settlement where its payers have a share each, so unless a scheme says otherwise its day
-        is the one that the case counts in.
-        """
+        """How a party's books are compared: as declared, else in the usual way; none for nobody."""
         declared = tuple(scheme for scheme in self.reconciliation if scheme.party == code)
-        if code in self.institution_by_code:
-            usual = declared or (Scheme(party=code),)
-            return tuple(
-                one if "day" in one.model_fields_set else one.model_copy(update={"day": "business"}) for one in usual
-            )
-        return declared or ((Scheme(party=code),) if code in self.party_by_code else ())
+        known = code in self.party_by_code or code in self.institution_by_code
+        return declared or ((Scheme(party=code),) if known else ())
 
     @cached_property
     def product_by_code(self) -> dict[str, HostedProduct]:
