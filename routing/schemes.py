@@ -29,8 +29,8 @@ class Scheme(Value):
     account: Literal["apart", "in_fund"] = "apart"
     """`in_fund`: the party's amounts hold the personal account too (A5)."""
     day: Literal["settlement", "business"] = "settlement"
-    """What makes the day: the moment of the party's own effect, or the day that the entry counts in here. An institution
-    has a settlement as a whole: by `settlement` it lies on the day of the case, whatever its payers took."""
+    """What makes the day: the party's own moment of the effect, or the day that the entry counts in here. To an
+    institution a settlement is one: by `settlement` it lies on the day of the case, however long its payers took."""
     body: Literal["insured", "institution"] = "insured"
     """Whose region a settlement is cleared in, where `regions` are named: the person's or the institution's."""
     regions: frozenset[RegionCode] | None = None
