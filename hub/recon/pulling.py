@@ -1,0 +1,169 @@
+"""Fetching a payer's statement of a day, in whatever way the payer can be asked, and putting it on record.
+
+What comes is believed no more than a file: it is written down as one, with the count and the total that the payer
+declared, and taken whole or refused whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from sqlalchemy import Engine
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from hub.books import RuleBooks
+from hub.calls import Payer
+from hub.ports import Clock, StatementAdapter
+from hub.recon.case_by_case import CaseByCase
+from hub.recon.outgoing import scheme_of
+from hub.recon.statements import take_file
+from hub.recon.writers import Form, OutLine, write
+from routing.schemes import Scheme
+from schemas.errors import Conflict, OutcomeUnknown, Unavailable
+from schemas.statement import StatementAnswer, StatementHeader, StatementLine
+from schemas.statement_pages import StatementPage, StatementQuestion
+from store import payers
+
+log = structlog.get_logger()
+
+PAGE_TIMEOUT_S = 30.0
+TRIES_MAX = 4
+READINGS_MAX = 3
+WAIT_S_MAX = 8.0
+
+
+class BooksChanged(Unavailable):
+    """The payer's books changed between two pages: read them again."""
+
+    code = "statement.changed"
+
+
+@dataclass(slots=True)
+class Reading:
+    """One reading of a payer's day: what it declared, and the hash of the answers as they came."""
+
+    declared: tuple[int, int] | None = None
+    """Count, and total in fen; None where nothing is declared because settlements were asked for one by one."""
+    answers: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def heard(self, body: bytes) -> None:
+        self.answers += 1
+        self.digest.update(body)
+
+
+class Pulling:
+    """Fetches statements. `payer_of` gives the payer with the adapter that speaks its language."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        books: RuleBooks,
+        clock: Clock,
+        payer_of: Callable[[str], Payer],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._engine = engine
+        self._books = books
+        self._clock = clock
+        self._payer_of = payer_of
+        self._sleep = sleep
+
+    def pull(self, party: str, scheme_code: str, day: date, by: str) -> StatementAnswer:
+        """Fetch and take one statement.
+
+        Conflict: the payer cannot be asked, its calls are stopped, or the day is signed off. Unavailable or
+        OutcomeUnknown: it did not answer, several times over. InvalidMessage: it refused, or what it told does not
+        hold.
+        """
+        book = self._books.active().book
+        scheme = scheme_of(book, party, scheme_code)
+        payer = self._askable(scheme)
+        with tempfile.TemporaryDirectory(prefix="pulled-") as folder:
+            path = Path(folder, f"{party}-{day.isoformat()}.csv")
+            reading, header = self._again("statement_read_again", BooksChanged, READINGS_MAX, self._read)(
+                payer, scheme, day, path
+            )
+            source = (
+                f"pulled by {payer.party.adapter}, {reading.answers} answers, sha256 {reading.digest.hexdigest()}"
+                if reading.answers
+                else f"asked case by case by {payer.party.adapter}"
+            )
+            answer = take_file(
+                self._engine, book, path, header, by=by, now=self._clock.now(), source=source, again=True
+            )
+        log.info("statement_pulled", party=party, scheme=scheme_code, day=day.isoformat(), rows=answer.rows)
+        return answer
+
+    def _askable(self, scheme: Scheme) -> Payer:
+        if scheme.party not in self._books.active().book.party_by_code:
+            raise Conflict("an institution sends its statement: nobody asks it", code="statement.not_asked")
+        with self._engine.connect() as connection:
+            stopped = {one.party for one in payers.switches(connection) if one.stopped}
+        if stopped & {scheme.party, payers.EVERYBODY}:
+            raise Conflict("calls to this payer are stopped", code="payer.stopped", party=scheme.party)
+        payer = self._payer_of(scheme.party)
+        if not (payer.can.statements or payer.can.inquiry):
+            raise Conflict(
+                "this payer's interface has no question for its books: take its statement as a file or a message",
+                code="statement.not_asked",
+                party=scheme.party,
+            )
+        return payer
+
+    def _read(self, payer: Payer, scheme: Scheme, day: date, path: Path) -> tuple[Reading, StatementHeader]:
+        reading = Reading()
+        written = write(path, Form.CSV, map(OutLine, self._lines(payer, day, reading)), scheme.party, scheme.code, day)
+        if reading.declared is None:
+            return reading, written
+        count, total = reading.declared
+        return reading, written.model_copy(update={"count": count, "total": total})
+
+    def _lines(self, payer: Payer, day: date, reading: Reading) -> Iterator[StatementLine]:
+        if not payer.can.statements:
+            return CaseByCase(self._engine, payer, PAGE_TIMEOUT_S, self._clock.now).lines(day)
+        return self._paged(payer, day, reading)
+
+    def _paged(self, payer: Payer, day: date, reading: Reading) -> Iterator[StatementLine]:
+        adapter = cast(StatementAdapter, payer.adapter)
+        question = StatementQuestion(payer.party.code, day, region=payer.party.region or "")
+        first = self._page(adapter, question, reading)
+        reading.declared = first.count, first.total
+        yield from first.lines
+        for number in range(2, first.pages + 1):
+            question = StatementQuestion(question.payer, day, page=number, region=question.region)
+            page = self._page(adapter, question, reading)
+            if (page.pages, page.count, page.total) != (first.pages, first.count, first.total):
+                raise BooksChanged("the day's count or total is another than on the first page", party=question.payer)
+            yield from page.lines
+
+    def _page(self, adapter: StatementAdapter, question: StatementQuestion, reading: Reading) -> StatementPage:
+        def once() -> tuple[bytes, StatementPage]:
+            answer = adapter.send(adapter.prepare_statement(question), PAGE_TIMEOUT_S)
+            return answer.body, adapter.decode_statement(question, answer)
+
+        heard: tuple[bytes, StatementPage] = self._again(
+            "statement_page_again", (Unavailable, OutcomeUnknown), TRIES_MAX, once
+        )()
+        reading.heard(heard[0])
+        return heard[1]
+
+    def _again(self, event: str, errors: Any, tries_max: int, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Asking has no effect, so whatever was not heard is asked again, a few times."""
+        return Retrying(
+            retry=retry_if_exception_type(errors),
+            stop=stop_after_attempt(tries_max),
+            wait=wait_random_exponential(multiplier=0.5, max=WAIT_S_MAX),
+            before_sleep=lambda state: log.warning(event, tries=state.attempt_number),
+            sleep=self._sleep,
+            reraise=True,
+        ).wraps(work)
