@@ -269,7 +269,7 @@ def _apply_undo(case: CaseRecord, leg: LegRecord, done: Finished, now: datetime)
     decision = done.decision
     if done.ending is Ending.DECIDED and decision is not None:
         if decision.outcome is Outcome.CANCELLED:
-            leg.effect_at = decision.decided_at
+            leg.effect_at = decision.decided_at or now
             leg.apply(LegEvent.CANCEL_CONFIRMED, reason_code="undone" if leg.reason_code in _UNCLEAR else "")
             return ACK
         if decision.outcome is Outcome.DECLINED:

@@ -154,7 +154,8 @@ def _take_back(case: CaseRecord, leg: LegRecord, _action: Action, now: datetime)
     return "whatever its book holds is undone"
 
 
-def _undone(_case: CaseRecord, leg: LegRecord, _action: Action, _now: datetime) -> str:
+def _undone(_case: CaseRecord, leg: LegRecord, _action: Action, now: datetime) -> str:
+    leg.effect_at = now
     leg.apply(LegEvent.CANCEL_CONFIRMED, reason_code="undone")
     leg.rest_until(None)
     return "the payer has taken it back"
@@ -192,12 +193,28 @@ def _checked_decision(case: CaseRecord, leg: LegRecord, action: Action, now: dat
     if not isinstance(reference, str) or not reference.strip():
         raise _wrong("reference", "give the payer's own number for what it settled")
     basic = _basic(case, detail, amount_fen) if leg.layer is Layer.BASIC else None
-    decision = Decision(Outcome.APPROVED, amount_fen, reference.strip(), decided_at=now, basic=basic)
+    decision = Decision(
+        Outcome.APPROVED, amount_fen, reference.strip(), decided_at=_decided_at(detail, now), basic=basic
+    )
     if case.state is CaseState.CANCELLING:
         raise Conflict("the case is being cancelled: reverse the leg instead", code="doubt.cancelling")
     if not adds_up(case, leg, decision):
         raise _wrong("amount", "must not exceed what is left of the bill for this payer, and must divide it whole")
     return decision
+
+
+def _decided_at(detail: Mapping[str, Any], now: datetime) -> datetime:
+    """When the payer settled, by its own books where they say it: the day that it counts on follows from it."""
+    given = detail.get("decided_at")
+    if given is None:
+        return now
+    try:
+        moment = datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        raise _wrong("decided_at", "write a moment with its zone, such as 2026-03-02T10:15:00+08:00") from None
+    if moment.tzinfo is None or moment > now:
+        raise _wrong("decided_at", "give a moment with its zone that is not in the future")
+    return moment
 
 
 def _basic(case: CaseRecord, detail: Mapping[str, Any], fund_fen: int) -> BasicResult:
