@@ -39,6 +39,7 @@ from hub.notices import Notices
 from hub.party_secrets import read_secrets
 from hub.payer_control import PayerControl
 from hub.ports import Clock, PayerAdapter
+from hub.recon.statements_desk import Statements
 from hub.settings import Settings
 from hub.staging import staging_sweeps
 from hub.sweeps import CaseSweep, Every, OutboxSweep
@@ -209,6 +210,7 @@ def desk_of(
     others: dict[Group, Taker] = {
         Group.VISIT: Visits(work_units, books, clock, person),
         Group.CLEARING: Clearing(work_units, books, clock),
+        Group.STATEMENT: Statements(work_units, books, clock),
         Group.MASTER: MasterData(work_units, books, clock, person),
     }
     return Desk(*settlements, claims, others)

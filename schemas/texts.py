@@ -101,6 +101,13 @@ ERRORS: dict[str, Bilingual] = {
         zh="上传未生效：存在错误的行，请按所列逐行更正后重新提交。",
         en="The upload is not in force: mend the rows that are listed and send it again.",
     ),
+    "statement.refused": Bilingual(
+        zh="对账单未收下：请按所列更正后整份重新发送。",
+        en="The statement is not taken: mend what is listed and send the whole of it again.",
+    ),
+    "statement.signed_off": Bilingual(
+        zh="该日对账已签结，对账单不再变更。", en="The day is signed off; its statement stays what it is."
+    ),
     "master.refused": Bilingual(
         zh="与主数据不符：请按所列逐项维护对码、目录、疾病或医师编码后重新提交。",
         en="The bill does not agree with the master data: mend what is listed and send it again.",

@@ -10,7 +10,16 @@ from enum import StrEnum
 
 from schemas.answer import CombinedAnswer
 from schemas.base import Value
-from schemas.clearing import CaseCheck, CaseCheckAnswer, FeesSettle, FeesSettleAnswer, PaymentAnswer, PaymentConfirm
+from schemas.clearing import (
+    CaseCheck,
+    CaseCheckAnswer,
+    FeesSettle,
+    FeesSettleAnswer,
+    FeesSettleCancel,
+    FeesSettleCancelAnswer,
+    PaymentAnswer,
+    PaymentConfirm,
+)
 from schemas.master import (
     BlacklistImport,
     CatalogueUpload,
@@ -33,6 +42,7 @@ from schemas.settlement import (
     SettleRequest,
     TrialRequest,
 )
+from schemas.statement import Statement, StatementAnswer
 from schemas.visit import (
     AdmissionCancel,
     AdmissionChange,
@@ -67,7 +77,9 @@ class Transaction(StrEnum):
     DISCHARGE_CANCEL = "discharge.cancel"
     CASE_CHECK = "case.check"
     FEES_SETTLE = "fees.settle"
+    FEES_SETTLE_CANCEL = "fees.settle.cancel"
     PAYMENT_CONFIRM = "payment.confirm"
+    STATEMENT_UPLOAD = "statement.upload"
     IDENTITY_CONFIRM = "identity.confirm"
     MAPPING_UPLOAD = "mapping.upload"
     CATALOGUE_UPLOAD = "catalogue.upload"
@@ -85,6 +97,7 @@ class Group(StrEnum):
     SETTLEMENT = "settlement"
     VISIT = "visit"
     CLEARING = "clearing"
+    STATEMENT = "statement"
     MASTER = "master"
     CLAIM = "claim"
 
@@ -215,8 +228,23 @@ SPECS: dict[Transaction, Spec] = {
         G.MASTER, IdentityConfirm, IdentityAnswer, "身份确认", _EITHER, _NATIONAL, None, ("1101", "2001")
     ),
     T.CASE_CHECK: Spec(G.CLEARING, CaseCheck, CaseCheckAnswer, "案件核对", _EITHER, _NATIONAL, None, ("3202",)),
-    T.FEES_SETTLE: Spec(G.CLEARING, FeesSettle, FeesSettleAnswer, "费用结算", _EITHER, _NATIONAL, None, ("3201",)),
+    T.FEES_SETTLE: Spec(
+        G.CLEARING, FeesSettle, FeesSettleAnswer, "费用结算", _EITHER, _NATIONAL, None, ("3201", "3203")
+    ),
+    T.FEES_SETTLE_CANCEL: Spec(
+        G.CLEARING,
+        FeesSettleCancel,
+        FeesSettleCancelAnswer,
+        "费用结算撤销",
+        _EITHER,
+        _NATIONAL,
+        T.FEES_SETTLE,
+        ("3204",),
+    ),
     T.PAYMENT_CONFIRM: Spec(G.CLEARING, PaymentConfirm, PaymentAnswer, "机构付款确认", _EITHER, _SERVED),
+    T.STATEMENT_UPLOAD: Spec(
+        G.STATEMENT, Statement, StatementAnswer, "对账单上传", _ALL_SENDERS, _DIRECT | {Channel.SOAP}
+    ),
     T.MAPPING_UPLOAD: Spec(
         G.MASTER, MappingUpload, UploadAnswer, "对码关系上传", _ALL_SENDERS, _BULK | {Channel.NATIONAL}, None, ("3301",)
     ),
@@ -256,8 +284,10 @@ SUMMARIES: dict[Transaction, str] = {
     T.ADJUDICATION_UPLOAD: "Record a settlement that the basic system has adjudicated and paid out already",
     T.IDENTITY_CONFIRM: "Ask who a person is to the insurers",
     T.CASE_CHECK: "Compare settlements one by one",
-    T.FEES_SETTLE: "Compare the totals of a period",
+    T.FEES_SETTLE: "Compare the totals of a period, and claim what they come to",
+    T.FEES_SETTLE_CANCEL: "Take the claims of a period back",
     T.PAYMENT_CONFIRM: "Confirm that a payer's money has come",
+    T.STATEMENT_UPLOAD: "Send the statement of a day: every settlement and refund in one's own books",
     T.MAPPING_UPLOAD: "Upload code mappings",
     T.CATALOGUE_UPLOAD: "Upload items of the three catalogues",
     T.DISEASE_UPLOAD: "Upload the disease dictionary",

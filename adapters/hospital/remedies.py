@@ -66,6 +66,19 @@ _REMEDIES = {
     "institution.foreign": "请填写本机构编码",
     "product.foreign": "请填写由本方承担的产品编码",
     "claim.request_id": "请原样返回任务中的 request_id",
+    "statement.key": "请以 settlement_no、request_id 或 reference 指明结算",
+    "statement.sign": "结算行金额不得为负，退费行金额不得为正",
+    "statement.count": "行数与申报的行数不一致，请核对文件是否完整",
+    "statement.total": "金额合计与申报的合计不一致，请核对文件是否完整",
+    "statement.sha256": "文件与申报的摘要不一致，请重新发送",
+    "statement.day": "日期不属于该对账单，请随其所属日期的对账单发送",
+    "statement.payer": "请每行都填写支付方（按支付方列示），或都不填写（按整笔结算列示）",
+    "scheme.unknown": "没有该对账方案，请使用所列方案",
+    "party.unknown": "请填写支付方或医疗机构的编码",
+    "institution.unknown": "请填写本方可列示的医疗机构编码",
+    "payer.unknown": "请填写支付方编码",
+    "datetime": "请填写时间，例如 2026-01-31T09:30:00+08:00",
+    "file.invalid": "文件无法读取，请按接口规范重新生成",
 }
 
 

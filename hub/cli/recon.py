@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hub.cli import recon_exchange, recon_report, recon_statements
 from hub.cli.common import AsJson, console, show_json
 
 
@@ -11,6 +12,9 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, help="Reconciliation: statements, runs, breaks, remedies, sign-off.")
     group.command("schemes")(schemes)
+    recon_statements.add(group)
+    recon_report.add(group)
+    recon_exchange.add(group)
     app.add_typer(group, name="recon")
 
 

@@ -87,7 +87,7 @@ def _from_party(connection: Connection, letter: StoredLetter, facts: Facts) -> t
         return Effect.REFUSED, Bilingual(zh="交易名称未知，将再次成为死信。", en="the transaction is unknown still.")
     if isinstance(message, ClaimDecision):
         return _claim_answer(connection, facts, named_in(letter))
-    if SPECS[transaction].group in (Group.VISIT, Group.CLEARING, Group.MASTER):
+    if SPECS[transaction].group in (Group.VISIT, Group.CLEARING, Group.STATEMENT, Group.MASTER):
         return Effect.WORK, Bilingual(
             zh="按其请求编号再处理一次；已处理过的只会得到原来的答复。",
             en="it is taken by its own request number; if it was taken before, only its answer is given again.",

@@ -172,6 +172,9 @@ def _clearing(way: str) -> Iterator[Said]:
     yield Said(T.FEES_SETTLE, request | {"region": REGION, "count": 0} | sums)
     payment = {"payment_no": f"{way}-P", "payer": CRITICAL, "amount": "1.00", "paid_on": today}
     yield Said(T.PAYMENT_CONFIRM, request | payment)
+    line = {"institution": HOSPITAL, "settlement_no": f"{way}-S1", "amount": "1.00"}
+    statement = {"party": HOSPITAL, "day": today, "count": 1, "total": "1.00", "lines": [line]}
+    yield Said(T.STATEMENT_UPLOAD, statement)
 
 
 def a_waiting_bill(way: str) -> Said:

@@ -1,0 +1,337 @@
+"""Statements in, on a real database: whole or not at all, once, and refused with what is wrong in which row."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xlsxwriter
+from sqlalchemy import Engine, text
+
+from hub.recon.statements import StatementRefused, take_file
+from routing.rulebook import RuleBook
+from schemas.errors import Conflict
+from schemas.money import signed_fen_of
+from schemas.statement import StatementAnswer, StatementHeader
+from store import statements
+from store.database import open_engine
+from tests.support.builders import BASIC, BASIC_RULE, CRITICAL, CRITICAL_RULE, HOSPITAL, OTHER_HOSPITAL, a_rule_book
+
+DAY = date(2026, 3, 2)
+NOW = datetime(2026, 3, 3, 1, 0, tzinfo=UTC)
+HEAD = "kind,institution,settlement_no,payer,request_id,reference,total,amount,account,cash,at"
+
+
+def a_row(number: int = 1, **changes: str) -> str:
+    """One line of the canonical form."""
+    row = {
+        "kind": "settle",
+        "institution": HOSPITAL,
+        "settlement_no": f"S-{number}",
+        "payer": "",
+        "request_id": "",
+        "reference": f"R-{number}",
+        "total": "300.00",
+        "amount": "100.50",
+        "account": "0.00",
+        "cash": "0",
+        "at": "2026-03-02T09:15:00+08:00",
+    }
+    return ",".join((row | changes).values())
+
+
+def a_csv(*rows: str, head: str = HEAD) -> bytes:
+    return "".join(f"{row}\n" for row in (head, *rows)).encode()
+
+
+@dataclass
+class Books:
+    """Takes files as `hub recon import` does."""
+
+    engine: Engine
+    book: RuleBook
+    folder: Path
+
+    def take(
+        self, content: bytes, count: int, total: str, *, party: str = CRITICAL, name: str = "day.csv", **more: Any
+    ) -> StatementAnswer:
+        path = self.folder / name
+        path.write_bytes(content)
+        header = {"party": party, "day": DAY, "count": count, "total": signed_fen_of(total)}
+        declared = {key: more.pop(key) for key in ("day", "scheme", "sha256") if key in more}
+        return take_file(
+            self.engine,
+            self.book,
+            path,
+            StatementHeader(**(header | declared)),
+            by="li",
+            now=more.pop("now", NOW),
+            **more,
+        )
+
+    def refused(self, content: bytes, count: int = 1, total: str = "100.50", **more: Any) -> list[tuple[str, str]]:
+        """What is blamed, and why; nothing must be on record but that."""
+        before = self.count("statement_line")
+        with pytest.raises(StatementRefused) as refusal:
+            self.take(content, count, total, **more)
+        assert self.count("statement_line") == before
+        return [(one.field, one.code) for one in refusal.value.violations]
+
+    def count(self, table: str) -> int:
+        with self.engine.connect() as connection:
+            return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+    def lines(self, statement_id: int) -> list[tuple[Any, ...]]:
+        sql = (
+            "SELECT line_no, kind, institution, settlement_no, payer, request_id, reference, total_fen, amount_fen, "
+            "account_fen, cash_fen, at FROM statement_line WHERE statement_id = :id ORDER BY line_no"
+        )
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(sql), {"id": statement_id})]
+
+    def states(self) -> list[str]:
+        with self.engine.connect() as connection:
+            return [one.state for one in statements.listed(connection)]
+
+
+@pytest.fixture
+def books(database_url: str, tmp_path: Path) -> Iterator[Books]:
+    engine = open_engine(database_url, pool_size=2, by_key=False)
+    yield Books(engine, a_rule_book(BASIC_RULE, CRITICAL_RULE), tmp_path)
+    engine.dispose()
+
+
+def test_a_file_is_on_record_line_by_line(books: Books) -> None:
+    refund = a_row(2, kind="refund", total="-300", amount="-100.5", at="2026-03-02 23:30:00")
+    content = a_csv(a_row(1), refund)
+
+    answer = books.take(content, 2, "0")
+
+    assert (answer.rows, answer.total, answer.standing, answer.replaced) == (2, 0, True, None)
+    assert answer.sha256 == hashlib.sha256(content).hexdigest()
+    at = datetime(2026, 3, 2, 1, 15, tzinfo=UTC)
+    assert books.lines(answer.statement_id) == [
+        (1, "settle", HOSPITAL, "S-1", CRITICAL, "", "R-1", 30_000, 10_050, 0, 0, at),
+        (2, "refund", HOSPITAL, "S-2", CRITICAL, "", "R-2", -30_000, -10_050, 0, 0, at + timedelta(hours=14.25)),
+    ]
+
+
+def test_whatever_a_spreadsheet_makes_of_it(books: Books) -> None:
+    heading = f"支付方流水号,支付金额,医疗机构编码\nR-1,100.50,{HOSPITAL}\n"
+    for content in (
+        b"\xef\xbb\xbf" + a_csv(a_row()),
+        a_csv(a_row()).replace(b"\n", b"\r\n"),
+        a_csv(a_row()).replace(b",", b";"),
+        a_csv(a_row()).replace(b",", b"\t"),
+        a_csv(a_row()).removesuffix(b"\n"),
+        heading.encode(),
+        heading.encode("gb18030"),
+    ):
+        assert books.take(content, 1, "100.50").rows == 1, content
+
+
+def test_an_empty_day_is_a_statement_too(books: Books) -> None:
+    assert books.take(a_csv(), 0, "0.00").rows == 0
+
+
+def test_the_same_content_is_answered_again_and_other_content_takes_its_place(books: Books) -> None:
+    first = books.take(a_csv(a_row(1)), 1, "100.50")
+    again = books.take(a_csv(a_row(1)), 1, "100.50", now=NOW + timedelta(hours=1))
+    other = books.take(a_csv(a_row(2)), 1, "100.50")
+    late = books.take(a_csv(a_row(1)), 1, "100.50")
+    back = books.take(a_csv(a_row(1)), 1, "100.50", again=True)
+
+    assert again == first
+    assert (other.replaced, other.standing) == (first.statement_id, True)
+    assert (late.statement_id, late.standing) == (first.statement_id, False)
+    assert (back.statement_id, back.standing) == (first.statement_id, True)
+    assert books.states() == ["replaced", "standing"]
+
+
+def test_a_day_that_is_signed_off_keeps_its_statement(books: Books) -> None:
+    first = books.take(a_csv(a_row(1)), 1, "100.50")
+    with books.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO recon_run (party, scheme, day, state, switches, rulebook_version, statement_ids, "
+                "started_by, started_at) VALUES (:party, 'daily', :day, 'signed_off', '{}', 1, '{}', 'li', now())"
+            ),
+            {"party": CRITICAL, "day": DAY},
+        )
+
+    with pytest.raises(Conflict) as refusal:
+        books.take(a_csv(a_row(2)), 1, "100.50")
+
+    assert refusal.value.code == "statement.signed_off"
+    assert books.take(a_csv(a_row(1)), 1, "100.50") == first
+    assert books.states() == ["refused", "standing"]
+
+
+WRONG: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
+    "not a number": (a_csv(a_row(amount="NaN")), [("row 2, amount", "money")]),
+    "beyond all bounds": (a_csv(a_row(amount="1e999")), [("row 2, amount", "money")]),
+    "infinite": (a_csv(a_row(total="Infinity")), [("row 2, total", "money")]),
+    "a comma in thousands": (a_csv(a_row(amount='"1,100.50"')), [("row 2, amount", "money")]),
+    "three decimals": (a_csv(a_row(amount="100.501")), [("row 2, amount", "money")]),
+    "no amount": (a_csv(a_row(amount="")), [("row 2, amount", "missing")]),
+    "below zero": (a_csv(a_row(amount="-100.50")), [("row 2, amount", "statement.sign")]),
+    "a refund above zero": (a_csv(a_row(kind="refund", total="-1")), [("row 2, amount", "statement.sign")]),
+    "no such kind": (a_csv(a_row(kind="void")), [("row 2, kind", "enum")]),
+    "nobody's institution": (a_csv(a_row(institution="H99999999999")), [("row 2, institution", "institution.unknown")]),
+    "another payer": (a_csv(a_row(payer=BASIC)), [("row 2, payer", "payer.unknown")]),
+    "no key": (a_csv(a_row(settlement_no="", reference="")), [("row 2, settlement_no", "statement.key")]),
+    "a formula": (a_csv(a_row(reference="=1+1")), [("row 2, reference", "string_pattern_mismatch")]),
+    "too long": (a_csv(a_row(reference="R" * 65)), [("row 2, reference", "string_pattern_mismatch")]),
+    "no moment": (a_csv(a_row(at="now")), [("row 2, at", "datetime")]),
+    "no such day": (a_csv(a_row(at="2026-02-30T09:15:00+08:00")), [("row 2, at", "datetime")]),
+    "another day": (a_csv(a_row(at="2026-03-05T09:15:00+08:00")), [("row 2, at", "statement.day")]),
+    "a column more": (a_csv(a_row(1), a_row(2) + ",1"), [("row 3", "file.invalid")]),
+    "a column less": (a_csv(a_row(1).rpartition(",")[0]), [("row 2", "file.invalid")]),
+    "half a quote": (a_csv(a_row(reference='"R')), [("row 2", "file.invalid")]),
+    "no UTF-8": (a_csv(a_row(1)) + b"\xff\xfe,\n", [("row 3", "file.invalid")]),
+    "a zero byte": (a_csv(a_row(reference="R\0")), [("row 2", "file.invalid")]),
+    "an end before the end": (a_csv("\\.", a_row(1)), [("count", "statement.count"), ("total", "statement.total")]),
+    "a word in the heading": (a_csv(a_row(), head=HEAD.replace("cash", "money")), [("file", "file.invalid")] * 2),
+    "a column twice": (a_csv(a_row(), head=HEAD.replace("cash", "amount")), [("file", "file.invalid")] * 2),
+    "nothing": (b"", [("file", "file.invalid")]),
+    "a zip": (b"PK\x03\x04" + bytes(100), [("file", "file.invalid")] * 3),
+    "another count": (a_csv(a_row(1, amount="50.50"), a_row(2, amount="50")), [("count", "statement.count")]),
+    "another total": (a_csv(a_row(1, amount="100.49")), [("total", "statement.total")]),
+}
+
+
+def test_wrong_files_are_refused_whole_and_the_place_is_named(books: Books) -> None:
+    for name, (content, expected) in WRONG.items():
+        assert books.refused(content) == expected, name
+        with books.engine.connect() as connection:
+            kept = statements.listed(connection)[0]
+        assert (kept.state, kept.came.sha256) == ("refused", hashlib.sha256(content).hexdigest()), name
+        assert [(one["field"], one["code"]) for one in kept.problems][-len(expected) :] == expected, name
+
+
+def test_many_problems_are_counted_and_the_first_are_listed(books: Books) -> None:
+    rows = [a_row(number, amount="x", kind="y") for number in range(1, 101)]
+
+    with pytest.raises(StatementRefused, match="200 problems; the first 20 are listed") as refusal:
+        books.take(a_csv(*rows), 100, "0")
+
+    assert [one.field for one in refusal.value.violations][:3] == ["row 2, kind", "row 2, amount", "row 3, kind"]
+    assert len(refusal.value.violations) == 20
+
+
+def test_what_was_declared_must_be_what_came(books: Books) -> None:
+    content = a_csv(a_row())
+
+    assert books.refused(content, sha256="0" * 64) == [("sha256", "statement.sha256")]
+    assert books.refused(content, party="NOBODY") == [("party", "party.unknown")]
+    assert books.refused(content, scheme="weekly") == [("scheme", "scheme.unknown")]
+    assert books.refused(content, day=date(2026, 3, 4)) == [("day", "statement.day")]
+    assert books.take(content, 1, "100.50", sha256=hashlib.sha256(content).hexdigest()).rows == 1
+
+
+def test_an_institution_tells_its_own_shares_or_wholes_but_not_both(books: Books) -> None:
+    shares = a_csv(a_row(1, payer=BASIC), a_row(1, payer=CRITICAL, institution=""))
+    both = a_csv(a_row(1, payer=BASIC), a_row(2))
+    others = a_csv(a_row(1, institution=OTHER_HOSPITAL))
+
+    assert books.take(shares, 2, "201.00", party=HOSPITAL).rows == 2
+    assert books.refused(both, 2, "201.00", party=HOSPITAL) == [("payer", "statement.payer")]
+    assert books.refused(others, party=HOSPITAL) == [("row 2, institution", "institution.unknown")]
+
+
+def a_workbook(path: Path, *rows: tuple[Any, ...]) -> bytes:
+    with xlsxwriter.Workbook(str(path), {"default_date_format": "yyyy-mm-dd hh:mm:ss"}) as book:
+        sheet = book.add_worksheet()
+        for number, row in enumerate(rows):
+            for column, value in enumerate(row):
+                sheet.write(number, column, value)
+    return path.read_bytes()
+
+
+def test_a_workbook_says_the_same(books: Books) -> None:
+    rows = [
+        ("结算单号", "总金额", "支付金额", "医疗机构编码", "at"),
+        ("S-1", 300, 0.1 + 0.2, HOSPITAL, datetime(2026, 3, 2, 9, 15)),
+        (20_002, "300.00", 100.5, HOSPITAL, "2026-03-02T09:15:00+08:00"),
+    ]
+
+    answer = books.take(a_workbook(books.folder / "day.xlsx", *rows), 2, "100.80", name="day.xlsx")
+
+    found = [(number, amount, at) for _, _, _, number, *_, amount, _, _, at in books.lines(answer.statement_id)]
+    at = datetime(2026, 3, 2, 1, 15, tzinfo=UTC)
+    assert found == [("S-1", 30, at), ("20002", 10_050, at)]
+    wrong = a_workbook(
+        books.folder / "w.xlsx", ("reference", "amount"), ("R-1", "=1+1"), ("R-2", "1"), ("", ""), ("R", 1)
+    )
+    assert books.refused(wrong, name="w.xlsx") == [("file", "file.invalid")]
+
+
+def a_zip(*rows: str, name: str = "detail.txt") -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, "".join(f"{row}\n" for row in rows))
+    return packed.getvalue()
+
+
+def test_the_national_file_of_a_payer_names_its_own_numbers(books: Books) -> None:
+    content = a_zip(
+        "A-1\tM-1\tP-1\t300.00\t225.00\t10.00\t0\tnull",
+        "A-2\tM-1\tP-1\t300.00\t225.00\tnull\t0\tnull",
+        "A-2\tM-1\tP-1\t-300.00\t-225.00\t0\t1\tnull",
+    )
+
+    answer = books.take(content, 3, "225.00", party=BASIC, name="day.zip")
+
+    assert [(line[1], line[2], *line[4:11]) for line in books.lines(answer.statement_id)] == [
+        ("settle", "", BASIC, "", "A-1", 30_000, 22_500, 1_000, 0),
+        ("settle", "", BASIC, "", "A-2", 30_000, 22_500, 0, 0),
+        ("refund", "", BASIC, "", "A-2", -30_000, -22_500, 0, 0),
+    ]
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "a bomb": lambda: a_zip("0" * (16 * 1024**2)),
+    "two files": lambda: _two_files(),
+    "a way out": lambda: a_zip("x", name="../detail.txt"),
+    "another content": lambda: a_zip("x", name="detail.exe"),
+    "half a zip": lambda: a_zip("A-1\t" * 100)[:60],
+    "too few columns": lambda: a_zip("A-1\tM-1\tP-1\t1\t1\t0"),
+    "too many columns": lambda: a_zip("A-1\tM-1\tP-1\t1\t1\t0\t0\tx\ty"),
+    "no UTF-8": lambda: _a_zip_of(b"A-1\t\xff\tP-1\t1\t1\t0\t0\tx\n"),
+}
+
+
+def _two_files() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.txt", "")
+        archive.writestr("b.txt", "")
+    return packed.getvalue()
+
+
+def _a_zip_of(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.txt", content)
+    return packed.getvalue()
+
+
+def test_hostile_archives_are_refused(books: Books) -> None:
+    for name, make in HOSTILE.items():
+        assert books.refused(make(), party=BASIC, name="day.zip") == [("file", "file.invalid")], name
+
+
+def test_a_quote_in_a_national_row_stays_in_its_place(books: Books) -> None:
+    rows = a_zip('A"1\tM\tP\t1.00\t1.00\t0\t0\tnull', "A-2\tM\tP\t1.00,9\t1.00\t0\t0\tnull")
+
+    assert books.refused(rows, 2, "2.00", party=BASIC, name="day.zip") == [
+        ("row 1, reference", "string_pattern_mismatch"),
+        ("row 2, total", "money"),
+    ]
