@@ -12,6 +12,7 @@ from hub.people.dead_letters import DeadLetters
 from hub.people.doubts import doubt_kinds
 from hub.people.notices import notice_kinds
 from hub.people.payers import payer_kinds
+from hub.people.recon import recon_kinds
 from hub.ports import Clock
 from hub.work import WorkUnits
 
@@ -29,7 +30,7 @@ def open_office(
 ) -> Office:
     """The office of one process; `layout` and `payers` are those of the rule book in force."""
     actions = Actions(work_units, clock)
-    actions.register(*doubt_kinds(clock), *payer_kinds(clock, payers), *notice_kinds(clock))
+    actions.register(*doubt_kinds(clock), *payer_kinds(clock, payers), *notice_kinds(clock), *recon_kinds(clock))
     return Office(actions, DeadLetters(work_units, clock, layout, actions))
 
 

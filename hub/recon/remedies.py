@@ -1,0 +1,108 @@
+"""Proposals for the breaks of a run, set-based: read page by page, decided by the table, written back together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+from sqlalchemy import Connection
+
+from hub.people.ways import can_of
+from hub.recon.remedies_table import Able, Facts, LegFacts, Proposal, Side, decide
+from routing.doubt import Move, move_cancelling, move_reversing
+from routing.rulebook import Party, RuleBook
+from routing.rulebook_file import read_rule_book
+from schemas.errors import NotFound, Unavailable
+from store import breaks, rulebooks
+from store.breaks import PAGE, Break
+
+
+def propose(connection: Connection, run_id: int) -> int:
+    """Give each break of the run that nobody has decided its proposal with the reason; how many.
+
+    What was ended in an earlier run of the same books stays ended.
+    """
+    breaks.carry_over(connection, run_id)
+    book = book_in_force(connection)
+    found = breaks.of_run(connection, run_id, states=("open", "explained"))
+    able: dict[str, Able] = {}
+    count = 0
+    for page in _pages(found):
+        made = [(one.break_id, proposed_for(one, book, able)) for one in page]
+        breaks.propose(connection, [(number, said.remedy, said.reason) for number, said in made])
+        count += len(made)
+    return count
+
+
+def _pages(found: Iterator[Break]) -> Iterator[list[Break]]:
+    while page := list(islice(found, PAGE)):
+        yield page
+
+
+def proposed_for(one: Break, book: RuleBook, able: dict[str, Able] | None = None) -> Proposal:
+    """What the table says of one break. `able` remembers the payers that were looked up."""
+    known = able if able is not None else {}
+    if one.payer not in known:
+        known[one.payer] = able_of(book.party_by_code.get(one.payer))
+    return decide(_facts(one, known[one.payer]))
+
+
+def able_of(party: Party | None) -> Able:
+    """What a payer's interface can be trusted with; nothing, where nobody knows it."""
+    can = can_of(party) if party is not None else None
+    if party is None or can is None:
+        return Able(undo_again=False)
+    return Able(
+        # To ask anew is worth nothing where the answer can only be silence.
+        inquire=can.inquiry or can.reversal or can.idempotent_submit,
+        reverse=move_reversing(can) is not Move.PEOPLE,
+        undo_again=move_cancelling(can) is not Move.PEOPLE,
+        late_stands=party.late_approval == "keep",
+    )
+
+
+def book_in_force(connection: Connection) -> RuleBook:
+    """The rule book that decides now; Unavailable when there is none."""
+    stored = rulebooks.active(connection, datetime.now(UTC))
+    if stored is None:
+        raise Unavailable("no rule book is active: run `hub rules activate FILE`")
+    return read_rule_book(stored.content)
+
+
+def side(figures: Sequence[int] | None) -> Side | None:
+    """One side's figures as a break holds them; None for a side that is not compared."""
+    if figures is None:
+        return None
+    settlements, refunds, settled_fen, refunded_fen, account_fen = figures
+    # Some books write refunds without the sign.
+    return Side(settlements, refunds, settled_fen, -abs(refunded_fen), account_fen)
+
+
+def _facts(one: Break, able: Able) -> Facts:
+    leg = None
+    if one.leg_state is not None and one.layer is not None and one.case_state is not None:
+        asked = one.attempts > 0
+        leg = LegFacts(one.leg_state, one.layer, one.case_state, not asked, one.unclaimed_fen)
+    return Facts(
+        break_class=one.break_class,
+        hub=side(one.hub),
+        payer=side(one.payer_side),
+        hospital=side(one.hospital),
+        leg=leg,
+        known=one.case_state is not None,
+        answered=one.ended and one.revision > 0,
+        revisions=one.revision,
+        has_reference=bool(one.reference),
+        difference_fen=one.difference_fen,
+        able=able,
+    )
+
+
+def required(connection: Connection, ids: Sequence[int]) -> dict[int, Break]:
+    """These breaks, held until the transaction ends; NotFound names those that are none."""
+    found = breaks.lock(connection, ids)
+    missing = sorted(set(ids) - set(found))
+    if missing:
+        raise NotFound(f"there is no break {', '.join(map(str, missing[:10]))}", code="break.not_found")
+    return found

@@ -1,0 +1,229 @@
+"""Carrying out what people decided about breaks: each through the same acts that people have for one leg, so that the
+rules about money hold, each for itself, so that one that cannot be done stops no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Any
+
+from hub.answers import deliver
+from hub.people.actions import ActionKind
+from hub.people.doubts import doubt_kinds, subject_of
+from hub.ports import Clock
+from hub.recon.remedies import able_of, book_in_force, required, side
+from hub.routes import OUT_PREFIX, STAGING_PREFIX
+from hub.work import Work
+from routing.days import CHINA_STANDARD_TIME, day_of
+from routing.postings import Account, Kind
+from routing.rulebook import RuleBook
+from routing.states import LegState
+from schemas.errors import Conflict, HubError, IllegalTransition, InvalidMessage, OutcomeUnknown, Unavailable, Violation
+from schemas.money import yuan_of
+from schemas.statement import Remedy
+from store import actions, breaks, ledger
+from store.actions import Action, ActionState
+from store.breaks import Break, Resolution
+from store.ledger import Entry
+
+BREAKS_MAX = 500
+"""Of one action: so many cases are held for the second or two that it takes."""
+NOTE_MAX = 500
+NOON = time(12)
+"""Of the statement's day, where the payer's books do not say when it settled."""
+HARMLESS = frozenset({Remedy.INQUIRE, Remedy.RESEND_ANSWER})
+"""What moves no money, so that one person may do it."""
+_ENDED = (LegState.DECLINED, LegState.CANCELLED, LegState.REVERSED)
+_UNDOING = (LegState.CANCELLING, LegState.CANCEL_HELD, LegState.REVERSING)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What people want done about a break. `note` says more than the action's reason, and may be empty."""
+
+    break_id: int
+    remedy: Remedy
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a decision, or would."""
+
+    break_id: int
+    remedy: Remedy
+    done: bool
+    text: str
+
+
+def detail_of(run_id: int, decided: Sequence[Decision]) -> dict[str, Any]:
+    """The detail of an action that asks for these."""
+    return {"run": run_id, "remedies": [[one.break_id, one.remedy.value, one.note] for one in decided]}
+
+
+def decisions_of(detail: Mapping[str, Any]) -> list[Decision]:
+    """What an action's detail asks for; InvalidMessage says what is wrong with it."""
+    try:
+        found = [Decision(int(number), Remedy(remedy), str(note)) for number, remedy, note in detail["remedies"]]
+    except (KeyError, ValueError, TypeError):
+        raise _wrong("remedies", "give [break, remedy, note] for each") from None
+    numbers = [one.break_id for one in found]
+    if not found or len(found) > BREAKS_MAX or len(set(numbers)) != len(numbers):
+        raise _wrong("remedies", f"name 1 to {BREAKS_MAX} breaks, each once")
+    if any(one.remedy is Remedy.NONE or len(one.note) > NOTE_MAX for one in found):
+        raise _wrong("remedies", f"each needs a remedy and a note of at most {NOTE_MAX} characters")
+    return found
+
+
+def _wrong(field: str, remedy: str) -> InvalidMessage:
+    return InvalidMessage("no remedies", Violation(field, "recon.remedies", remedy), code="operator.invalid")
+
+
+class Remedies:
+    """Carries out decisions in a given unit of work."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._doubts: dict[str, ActionKind] = {kind.name: kind for kind in doubt_kinds(clock)}
+
+    def carry_out(self, work: Work, action: Action) -> list[Outcome]:
+        """Do what the action asks, break by break; who asked and who agreed is the action's. Nothing is published."""
+        decided = decisions_of(action.detail)
+        found = required(work.connection, [one.break_id for one in decided])
+        book = book_in_force(work.connection)
+        # In one order for everybody; each is looked at again below, when it is held.
+        work.store.cases.lock(work.connection, [one.case_id for one in found.values() if one.case_id])
+        made = [self._one(work, action, book, found[one.break_id], one) for one in decided]
+        breaks.link(work.connection, [one.break_id for one in made if one.done])
+        breaks.follow(work.connection, self._clock.now(), int(action.detail["run"]))
+        return made
+
+    def _one(self, work: Work, action: Action, book: RuleBook, broken: Break, decision: Decision) -> Outcome:
+        messages, hints = len(work.outgoing), len(work.hints)
+        try:
+            with work.connection.begin_nested():
+                text = self._carry_out(work, action, book, broken, decision)
+            return Outcome(broken.break_id, decision.remedy, True, text)
+        except (Unavailable, OutcomeUnknown, IllegalTransition):
+            raise
+        except HubError as error:
+            del work.outgoing[messages:], work.hints[hints:]
+            return Outcome(broken.break_id, decision.remedy, False, told(error))
+
+    def _carry_out(self, work: Work, action: Action, book: RuleBook, broken: Break, decision: Decision) -> str:
+        if broken.run_id != action.detail.get("run"):
+            raise Conflict(f"the break belongs to run {broken.run_id}", code="break.run")
+        if broken.state not in ("open", "waiting"):
+            raise Conflict(f"the break is {broken.state}", code="break.state")
+        match decision.remedy:
+            case Remedy.CONFIRM:
+                text = self._confirm(work, action, broken)
+            case Remedy.REVERSE:
+                text = self._reverse(work, action, book, broken)
+            case Remedy.INQUIRE:
+                text = self._doubt(work, action, broken, "doubt.ask")
+            case Remedy.RESEND_ANSWER:
+                text = _resend(work, book, broken)
+            case Remedy.POST_DIFFERENCE:
+                text = self._post_difference(work, broken)
+            case _:
+                text = "seen to by people"
+        done = decision.remedy in (Remedy.POST_DIFFERENCE, Remedy.PEOPLE)
+        why = decision.note or action.reason
+        how = Resolution(
+            decision.remedy, f"{text}: {why}", action.id, action.requested_by, action.decided_by, done=done
+        )
+        breaks.decide(work.connection, broken.break_id, how, self._clock.now())
+        return text
+
+    def _confirm(self, work: Work, action: Action, broken: Break) -> str:
+        """The payer's book is its word: the share stands with its amount, or its undo is confirmed."""
+        payer = side(broken.payer_side)
+        if payer is None:
+            raise Conflict("there is no book of the payer to take its word from", code="break.no_word")
+        if not payer.stands:
+            if broken.leg_state not in _UNDOING:
+                raise Conflict(f"the leg is {broken.leg_state}: no undo of it is under way", code="break.no_word")
+            return self._doubt(work, action, broken, "doubt.undone")
+        at = breaks.effect_at(work.connection, broken) or datetime.combine(broken.day, NOON, CHINA_STANDARD_TIME)
+        word = {"amount": yuan_of(payer.net_fen), "reference": broken.reference, "decided_at": at.isoformat()}
+        return self._doubt(work, action, broken, "doubt.approve", **word)
+
+    def _reverse(self, work: Work, action: Action, book: RuleBook, broken: Break) -> str:
+        if broken.attempts == 0:
+            raise Conflict("the payer was never asked: nothing of ours stands there", code="break.state")
+        if broken.leg_state is LegState.APPROVED:
+            raise Conflict("it is approved here: the hospital must cancel its settlement", code="break.state")
+        if not able_of(book.party_by_code.get(broken.payer)).reverse:
+            raise Conflict("the payer's interface cannot undo it: its people must", code="break.cannot")
+        ended = broken.leg_state in _ENDED
+        return self._doubt(work, action, broken, "doubt.take_back" if ended else "doubt.reverse")
+
+    def _doubt(self, work: Work, action: Action, broken: Break, kind: str, **word: Any) -> str:
+        """What people can do about one leg, as an action of its own with both their names."""
+        if broken.case_id is None or not broken.leg_no:
+            raise Conflict("no leg of ours belongs to the break", code="break.no_leg")
+        now = self._clock.now()
+        detail = {**word, "break": broken.break_id, "action": action.id}
+        subject = subject_of(broken.case_id, broken.leg_no)
+        own = actions.add(work.connection, kind, subject, detail, reason=action.reason, by=action.requested_by, now=now)
+        done = self._doubts[kind].run(work, own)
+        actions.decide(work.connection, own.id, ActionState.EXECUTED, by=action.decided_by, outcome=done, now=now)
+        return done
+
+    def _post_difference(self, work: Work, broken: Break) -> str:
+        """The receivable becomes what the payer's book says; the other half waits on `difference` to be explained."""
+        if not broken.about_payer or broken.case_id is None or not broken.leg_no:
+            raise Conflict("only a payer's difference about a leg of ours can be posted", code="break.no_leg")
+        fen = broken.difference_fen
+        if fen == 0:
+            raise Conflict("the amounts do not differ", code="break.no_difference")
+        case = work.store.cases.read(work.connection, [broken.case_id])[broken.case_id]
+        leg = case.leg(broken.leg_no)
+        more, less = Account.RECEIVABLE, Account.DIFFERENCE
+        today = day_of(self._clock.now())
+        entry = Entry(
+            region=case.region,
+            business_day=today,
+            effective_day=today,
+            institution=case.institution,
+            payer=leg.payer,
+            layer=leg.layer.value,
+            product=leg.product,
+            kind=Kind.CORRECTION,
+            debit=more if fen > 0 else less,
+            credit=less if fen > 0 else more,
+            amount_fen=abs(fen),
+            case_id=case.case_id,
+            leg_no=leg.leg_no,
+            about_day=broken.day,
+            cause=f"break/{broken.break_id}",
+        )
+        ledger.post(work.connection, [entry])
+        return f"posted a difference of {yuan_of(abs(fen))} {'more' if fen > 0 else 'less'} owed by {leg.payer}"
+
+
+def _resend(work: Work, book: RuleBook, broken: Break) -> str:
+    """The newest answer once more, the way it went, or to the hospital's queue where it had asked over HTTP."""
+    if broken.case_id is None:
+        raise Conflict("nobody here knows the case", code="break.no_case")
+    case = work.store.cases.lock(work.connection, [broken.case_id])[broken.case_id]
+    answer = work.store.answers.latest(work.connection, [case.case_id]).get(case.case_id)
+    if answer is None:
+        raise Conflict("the hospital was given no answer that could be sent again", code="break.no_answer")
+    institution = book.institution_by_code.get(case.institution)
+    reply_to = case.reply_to
+    if not reply_to.startswith((OUT_PREFIX, STAGING_PREFIX)):
+        if institution is None or not institution.amqp:
+            remedy = f"tell it to query {case.settlement_no}"
+            raise Conflict(f"{case.institution} fetches its answers itself: {remedy}", code="break.no_way")
+        reply_to = f"{OUT_PREFIX}{case.institution}"
+    deliver(work, case, answer.body, [(reply_to, case.correlation_id)])
+    return f"revision {answer.revision} of the answer was sent again"
+
+
+def told(error: HubError) -> str:
+    """Why something cannot be done, in one line."""
+    said = error.message or str(error) or error.code
+    return "; ".join([said, *(f"{one.field}: {one.remedy}" for one in getattr(error, "violations", ()))])

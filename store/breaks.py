@@ -1,0 +1,259 @@
+"""Breaks of reconciliation: read with what is known around them, proposed for, decided, and followed to their end.
+
+Matching writes them; here they only move on: open, waiting for the effect of a remedy, resolved. What belongs to a run
+that is signed off is never touched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from routing.states import CaseState, LegState
+from schemas.codes import Layer
+from schemas.statement import BreakClass, Remedy
+from store.rows import as_json
+
+PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """One row of `recon_break` with its run's party and what stands here now. Sides are lists as they were stored."""
+
+    break_id: int
+    run_id: int
+    party: str
+    day: date
+    break_class: BreakClass
+    key: str
+    case_id: str | None
+    leg_no: int | None
+    institution: str
+    payer: str
+    settlement_no: str
+    request_id: str
+    reference: str
+    hub: list[int] | None
+    payer_side: list[int] | None
+    hospital: list[int] | None
+    difference_fen: int
+    first_day: date
+    state: str
+    proposal: str
+    reason: str
+    remedy: str
+    action_id: int | None
+    resolution: str
+    case_state: CaseState | None
+    revision: int
+    ended: bool
+    """The case has ended: its last answer is the final one."""
+    leg_state: LegState | None
+    layer: Layer | None
+    attempts: int
+    unclaimed_fen: int
+
+    @property
+    def about_payer(self) -> bool:
+        """Found when the payer's books were compared, not the institution's."""
+        return self.party == self.payer
+
+
+_SELECT = """
+    SELECT b.break_id, b.run_id, r.party, r.day, b.class AS break_class, b.key, CAST(b.case_id AS text) AS case_id,
+           b.leg_no, b.institution, b.payer, b.settlement_no, b.request_id, b.reference, b.hub, b.payer_side,
+           b.hospital, b.difference_fen, b.first_day, b.state, b.proposal, b.reason, b.remedy, b.action_id,
+           b.resolution, c.state AS case_state, coalesce(c.revision, 0) AS revision,
+           coalesce(c.state IN ('settled', 'declined', 'cancelled'), false) AS ended, l.state AS leg_state, l.layer,
+           coalesce(l.attempts, 0) AS attempts,
+           coalesce(c.total_fen, 0) - coalesce((
+               SELECT sum(o.amount_fen + o.account_fen + o.hospital_fen) FROM settlement_leg o
+               WHERE o.case_id = b.case_id AND o.leg_no <> b.leg_no
+                 AND o.state IN ('approved', 'cancelling', 'cancel_held')), 0) AS unclaimed_fen
+    FROM recon_break b
+    JOIN recon_run r USING (run_id)
+    LEFT JOIN settlement_case c ON c.case_id = b.case_id
+    LEFT JOIN settlement_leg l ON l.case_id = b.case_id AND l.leg_no = b.leg_no
+"""
+_OF_RUN = text(
+    _SELECT + "WHERE b.run_id = :run AND b.break_id > :after AND b.state = ANY(:states) "
+    "AND (:class = '' OR b.class = :class) AND (:proposal = '' OR b.proposal = :proposal) "
+    "ORDER BY b.break_id LIMIT :limit"
+)
+_BY_ID = text(_SELECT + "WHERE b.break_id = ANY(:ids) ORDER BY b.break_id")
+_LOCK = text("SELECT b.break_id FROM recon_break b WHERE b.break_id = ANY(:ids) ORDER BY b.break_id FOR UPDATE OF b")
+_EFFECT_AT = text("""
+    SELECT l.at FROM recon_run r
+    JOIN statement s ON s.statement_id = ANY(r.statement_ids) AND s.party = r.party
+    JOIN statement_line l USING (statement_id)
+    WHERE r.run_id = :run AND l.kind = 'settle' AND l.at IS NOT NULL
+      AND ((l.request_id = :request AND :request <> '') OR (l.reference = :reference AND :reference <> ''))
+    ORDER BY l.at LIMIT 1""")
+_CARRY_OVER = text("""
+    UPDATE recon_break n SET state = 'resolved', remedy = o.remedy, action_id = o.action_id,
+        resolution = o.resolution, resolved_by = o.resolved_by, approved_by = o.approved_by,
+        resolved_at = o.resolved_at, entry_ids = o.entry_ids
+    FROM (
+        SELECT DISTINCT ON (b.key, b.class) b.* FROM recon_run r
+        JOIN recon_run v ON (v.party, v.scheme, v.day) = (r.party, r.scheme, r.day) AND v.state = 'void'
+        JOIN recon_break b ON b.run_id = v.run_id
+        WHERE r.run_id = :run AND b.state = 'resolved' AND b.remedy IN ('people', 'reverse')
+        ORDER BY b.key, b.class, b.break_id DESC
+    ) AS o
+    WHERE n.run_id = :run AND n.state = 'open' AND n.key = o.key AND n.class = o.class
+      AND (n.hub, n.payer_side, n.hospital) IS NOT DISTINCT FROM (o.hub, o.payer_side, o.hospital)""")
+_PROPOSE = text("""
+    UPDATE recon_break b SET proposal = n.proposal, reason = n.reason
+    FROM json_to_recordset(CAST(:rows AS json)) AS n(break_id bigint, proposal text, reason text)
+    WHERE b.break_id = n.break_id AND b.state IN ('open', 'explained')""")
+_DECIDE = text("""
+    UPDATE recon_break SET remedy = :remedy, action_id = :action, resolution = :resolution, resolved_by = :by,
+        approved_by = :approver, state = :state, resolved_at = :at WHERE break_id = :id""")
+_LEFT_OPEN = text("""
+    UPDATE recon_break SET resolution = :resolution, action_id = :action, resolved_by = :by, approved_by = :approver
+    WHERE break_id = :id""")
+_EVERY = ("open", "waiting", "resolved", "explained")
+
+
+def of_run(
+    connection: Connection,
+    run_id: int,
+    *,
+    states: Sequence[str] = _EVERY,
+    break_class: str = "",
+    proposal: str = "",
+    limit: int | None = None,
+) -> Iterator[Break]:
+    """The breaks of a run by number, read page by page."""
+    after, left = 0, limit
+    while left is None or left > 0:
+        values = {"run": run_id, "after": after, "states": list(states), "class": break_class, "proposal": proposal}
+        page = connection.execute(_OF_RUN, {**values, "limit": min(PAGE, left or PAGE)}).all()
+        yield from map(_break, page)
+        if len(page) < min(PAGE, left or PAGE):
+            return
+        after = page[-1].break_id
+        left = None if left is None else left - len(page)
+
+
+def by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Break]:
+    """Those that exist."""
+    return {one.break_id: one for one in map(_break, connection.execute(_BY_ID, {"ids": list(ids)}))}
+
+
+def lock(connection: Connection, ids: Iterable[int]) -> dict[int, Break]:
+    """Those that exist, held until the transaction ends."""
+    wanted = sorted(set(ids))
+    connection.execute(_LOCK, {"ids": wanted})
+    return by_id(connection, wanted)
+
+
+def effect_at(connection: Connection, broken: Break) -> datetime | None:
+    """When the payer settled it, by its own statement; None when that does not say it."""
+    values = {"run": broken.run_id, "request": broken.request_id, "reference": broken.reference}
+    found: datetime | None = connection.execute(_EFFECT_AT, values).scalar()
+    return found
+
+
+def propose(connection: Connection, rows: Sequence[tuple[int, Remedy, str]]) -> None:
+    """Set proposal and reason: (break, remedy, reason) each. What is decided already stays."""
+    values = [{"break_id": one, "proposal": remedy.value, "reason": reason} for one, remedy, reason in rows]
+    if values:
+        connection.execute(_PROPOSE, {"rows": as_json(values)})
+
+
+def carry_over(connection: Connection, run_id: int) -> int:
+    """What people had ended in a run that this one took the place of stays ended, where the books say the same as
+    then: a refund, say, that stands in the payer's books of a later day. How many."""
+    return int(connection.execute(_CARRY_OVER, {"run": run_id}).rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """How a break ends. `done` False: it waits for the effect of its remedy."""
+
+    remedy: Remedy
+    text: str
+    action_id: int
+    by: str
+    approver: str
+    done: bool
+
+
+def decide(connection: Connection, break_id: int, how: Resolution, now: datetime) -> None:
+    """Write down what people decided."""
+    values = {"id": break_id, "remedy": how.remedy.value, "action": how.action_id, "resolution": how.text}
+    state, at = ("resolved", now) if how.done else ("waiting", None)
+    connection.execute(_DECIDE, {**values, "by": how.by, "approver": how.approver, "state": state, "at": at})
+
+
+def leave_open(connection: Connection, break_id: int, why: str, *, action_id: int, by: str, approver: str) -> None:
+    """It stays open in a run that is signed off all the same, for a reason."""
+    values = {"id": break_id, "resolution": f"left open: {why}", "action": action_id}
+    connection.execute(_LEFT_OPEN, {**values, "by": by, "approver": approver})
+
+
+# A remedy's effect is there when the leg has got where the remedy was to bring it. An answer that was sent again is
+# believed when the next run finds it.
+_FOLLOW = text("""
+    WITH done AS (
+        SELECT b.break_id FROM recon_break b
+        JOIN recon_run r ON r.run_id = b.run_id AND r.state IN ('done', 'void')
+        JOIN settlement_leg l ON l.case_id = b.case_id AND l.leg_no = b.leg_no
+        WHERE b.state = 'waiting' AND (CAST(:run AS bigint) IS NULL OR b.run_id = :run) AND CASE b.remedy
+            WHEN 'confirm' THEN l.state IN ('approved', 'cancelled', 'reversed')
+            WHEN 'reverse' THEN l.state IN ('reversed', 'cancelled')
+            WHEN 'inquire' THEN l.state IN ('approved', 'declined', 'deferred', 'cancelled', 'reversed')
+            ELSE false END
+    )
+    UPDATE recon_break b SET state = 'resolved', resolved_at = :now FROM done
+    WHERE b.break_id = done.break_id RETURNING b.break_id""")
+_LINK = text("""
+    UPDATE recon_break b SET entry_ids = made.ids FROM (
+        SELECT b.break_id, array_agg(e.entry_id ORDER BY e.entry_id) AS ids
+        FROM recon_break b
+        JOIN recon_run r USING (run_id)
+        JOIN ledger_entry e ON e.case_id = b.case_id
+        WHERE b.break_id = ANY(:ids)
+          AND (e.cause = 'break/' || b.break_id
+            OR (e.cause = '' AND e.leg_no IN (0, b.leg_no) AND e.entry_id > r.ledger_to))
+        GROUP BY b.break_id
+    ) AS made WHERE b.break_id = made.break_id AND b.entry_ids <> made.ids""")
+_RESENT = text("""
+    UPDATE recon_break b SET state = 'resolved', resolved_at = :now
+    FROM recon_run old JOIN recon_run new USING (party, scheme, day)
+    WHERE b.run_id = old.run_id AND old.state = 'void' AND new.state = 'done' AND new.run_id > old.run_id
+      AND b.state = 'waiting' AND b.remedy = 'resend_answer'
+      AND NOT EXISTS (SELECT 1 FROM recon_break n WHERE n.run_id = new.run_id AND n.key = b.key)""")
+
+
+def follow(connection: Connection, now: datetime, run_id: int | None = None) -> int:
+    """Resolve what waited and whose effect is there, with the entries that it made; how many.
+
+    Of one run, or of all that are not signed off.
+    """
+    done = [int(row.break_id) for row in connection.execute(_FOLLOW, {"run": run_id, "now": now})]
+    link(connection, done)
+    resent = connection.execute(_RESENT, {"now": now}).rowcount if run_id is None else 0
+    return len(done) + resent
+
+
+def link(connection: Connection, break_ids: Sequence[int]) -> None:
+    """Write to breaks the ledger entries that their remedies made: what was booked of their leg after the run."""
+    if break_ids:
+        connection.execute(_LINK, {"ids": list(break_ids)})
+
+
+def _break(row: Row[Any]) -> Break:
+    values = row._asdict()
+    values["break_class"] = BreakClass(row.break_class)
+    values["case_state"] = CaseState(row.case_state) if row.case_state else None
+    values["leg_state"] = LegState(row.leg_state) if row.leg_state else None
+    values["layer"] = Layer(row.layer) if row.layer else None
+    values["unclaimed_fen"] = int(row.unclaimed_fen)
+    return Break(**values)
