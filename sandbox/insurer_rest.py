@@ -144,7 +144,7 @@ class RestInsurer(InsurerApp):
             return as_json({"error": "a day and the number of a page"}, 422)
 
         async def work(trouble: Fault | None) -> Answer:
-            page = await page_of(self.statement, day, number)
+            page = await page_of(self.statement, day, number, self.statement_rows_max)
             if page is None:
                 return as_json({"error": "there are fewer pages"}, 404)
             kind = trouble.kind if trouble else None

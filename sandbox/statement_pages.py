@@ -13,8 +13,6 @@ from sandbox.statements import line_json
 from schemas.money import yuan_of
 from schemas.statement import StatementLine
 
-PAGE_ROWS = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -43,7 +41,7 @@ class Page:
 
 
 async def page_of(
-    statement: Callable[[date], list[StatementLine]], day: date, number: int, rows_max: int = PAGE_ROWS
+    statement: Callable[[date], list[StatementLine]], day: date, number: int, rows_max: int
 ) -> Page | None:
     """A page, counted from 1; None when there are fewer. A day without rows is one empty page."""
     lines = await asyncio.to_thread(statement, day)

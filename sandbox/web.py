@@ -98,6 +98,8 @@ class PartyApp:
         self.faults = faults or Faults(code, secrets.randbits(32))
         missing = BreakClass.MISSING_AT_BASIC if code.startswith("BASIC") else BreakClass.MISSING_AT_INSURER
         self.statements = StatementDesk(code, missing)
+        self.statement_rows_max = 500
+        """Of one page, where the party is asked for its statement."""
         self.listener: Listener | None = None
         self._garbage = 0
         self._delayed: set[asyncio.Task[Answer]] = set()
