@@ -1,13 +1,16 @@
-"""Comparing and confirming what is done: settlements one by one, totals of a period, payments that came.
+"""Comparing, claiming and confirming what is done: settlements one by one, totals of a period, payments that came.
 
-Answers say what both sides have; nothing is corrected here. Days are business days as the basic system dates them.
+Answers say what both sides have; nothing is corrected here. Days are those in whose books the ledger's entries count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
 
 from hub.books import RuleBooks
+from hub.funds import claims, payments
+from hub.funds.claims import Application
 from hub.inbound import Inbound, Taken
 from hub.intake import content_hash
 from hub.ports import Clock
@@ -21,23 +24,29 @@ from schemas.clearing import (
     CaseCheckAnswer,
     CaseDifference,
     CheckedCase,
+    ClaimPart,
+    DayFigures,
     Difference,
     FeesSettle,
     FeesSettleAnswer,
+    FeesSettleCancel,
+    FeesSettleCancelAnswer,
+    MadeClaim,
     PaymentAnswer,
     PaymentConfirm,
 )
-from schemas.errors import Conflict, HubError, InvalidMessage, Violation
+from schemas.errors import Conflict, HubError, InvalidMessage, NotFound, Violation
 from schemas.transactions import SPECS, Transaction
-from store import clearing, requests
+from store import clearing, fund_figures, funds, requests
 from store.clearing import Booked
+from store.fund_figures import Scope, Sums
 from store.requests import Kept
 
-Message = CaseCheck | FeesSettle | PaymentConfirm
+Message = CaseCheck | FeesSettle | FeesSettleCancel | PaymentConfirm
 
 
 class Clearing:
-    """Takes case.check, fees.settle and payment.confirm."""
+    """Takes case.check, fees.settle and its undo, and payment.confirm."""
 
     def __init__(self, work_units: WorkUnits, books: RuleBooks, clock: Clock) -> None:
         self._work_units = work_units
@@ -46,6 +55,7 @@ class Clearing:
         self._answers: dict[Transaction, Callable[[Work, Message], Value]] = {
             Transaction.CASE_CHECK: self._check,
             Transaction.FEES_SETTLE: self._settle,
+            Transaction.FEES_SETTLE_CANCEL: self._cancel,
             Transaction.PAYMENT_CONFIRM: self._confirm,
         }
 
@@ -53,7 +63,7 @@ class Clearing:
         """The answer as bytes. Errors come back, not out, except a missing database."""
         try:
             message, content = read_message_and_content(SPECS[inbound.transaction].message, inbound.body)
-            assert isinstance(message, CaseCheck | FeesSettle | PaymentConfirm)
+            assert isinstance(message, CaseCheck | FeesSettle | FeesSettleCancel | PaymentConfirm)
             institution = check_sender(self._books.active(), inbound.party, message.institution)
             return self._take(inbound, message, content_hash(content), institution)
         except HubError as error:
@@ -101,30 +111,76 @@ class Clearing:
 
     def _settle(self, work: Work, message: Message) -> FeesSettleAnswer:
         assert isinstance(message, FeesSettle)
-        sums = clearing.totals(work.connection, message)
+        scope = _scope(message)
+        fund_figures.read_whole_periods(work.connection)
+        days = fund_figures.by_day(work.connection, scope)
+        sums = fund_figures.total(days.values())
         theirs = (message.count, message.total, message.payers_paid, message.account, message.cash)
         balanced = theirs == (sums.count, sums.total_fen, sums.paid_fen, sums.account_fen, sums.cash_fen)
+        made = self._claim(work, message, message.claim, scope) if balanced and message.claim is not None else []
+        agreed = balanced and made is not None
         return FeesSettleAnswer(
             institution=message.institution,
             request_no=message.request_no,
             period=message.period,
-            balanced=balanced,
+            balanced=agreed,
             count=sums.count,
             total=sums.total_fen,
             payers_paid=sums.paid_fen,
             account=sums.account_fen,
             cash=sums.cash_fen,
             difference=message.payers_paid - sums.paid_fen,
-            meaning=_BALANCED if balanced else _UNBALANCED,
+            claims=tuple(made or ()),
+            days=() if agreed or message.claim is None else _side_by_side(days, message.claim),
+            meaning=_BALANCED if agreed else _UNBALANCED,
+            answered_at=self._clock.now(),
+        )
+
+    def _claim(self, work: Work, message: FeesSettle, part: ClaimPart, scope: Scope) -> list[MadeClaim] | None:
+        """The claims; None when they come to something else than what is asked for."""
+        if scope.payer is not None:
+            self._check_payer(scope.payer)
+        asked = Application(scope, message.request_no, part.way, part.recognised)
+        with work.connection.begin_nested() as point:
+            book, now = self._books.active().book, self._clock.now()
+            found = claims.apply(work.connection, book, asked, by=message.institution, now=now)
+            made = [MadeClaim(claim_no=one.claim_no, payer=one.payer, amount=one.asked_fen) for one in found]
+            if part.applied is not None and part.applied != sum(one.amount for one in made):
+                point.rollback()
+                return None
+        return made
+
+    def _cancel(self, work: Work, message: Message) -> FeesSettleCancelAnswer:
+        assert isinstance(message, FeesSettleCancel)
+        number = message.settle_request_no
+        settled = Transaction.FEES_SETTLE.value
+        if requests.find(work.connection, message.institution, settled, number) is None:
+            raise NotFound("no totals were sent under this number", code="claim.not_found", request_no=number)
+        standing = funds.of_application(work.connection, message.institution, number)
+        withdrawn = claims.withdraw(work.connection, standing, reason=message.reason, now=self._clock.now())
+        return FeesSettleCancelAnswer(
+            institution=message.institution,
+            request_no=message.request_no,
+            settle_request_no=number,
+            withdrawn=tuple(one.claim_no for one in withdrawn),
             answered_at=self._clock.now(),
         )
 
     def _confirm(self, work: Work, message: Message) -> PaymentAnswer:
         assert isinstance(message, PaymentConfirm)
-        if message.payer not in self._books.active().book.party_by_code:
-            raise InvalidMessage("no such payer", Violation("payer", "party.unknown", "use a payer's code"))
+        self._check_payer(message.payer)
         if not clearing.add_payment(work.connection, message, self._clock.now()):
             raise Conflict("this payment is confirmed already under another request", code="payment.confirmed")
+        ordered = payments.confirm(
+            work.connection,
+            message.payment_no,
+            institution=message.institution,
+            payer=message.payer,
+            amount_fen=message.amount,
+            paid_on=message.paid_on,
+            bank_reference=message.bank_reference or "",
+            now=self._clock.now(),
+        )
         return PaymentAnswer(
             institution=message.institution,
             request_no=message.request_no,
@@ -132,8 +188,44 @@ class Clearing:
             payer=message.payer,
             amount=message.amount,
             confirmed=clearing.confirmed_fen(work.connection, message),
+            ordered=ordered is not None,
+            repayment=ordered is not None and ordered.amount_fen < 0,
             answered_at=self._clock.now(),
         )
+
+    def _check_payer(self, payer: str) -> None:
+        if payer not in self._books.active().book.party_by_code:
+            raise InvalidMessage("no such payer", Violation("payer", "party.unknown", "use a payer's code"))
+
+
+def _scope(message: FeesSettle) -> Scope:
+    return Scope(
+        message.institution,
+        message.period.first,
+        message.period.last,
+        message.payer,
+        message.region,
+        message.visit_kind or "",
+        message.insurance_type or "",
+    )
+
+
+def _side_by_side(ours: Mapping[date, Sums], claim: ClaimPart) -> tuple[DayFigures, ...]:
+    """Our totals by day, with theirs where they sent them."""
+    theirs = {one.day: one for one in claim.days}
+    figures = []
+    for day in sorted(ours.keys() | theirs.keys()):
+        one, sums = theirs.get(day), ours.get(day, Sums())
+        figures.append(
+            DayFigures(
+                day=day,
+                count=sums.count,
+                payers_paid=sums.paid_fen,
+                their_count=one.count if one else None,
+                their_payers_paid=one.payers_paid if one else None,
+            )
+        )
+    return tuple(figures)
 
 
 def compare(

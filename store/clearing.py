@@ -8,8 +8,9 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, text
 
-from schemas.clearing import FeesSettle, PaymentConfirm
+from schemas.clearing import PaymentConfirm
 from store.driver import Prepared
+from store.fund_figures import ADVANCING
 from store.rows import as_json, insert_rows
 from store.tables_visits import payments
 
@@ -25,25 +26,16 @@ class Booked:
     cancelled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Totals of a period, whole fen."""
-
-    count: int
-    total_fen: int
-    paid_fen: int
-    account_fen: int
-    cash_fen: int
-
-
-# A share that is on its way back counts until it is back, as in the answers; see `routing.life`.
+# What is booked of a case's own life and by corrections; payments and deductions say what became of it.
 _SHARES = (
-    "SELECT coalesce(sum(l.amount_fen), 0) AS paid, coalesce(sum(l.account_fen), 0) AS account, "
-    "coalesce(sum(l.hospital_fen), 0) AS hospital FROM settlement_leg l "
-    "WHERE l.case_id = c.case_id AND l.state IN ('approved', 'cancelling', 'cancel_held')"
+    "SELECT coalesce(sum(CASE WHEN e.debit = 'receivable' THEN e.amount_fen "
+    "WHEN e.credit = 'receivable' THEN -e.amount_fen END), 0) AS paid, "
+    "coalesce(sum(CASE WHEN e.debit = 'patient' THEN e.amount_fen "
+    "WHEN e.credit = 'patient' THEN -e.amount_fen END), 0) AS cash "
+    f"FROM ledger_entry e WHERE e.case_id = c.case_id AND e.kind IN {ADVANCING}"
 )
 _BOOKED = Prepared(
-    "SELECT c.settlement_no, c.business_day, c.total_fen, s.paid, c.total_fen - s.paid - s.account - s.hospital, "
+    "SELECT c.settlement_no, c.business_day, c.total_fen, s.paid, s.cash, "
     f"c.state = 'cancelled' FROM settlement_case c CROSS JOIN LATERAL ({_SHARES}) s "
     "WHERE c.institution = $1 AND c.purpose = 'settle' AND c.business_day IS NOT NULL "
     "AND (c.business_day BETWEEN $2 AND $3 OR c.case_key IN (SELECT json_array_elements_text($4)))",
@@ -51,21 +43,6 @@ _BOOKED = Prepared(
     "date",
     "date",
     "json",
-)
-_TOTALS = text(
-    "SELECT count(*), coalesce(sum(c.total_fen), 0), coalesce(sum(s.paid), 0), coalesce(sum(s.account), 0), "
-    "coalesce(sum(c.total_fen - s.paid - s.account - s.hospital), 0) "
-    "FROM settlement_case c CROSS JOIN LATERAL ("
-    f"{_SHARES} AND (CAST(:payer AS text) IS NULL OR l.payer = :payer)) s "
-    "WHERE c.institution = :institution AND c.purpose = 'settle' AND c.state NOT IN ('cancelled', 'declined') "
-    "AND c.business_day BETWEEN :first AND :last AND c.region = :region "
-    "AND (CAST(:payer AS text) IS NULL OR s.paid > 0) "
-    "AND (CAST(:kind AS text) IS NULL OR EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = 0 "
-    "AND e.operation = 'settle' AND e.direction = 'in' "
-    "AND convert_from(e.body, 'UTF8')::jsonb #>> '{visit,kind}' = :kind)) "
-    "AND (CAST(:type AS text) IS NULL OR EXISTS (SELECT 1 FROM exchange e WHERE e.case_id = c.case_id AND e.leg_no = 0 "
-    "AND e.operation = 'settle' AND e.direction = 'in' "
-    "AND convert_from(e.body, 'UTF8')::jsonb #>> '{insurance,type}' = :type))"
 )
 _ADD_PAYMENT = insert_rows(
     payments,
@@ -88,23 +65,6 @@ def booked(
         number: Booked(day, total, int(paid), int(cash), cancelled)
         for number, day, total, paid, cash, cancelled in rows
     }
-
-
-def totals(connection: Connection, asked: FeesSettle) -> Sums:
-    """The totals of what stands in a period; cancelled settlements and trials count for nothing."""
-    row = connection.execute(
-        _TOTALS,
-        {
-            "institution": asked.institution,
-            "first": asked.period.first,
-            "last": asked.period.last,
-            "region": asked.region,
-            "payer": asked.payer,
-            "kind": asked.visit_kind,
-            "type": asked.insurance_type,
-        },
-    ).one()
-    return Sums(*(int(value) for value in row))
 
 
 def add_payment(connection: Connection, payment: PaymentConfirm, at: datetime) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hub.broker.topology import Topology
 from hub.broker.transport import OutboundMessage, Subscription
+from hub.funds.kinds import fund_kinds
 from hub.people.actions import Actions
 from hub.people.dead_letters import DeadLetters
 from hub.people.doubts import doubt_kinds
@@ -31,6 +32,7 @@ def open_office(
     """The office of one process; `layout` and `payers` are those of the rule book in force."""
     actions = Actions(work_units, clock)
     actions.register(*doubt_kinds(clock), *payer_kinds(clock, payers), *notice_kinds(clock), *recon_kinds(clock))
+    actions.register(*fund_kinds(work_units, clock))
     return Office(actions, DeadLetters(work_units, clock, layout, actions))
 
 
