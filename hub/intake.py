@@ -7,7 +7,7 @@ content gets the stored answer, with other content a conflict. A wrong message n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,6 +38,7 @@ from store.coverage import person_key
 from store.exchanges import HOSPITAL_LEG, Exchange
 from store.inbox import Received
 from store.records import CaseRecord, LegRecord
+from store.search import Known, Name
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 TOMBSTONE = "reversed before it came"
@@ -119,6 +120,7 @@ class Intake:
         created = work.store.cases.insert_new(connection, [case for draft, case in planned if draft.plan is not None])
         new = [(draft, case) for draft, case in planned if case.case_id in created]
         work.store.exchanges.add(connection, [_received(draft.inbound, case) for draft, case in new])
+        work.store.search.add(connection, [known for draft, case in new for known in _known_by(draft, case)])
         _begin(work, new, active)
         for draft, case in new:
             results[draft.index] = Taken(case_id=case.case_id)
@@ -312,6 +314,16 @@ def _received(inbound: Inbound, case: CaseRecord) -> Exchange:
         body=inbound.body,
         at=inbound.received_at,
     )
+
+
+def _known_by(draft: _Draft, case: CaseRecord) -> Iterator[Known]:
+    """What people may hold in their hands when they look for this case later."""
+    for message_id in {draft.inbound.message_id, case.correlation_id}:
+        yield Known(Name.MESSAGE, message_id, case.case_id, case.region)
+    yield Known(Name.VISIT, draft.request.visit.visit_no, case.case_id, case.region)
+    yield Known(Name.PERSON, draft.person, case.case_id, case.region)
+    for policy_no in {leg.policy_no for leg in case.legs if leg.policy_no}:
+        yield Known(Name.POLICY, policy_no, case.case_id, case.region)
 
 
 def not_found(settlement_no: str) -> NotFound:

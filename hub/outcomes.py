@@ -139,7 +139,7 @@ def _note_open(leg: LegRecord, decision: Decision, now: datetime) -> None:
     """A claim that was taken for never received is there and open after all: an undo must reach it."""
     if not leg.open_at_payer:
         leg.decided_at = decision.decided_at or now
-        leg.payer_reference = decision.payer_reference or leg.payer_reference
+        leg.call_it(decision.payer_reference)
         leg.changed = leg.decided = True
 
 

@@ -12,12 +12,13 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from routing.plan import Coverage
-from store import answers, cases, coverage, exchanges, inbox, outbox
+from store import answers, cases, coverage, exchanges, inbox, outbox, search
 from store.answers import StoredAnswer, StoredUndo
 from store.exchanges import Exchange
 from store.inbox import Received
 from store.outbox import Message, StoredMessage
 from store.records import CaseRecord
+from store.search import Known
 
 M = TypeVar("M", bound=Message)
 
@@ -88,6 +89,12 @@ class CoverageStore(Protocol):
     def find(self, connection: Connection, keys: Iterable[str]) -> dict[str, list[Coverage]]: ...
 
 
+class SearchStore(Protocol):
+    """By what people know a case; see `store.search`."""
+
+    def add(self, connection: Connection, known: Iterable[Known]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """Everything that a handler reads and writes inside a unit of work."""
@@ -98,6 +105,7 @@ class Stores:
     inbox: InboxStore
     outbox: OutboxStore
     coverage: CoverageStore
+    search: SearchStore
 
 
-SQL = Stores(cases, exchanges, answers, inbox, outbox, coverage)
+SQL = Stores(cases, exchanges, answers, inbox, outbox, coverage, search)

@@ -23,6 +23,7 @@ from store.exchanges import HOSPITAL_LEG, Exchange
 from store.inbox import Received
 from store.outbox import StoredMessage
 from store.records import CaseRecord, LegRecord
+from store.search import Known
 
 _CASE_ONLY = ("considered", "legs", "changed")
 _LEG_ONLY = ("changed", "decided")
@@ -370,6 +371,13 @@ class MemoryCoverage:
         return {key: list(policies) for key, policies in found if policies}
 
 
+class NobodySearches:
+    """See `store.search`."""
+
+    def add(self, connection: Connection, known: Iterable[Known]) -> None:
+        """Nothing is looked for here."""
+
+
 def memory_stores() -> Stores:
     """Everything on the database in memory."""
     stores: Any = Stores(
@@ -379,5 +387,6 @@ def memory_stores() -> Stores:
         MemoryInbox(),  # type: ignore[arg-type]
         MemoryOutbox(),  # type: ignore[arg-type]
         MemoryCoverage(),  # type: ignore[arg-type]
+        NobodySearches(),  # type: ignore[arg-type]
     )
     return stores  # type: ignore[no-any-return]

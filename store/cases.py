@@ -13,7 +13,7 @@ from routing.states import CaseState, LegState
 from schemas.codes import Layer
 from schemas.errors import Conflict
 from schemas.payer import Operation
-from store import ledger
+from store import ledger, search
 from store.copying import copy_objects
 from store.driver import Prepared, as_array
 from store.records import CaseRecord, LegRecord
@@ -150,6 +150,8 @@ def save(connection: Connection, touched: Iterable[CaseRecord]) -> None:
     wrote past the lock)."""
     touched = list(touched)
     ledger.post_cases(connection, touched)
+    named = [leg for case in touched for leg in case.legs if leg.named]
+    search.add(connection, [known for leg in named for known in search.references(leg)])
     changed_cases, claimed, answered = [], [], []
     for case in touched:
         if case.changed:
@@ -162,7 +164,7 @@ def save(connection: Connection, touched: Iterable[CaseRecord]) -> None:
             elif leg.changed:
                 claimed.append(_row(leg, ("case_id", "leg_no", "version", *_LEG_CLAIM)))
             if leg.changed:
-                leg.changed = leg.decided = False
+                leg.changed = leg.decided = leg.named = False
                 leg.version += 1
                 leg.posted, leg.effect_at = borne(leg), None
     for statement, rows in (

@@ -59,6 +59,8 @@ class LegRecord:
     changed: bool = False
     decided: bool = False
     """A payer's word was recorded since the leg was read: amounts and reasons must be written too."""
+    named: bool = False
+    """Its payer called it by a new name since the leg was read."""
     posted: Borne | None = None
     """What the ledger holds of it; see `routing.postings`."""
     effect_at: datetime | None = None
@@ -113,6 +115,12 @@ class LegRecord:
         self.doubt_since = now if self.doubt_since else None
         self.next_at = None
 
+    def call_it(self, reference: str | None) -> None:
+        """Take the name that the payer gives its part; the one that it has stays where there is none."""
+        if reference and reference != self.payer_reference:
+            self.payer_reference = reference
+            self.named = True
+
     def record(self, decision: Decision, event: LegEvent, now: datetime) -> None:
         """Apply a payer's word with its amounts and reasons."""
         self.apply(event)
@@ -121,7 +129,7 @@ class LegRecord:
         self.reason_zh, self.reason_en = decision.reason_zh, decision.reason_en
         self.decided_at = self.effect_at = decision.decided_at or now
         if event is not LegEvent.CANCEL_REFUSED:  # the refusal's number is not the one to undo by
-            self.payer_reference = decision.payer_reference or self.payer_reference
+            self.call_it(decision.payer_reference)
         if event is LegEvent.APPROVE:
             self.amount_fen = decision.amount_fen
             if decision.basic is not None:

@@ -64,7 +64,8 @@ cases = Table(
     Column("ended_at", Moment, nullable=True),
     Column("business_day", Date, nullable=True),
     PrimaryKeyConstraint("case_id", name="settlement_case_pk"),
-    UniqueConstraint("institution", "case_key", name="one_case_per_settlement_number"),
+    # The number first: people who look for one do not always know whose it is.
+    UniqueConstraint("case_key", "institution", name="one_case_per_settlement_number"),
     CheckConstraint(_one_of("state", CaseState), name="case_state_is_known"),
     CheckConstraint("purpose IN ('settle', 'trial')", name="case_purpose_is_known"),
     # A tombstone (the reversal of a settlement that never came) is a cancelled case of nothing.
@@ -139,6 +140,8 @@ undos = Table(
     Column("correlation_id", Text, nullable=False),
     Column("asked_at", Moment, nullable=False),
     PrimaryKeyConstraint("case_id", "cancel_no", name="one_undo_per_cancel_number"),
+    Index("case_undo_by_number", "cancel_no"),
+    Index("case_undo_by_message", "correlation_id"),
 )
 
 exchanges = Table(

@@ -14,6 +14,7 @@ from store import (
     tables_national,
     tables_parties,
     tables_recon,
+    tables_search,
     tables_staging,
     tables_visits,
 )
@@ -30,6 +31,7 @@ DECLARED = (
     tables_ledger,
     tables_recon,
     tables_funds,
+    tables_search,
 )
 """Modules that add their tables to the metadata when they are imported."""
 ONE_AT_A_TIME = 7_204_117_003
