@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hub.cli import recon_exchange, recon_report, recon_statements
+from hub.cli import recon_exchange, recon_people, recon_report, recon_statements
 from hub.cli.common import AsJson, console, show_json
 
 
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     recon_statements.add(group)
     recon_report.add(group)
     recon_exchange.add(group)
+    recon_people.add(group)
     app.add_typer(group, name="recon")
 
 

@@ -3,7 +3,7 @@ rules about money hold, each for itself, so that one that cannot be done stops n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
@@ -55,6 +55,15 @@ class Outcome:
     remedy: Remedy
     done: bool
     text: str
+
+
+def as_proposed(found: Iterable[Break], remedy: Remedy | None = None) -> tuple[list[Decision], int]:
+    """Decisions as they are proposed, or all the same; and how many are left, since people must look at them first."""
+    breaks_ = list(found)
+    made = [Decision(one.break_id, remedy or Remedy(one.proposal or Remedy.PEOPLE)) for one in breaks_]
+    if remedy is None:
+        made = [one for one in made if one.remedy not in (Remedy.PEOPLE, Remedy.NONE)]
+    return made, len(breaks_) - len(made)
 
 
 def detail_of(run_id: int, decided: Sequence[Decision]) -> dict[str, Any]:

@@ -1,0 +1,255 @@
+"""What ends a break: proposed, asked for, agreed by a second person, carried out, and followed to its effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from adapters.registry import ADAPTERS
+from hub.people.actions import Actions
+from hub.people.recon import dry_run
+from hub.recon.remedies import propose
+from hub.recon.remedies_apply import Decision, detail_of
+from routing.days import day_of
+from routing.postings import Account
+from routing.states import CaseState, LegState
+from schemas.errors import Conflict, Forbidden
+from schemas.payer import Capabilities
+from schemas.statement import BreakClass, Remedy
+from store import breaks, ledger, seal_checks
+from tests.support.builders import (
+    BASIC,
+    CRITICAL,
+    HOSPITAL,
+    StubPayer,
+    lost_after_effect,
+    lost_before_effect,
+)
+from tests.support.dead_letters import an_office
+from tests.support.hub_in_process import TestHub, a_hub
+from tests.support.recon_breaks import NOTHING, a_break, a_run, a_statement, once
+
+DAY_S = 86_400
+TRIES = 400
+"""More than anybody asks before giving up."""
+
+
+@dataclass
+class Desk:
+    """The people of a hub who reconcile: li asks, wang agrees."""
+
+    hub: TestHub
+    actions: Actions = field(init=False)
+    today: date = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.actions = an_office(self.hub).actions
+        self.today = day_of(self.hub.clock.now())
+
+    def settled(self, number: str = "S-1", behaviour: Any = None) -> str:
+        """A settlement; with a behaviour of CRITICAL its second leg is left in doubt, and the cashier is gone."""
+        if behaviour is not None:
+            self.hub.payers[CRITICAL].script.append(behaviour)
+        case_id = self.hub.settle(number).case_id
+        self.hub.pump()
+        if behaviour is not None:
+            self.hub.clock.advance(20)
+            self.hub.sweep()
+            self.hub.pump()
+        return str(case_id)
+
+    def found(self, break_class: BreakClass, case_id: str, leg_no: int | None = 2, **changes: Any) -> tuple[int, int]:
+        """(run, break) of a run over CRITICAL's statement (or the hospital's) that found this."""
+        party = CRITICAL if leg_no else HOSPITAL
+        with self.hub.database.begin() as connection:
+            run_id = a_run(connection, party, self.today, [a_statement(connection, party, self.today, 7_500)])
+            number = a_break(connection, run_id, break_class, self.hub.case(case_id), leg_no, **changes)
+            propose(connection, run_id)
+        return run_id, number
+
+    def the(self, number: int) -> breaks.Break:
+        with self.hub.database.begin() as connection:
+            breaks.follow(connection, self.hub.clock.now())
+            return breaks.by_id(connection, [number])[number]
+
+    def entry_ids(self, number: int) -> list[int]:
+        with self.hub.database.connect() as connection:
+            query = text("SELECT entry_ids FROM recon_break WHERE break_id = :id")
+            return list(connection.execute(query, {"id": number}).scalar_one())
+
+    def ask(self, kind: str, subject: str, **detail: Any) -> Any:
+        return self.actions.request(kind, subject, detail, "their list of today", "li")
+
+    def apply(self, run_id: int, number: int, remedy: Remedy) -> Any:
+        """Asked for by li and, where that is needed, agreed by wang."""
+        action = self.ask("recon.apply", f"run/{run_id}", **detail_of(run_id, [Decision(number, remedy)]))
+        return self.actions.approve(action.id, "wang") if action.state == "requested" else action
+
+    def sign_off(self, run_id: int, **exceptions: str) -> Any:
+        action = self.ask("recon.sign_off", f"run/{run_id}", exceptions=exceptions)
+        return self.actions.approve(action.id, "wang")
+
+    def seal(self, day: date | None = None, **exceptions: str) -> Any:
+        action = self.ask("recon.seal", f"day/{day or self.today}", exceptions=exceptions)
+        return self.actions.approve(action.id, "wang")
+
+    def faults(self) -> list[str]:
+        with self.hub.database.connect() as connection:
+            return [f"{one.subject}: {one.detail}" for one in seal_checks.faults(connection)]
+
+    def owed_fen(self) -> int:
+        with self.hub.database.connect() as connection:
+            return sum(one.balances[Account.RECEIVABLE] for one in ledger.balances(connection, payer=CRITICAL))
+
+
+def payers(**can: bool) -> dict[str, StubPayer]:
+    return {BASIC: StubPayer(), CRITICAL: StubPayer(idempotent=False, **can)}
+
+
+def test_a_share_whose_answer_was_lost_is_confirmed_by_the_payers_book(database_url):
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled(behaviour=lost_after_effect)
+        run_id, number = desk.found(
+            BreakClass.MISSING_AT_HUB, case_id, payer_side=once(7_500), reference="R-1", difference=7_500
+        )
+        proposed = desk.the(number)
+
+        told = dry_run(hub.hub.work_units, hub.clock, run_id, [Decision(number, Remedy.CONFIRM)], "a look", "li")
+
+        assert (proposed.proposal, hub.case(case_id).leg(2).state) == ("confirm", LegState.IN_DOUBT)
+        assert [one.done for one in told] == [True]
+        done = desk.apply(run_id, number, Remedy.CONFIRM)
+        assert done.outcome == "1 of 1 breaks seen to"
+        assert hub.case(case_id).leg(2).amount_fen == desk.owed_fen() == 7_500
+        ended = desk.the(number)
+        assert (ended.state, ended.remedy, ended.action_id) == ("resolved", "confirm", done.id)
+        assert len(desk.entry_ids(number)) == 1
+        _closes(desk, run_id)
+
+
+def _closes(desk: Desk, run_id: int) -> None:
+    """The run is signed off, the day sealed, and all of it verifies."""
+    desk.sign_off(run_id)
+    desk.hub.clock.advance(2 * DAY_S)
+    desk.seal(**{f"{BASIC}/daily": "compared by hand"})
+    assert desk.faults() == []
+
+
+def test_a_payer_that_never_got_it_says_so_when_it_is_asked_again(database_url):
+    with a_hub(database_url, payers=payers(inquiry=True), running=False) as hub:
+        desk = Desk(hub)
+        hub.payers[CRITICAL].script = [lost_before_effect] * TRIES
+        case_id = desk.settled(behaviour=lost_before_effect)
+        assert (hub.case(case_id).leg(2).state, hub.case(case_id).leg(2).next_at) == (LegState.IN_DOUBT, None)
+        hub.payers[CRITICAL].script.clear()
+        run_id, number = desk.found(BreakClass.NOT_YET_DUE, case_id, payer_side=NOTHING)
+
+        asked = desk.apply(run_id, number, Remedy.INQUIRE)
+
+        assert (asked.state, asked.decided_by) == ("executed", "")
+        assert desk.the(number).state == "waiting"
+        hub.pump()
+        assert hub.case(case_id).leg(2).state is LegState.DEFERRED
+        assert desk.the(number).state == "resolved"
+        desk.sign_off(run_id)
+
+
+class Reverses:
+    """What the rule book's stub is said to be able to."""
+
+    capabilities = Capabilities(reversal=True)
+
+
+def test_what_was_declined_here_only_is_taken_back_there(database_url, monkeypatch):
+    monkeypatch.setitem(ADAPTERS, "stub", Reverses)
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled(behaviour=lost_after_effect)
+        word = desk.ask("doubt.decline", f"leg/{case_id}/2")
+        desk.actions.approve(word.id, "wang")
+        hub.payers[CRITICAL].capabilities = Reverses.capabilities
+        assert hub.case(case_id).leg(2).state is LegState.DECLINED
+        run_id, number = desk.found(BreakClass.STATUS, case_id, payer_side=once(7_500), difference=7_500)
+        assert desk.the(number).proposal == "reverse"
+
+        desk.apply(run_id, number, Remedy.REVERSE)
+        waiting = desk.the(number).state
+        hub.pump()
+
+        assert waiting == "waiting"
+        case = hub.case(case_id)
+        assert (case.state, case.leg(2).state) == (CaseState.SETTLED, LegState.REVERSED)
+        assert hub.payers[CRITICAL].net_fen == desk.owed_fen() == 0
+        assert desk.the(number).state == "resolved"
+        again, carried = desk.found(BreakClass.STATUS, case_id, payer_side=once(7_500), difference=7_500)
+        assert desk.the(carried).state == "resolved"
+        _closes(desk, again)
+
+
+def test_a_hospital_without_its_answer_gets_it_once_more(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled()
+        run_id, number = desk.found(BreakClass.MISSING_AT_HOSPITAL, case_id, None, hospital=NOTHING)
+        assert desk.the(number).proposal == "resend_answer"
+
+        desk.apply(run_id, number, Remedy.RESEND_ANSWER)
+
+        sent = hub.outbox(f"out.{HOSPITAL}")
+        assert [one["revision"] for one in sent] == [1, 1]
+        assert desk.the(number).state == "waiting"
+        with pytest.raises(Conflict, match="1 breaks are open"):
+            desk.sign_off(run_id)
+        with hub.database.begin() as connection:
+            again = a_run(connection, HOSPITAL, desk.today, [a_statement(connection, HOSPITAL, desk.today, 22_500)])
+        assert desk.the(number).state == "resolved"
+        desk.sign_off(again)
+
+
+def test_a_difference_is_posted_by_two_people_and_ends_in_the_books_of_its_day(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled()
+        sides = {"hub": once(7_500), "payer_side": once(7_499), "difference": -1}
+        run_id, number = desk.found(BreakClass.AMOUNT, case_id, **sides)
+        assert desk.the(number).proposal == "post_difference"
+
+        action = desk.ask(
+            "recon.apply", f"run/{run_id}", **detail_of(run_id, [Decision(number, Remedy("post_difference"))])
+        )
+        with pytest.raises(Forbidden):
+            desk.actions.approve(action.id, "li")
+        desk.actions.approve(action.id, "wang")
+
+        assert desk.owed_fen() == 7_499
+        with hub.database.connect() as connection:
+            posted = ledger.of_case(connection, case_id)[-1]
+        assert (posted.debit, posted.credit, posted.amount_fen) == (Account.DIFFERENCE, Account.RECEIVABLE, 1)
+        assert (posted.cause, desk.entry_ids(number)) == (f"break/{number}", [posted.entry_id])
+        late = desk.ask(
+            "recon.apply", f"run/{run_id}", **detail_of(run_id, [Decision(number, Remedy("post_difference"))])
+        )
+        assert desk.actions.approve(late.id, "wang").state == "failed"
+        assert desk.owed_fen() == 7_499
+
+
+def test_one_that_cannot_be_done_stops_no_other(database_url):
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        lost, fine = desk.settled(behaviour=lost_after_effect), desk.settled("S-2")
+        run_id, number = desk.found(BreakClass.MISSING_AT_HUB, lost, payer_side=once(7_500), reference="R-1")
+        with hub.database.begin() as connection:
+            other = a_break(connection, run_id, BreakClass.STATUS, hub.case(fine), 2, payer_side=once(1))
+        decided = [Decision(number, Remedy.CONFIRM), Decision(other, Remedy.REVERSE)]
+
+        action = desk.ask("recon.apply", f"run/{run_id}", **detail_of(run_id, decided))
+        done = desk.actions.approve(action.id, "wang")
+
+        assert done.state == "executed"
+        assert done.outcome.startswith(f"1 of 2 breaks seen to; not: break {other}: it is approved here")
+        assert (desk.the(number).state, desk.the(other).state) == ("resolved", "open")
