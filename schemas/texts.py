@@ -101,6 +101,9 @@ ERRORS: dict[str, Bilingual] = {
         zh="上传未生效：存在错误的行，请按所列逐行更正后重新提交。",
         en="The upload is not in force: mend the rows that are listed and send it again.",
     ),
+    "statement.content_type": Bilingual(
+        zh="请以 CSV、Excel（.xlsx）或国家接口的 zip 文件发送。", en="Send it as CSV, .xlsx or the national zip."
+    ),
     "statement.refused": Bilingual(
         zh="对账单未收下：请按所列更正后整份重新发送。",
         en="The statement is not taken: mend what is listed and send the whole of it again.",
@@ -208,6 +211,23 @@ ERRORS: dict[str, Bilingual] = {
         zh="该报文编号已用于其他内容，请换用新的编号。", en="This request number was used for another content."
     ),
     "line.not_found": Bilingual(zh="没有该费用明细，或已撤销。", en="No such fee line stands."),
+    "claim.unsealed": Bilingual(
+        zh="所申报期间尚有未封账的日期，请待封账后再申报。", en="Apply when every day of the period is sealed."
+    ),
+    "claim.exists": Bilingual(
+        zh="该期间已申报，请先撤销原申报。", en="It is applied for already: take the claim back first."
+    ),
+    "claim.overlaps": Bilingual(
+        zh="该期间的部分结算已在其他申报中，请先撤销该申报。", en="Another claim holds some of it: take that back first."
+    ),
+    "claim.state": Bilingual(zh="该申报的审核状态不允许此操作。", en="The claim is past that."),
+    "claim.not_found": Bilingual(zh="没有该申报。", en="There is no such claim."),
+    "payment.amount": Bilingual(
+        zh="确认金额与付款单金额不一致，请核对；如确属不符，请联系平台撤销付款单。",
+        en="The amount is not the one that was ordered.",
+    ),
+    "payment.parties": Bilingual(zh="该付款单的收付双方与报文不一致。", en="The payment is between others."),
+    "payment.void": Bilingual(zh="该付款单已撤销。", en="The order was taken back."),
     "payment.confirmed": Bilingual(zh="该笔付款已确认。", en="This payment is confirmed already."),
     "party.shut_out": Bilingual(zh="该机构已被平台停用，请联系平台。", en="The party is disabled: ask the operators."),
     "http.malformed": Bilingual(zh="HTTP 请求格式错误。", en="The HTTP request cannot be read."),

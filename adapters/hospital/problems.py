@@ -50,6 +50,7 @@ _BY_CLASS: dict[type[HubError], _Kind] = {
 _BY_CODE: dict[str, _Kind] = {
     "message.too_large": _Kind(413, "Message too large", own_words=True),
     "message.content_type": _Kind(415, "Unsupported media type"),
+    "statement.content_type": _Kind(415, "Unsupported media type", own_words=True),
     "soap.content_type": _Kind(415, "Unsupported media type", own_words=True),
     "transaction.unknown": _Kind(404, "Unknown transaction"),
     "party.unauthenticated": _Kind(401, "Not authenticated"),

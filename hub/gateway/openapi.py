@@ -14,9 +14,11 @@ from adapters.hospital.problems import CONTENT_TYPE
 from hub.gateway import openapi_operators as operators
 from hub.gateway.mailbox import LIMIT_MAX, WAIT_S_MAX, MailboxAck
 from hub.gateway.reading import IDEMPOTENCY_KEY
+from hub.gateway.statements import TYPES
 from schemas.answer import CombinedAnswer
 from schemas.base import Value
 from schemas.payer import ClaimCancel, ClaimTask
+from schemas.statement import StatementAnswer
 from schemas.transactions import ASKS, MESSAGES, SPECS, SUMMARIES, Channel, Group, Transaction
 
 FILE = Path("docs/openapi.json")
@@ -80,6 +82,7 @@ def document() -> bytes:
             "/api/v1/cases/{case_id}/timeline": {"get": _get_timeline()},
             "/api/v1/mailbox": {"get": _get_mailbox()},
             "/api/v1/mailbox/ack": {"post": _acknowledge()},
+            "/api/v1/statements/{day}": {"put": _statement_file()},
             **operators.paths(_refusals),
             "/healthz": {"get": _health("Whether the process lives")},
             "/readyz": {"get": _health("Whether requests can be served", 503)},
@@ -125,6 +128,35 @@ def _transaction(transaction: Transaction) -> Json:
         "parameters": parameters,
         "requestBody": {"required": True, "content": {JSON: {"schema": _ref(spec.message)}}},
         "responses": {**responses, **_refusals(400, 401, 403, 404, 409, 413, 415, 422, 503)},
+    }
+
+
+def _statement_file() -> Json:
+    text: Json = {"type": "string"}
+    day = {"name": "day", "in": "path", "required": True, "schema": {"type": "string", "format": "date"}}
+    digest = {
+        "name": "Content-Digest",
+        "in": "header",
+        "required": False,
+        "description": "`sha-256=:BASE64:` of the file; it is refused when it came otherwise",
+        "schema": text,
+    }
+    return {
+        "operationId": "put_statement",
+        "summary": "Send the statement of a day as a file: all of it is on record, or nothing",
+        "parameters": [
+            day,
+            _query("count", {"type": "integer", "minimum": 0}, required=True),
+            _query("total", {"type": "string", "description": "The sum of `amount`, in yuan"}, required=True),
+            _query("scheme", text | {"default": "daily"}),
+            _query("party", text | {"description": "An institution that the speaker speaks for; else the speaker"}),
+            digest,
+        ],
+        "requestBody": {"required": True, "content": {one: {"schema": text} for one in TYPES}},
+        "responses": {
+            "200": _described("On record", _ref(StatementAnswer)),
+            **_refusals(400, 401, 403, 409, 413, 415, 422, 503),
+        },
     }
 
 

@@ -33,6 +33,7 @@ from hub.gateway.signatures import SignedCallers, caller_keys
 from hub.gateway.soap.door import SoapDoor
 from hub.gateway.soap.service import SoapService
 from hub.gateway.standing import Standing
+from hub.gateway.statements import StatementFiles
 from hub.gateway.transactions import Transactions
 from hub.gateway.views import CaseView, CaseViews
 from hub.gateway.waiters import AnswerWaiters
@@ -78,6 +79,9 @@ class GatewayServer:
         )
         self._calls = BatchedCalls[Callable[[], Any], Any]("gateway-calls", _call_each, batch_max=1, workers=2)
         self._checks = BatchedCalls[Callable[[], Any], Any]("gateway-checks", _call_each, batch_max=1, workers=1)
+        self._statements = BatchedCalls[Callable[[], Any], Any](
+            "gateway-statements", _call_each, batch_max=1, workers=1, has_effects=True
+        )
         self._office = BatchedCalls[Callable[[], Any], Any](
             "gateway-office", _call_each, batch_max=1, workers=1, has_effects=True
         )
@@ -101,6 +105,7 @@ class GatewayServer:
                     wsdl_public=settings.wsdl_public,
                 ).routes(),
                 *self._national(hub, settings, doorkeeper, courier).routes(),
+                *StatementFiles(doorkeeper, hub.work_units, hub.books, hub.clock, self._statements).routes(),
             ],
             signatures,
         )
@@ -185,9 +190,12 @@ class GatewayServer:
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._begin_to_stop, timeout_s)
         self._thread.join(timeout_s + STOP_MARGIN_S)
-        for pool in (self._intake, self._views, self._calls, self._checks, self._office):
+        for pool in self._pools():
             pool.stop(STOP_MARGIN_S)
         self._waiters.stop(STOP_MARGIN_S)
+
+    def _pools(self) -> tuple[BatchedCalls[Any, Any], ...]:
+        return (self._intake, self._views, self._calls, self._checks, self._statements, self._office)
 
     def _begin_to_stop(self, timeout_s: float) -> None:
         assert self._server is not None
@@ -204,8 +212,9 @@ class GatewayServer:
     async def _serve(self) -> None:
         assert self._listener is not None
         loop = asyncio.get_running_loop()
-        for pool in (self._intake, self._views, self._calls, self._checks, self._office, self._waiters):
+        for pool in self._pools():
             pool.start(loop)
+        self._waiters.start(loop)
         self._server = uvicorn.Server(_config(self._app, self._leaving))
         self._loop = loop
         self._running.set()

@@ -222,6 +222,7 @@ def _take_staged(connection: Connection, order: _Order) -> StatementAnswer:
         raise _refusal([("sha256", "statement.sha256", "the file is not the one that was declared: send it again")], 1)
     statements.hold(connection, order.key)
     if (earlier := statements.of_content(connection, order.key, digest)) is not None:
+        _check_sums(Sums(earlier.rows, earlier.total_fen, None, None, 0), (order.header.count, order.header.total))
         return _answer(_restored(connection, order, earlier))
     _refuse_if_signed_off(connection, order.key)
     _complete_national(connection, order)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.books import RuleBooks
+from hub.books import ActiveBook, RuleBooks
 from hub.inbound import Inbound, Taken
 from hub.intake import content_hash
 from hub.ports import Clock
@@ -44,7 +44,7 @@ class Statements:
         content = check_text(inbound.body)
         digest = content_hash(content)
         statement = self._read(inbound, content, digest)
-        self._check_sender(inbound.party, statement.party)
+        check_speaker(self._books.active(), inbound.party, statement.party)
         now = self._clock.now()
         answer = take_statement(
             self._work_units,
@@ -71,12 +71,13 @@ class Statements:
             remember_refusal(self._work_units, self._books.active().book, key, came, refusal)
         raise refusal
 
-    def _check_sender(self, speaker: str, party: str) -> None:
-        active = self._books.active()
-        if party in active.book.institution_by_code:
-            check_sender(active, speaker, party)
-        elif speaker != party:
-            raise Forbidden("the message names another party than its sender", party=speaker)
+
+def check_speaker(active: ActiveBook, speaker: str, party: str) -> None:
+    """Forbidden unless the statement is the speaker's own or that of an institution which it speaks for."""
+    if party in active.book.institution_by_code:
+        check_sender(active, speaker, party)
+    elif speaker != party:
+        raise Forbidden("the statement is another party's than its sender's", party=speaker)
 
 
 def _key_of(book: RuleBook, speaker: str, content: dict[str, Any]) -> Key | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import zipfile
@@ -11,18 +12,35 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import xlsxwriter
 from sqlalchemy import Engine, text
+from typer.testing import CliRunner
 
+from hub.cli.app import app
+from hub.inbound import Taken
 from hub.recon.statements import StatementRefused, take_file
 from routing.rulebook import RuleBook
 from schemas.errors import Conflict
-from schemas.money import signed_fen_of
+from schemas.money import signed_fen_of, yuan_of
 from schemas.statement import StatementAnswer, StatementHeader
+from schemas.transactions import Transaction
 from store import statements
 from store.database import open_engine
-from tests.support.builders import BASIC, BASIC_RULE, CRITICAL, CRITICAL_RULE, HOSPITAL, OTHER_HOSPITAL, a_rule_book
+from tests.support.builders import (
+    BASIC,
+    BASIC_RULE,
+    CRITICAL,
+    CRITICAL_RULE,
+    HOSPITAL,
+    OTHER_HOSPITAL,
+    a_rule_book,
+    a_rule_book_text,
+)
+from tests.support.http_client import Client
+from tests.support.hub_in_process import a_hub
+from tests.support.rule_books import put_in_force
 
 DAY = date(2026, 3, 2)
 NOW = datetime(2026, 3, 3, 1, 0, tzinfo=UTC)
@@ -335,3 +353,91 @@ def test_a_quote_in_a_national_row_stays_in_its_place(books: Books) -> None:
         ("row 1, reference", "string_pattern_mismatch"),
         ("row 2, total", "money"),
     ]
+
+
+def a_message(*lines: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A statement as a party sends it."""
+    line = {"institution": HOSPITAL, "reference": "R-1", "amount": "100.50", "at": "2026-03-02T09:15:00+08:00"}
+    told = [line | more for more in lines]
+    total = yuan_of(sum(signed_fen_of(each["amount"]) for each in told))
+    return {"party": CRITICAL, "day": f"{DAY}", "count": len(told), "total": total, "lines": told} | changes
+
+
+def test_a_statement_by_message_and_by_http(database_url: str) -> None:
+    upload = Transaction.STATEMENT_UPLOAD
+    with a_hub(database_url, BASIC_RULE, CRITICAL_RULE) as world:
+        world.clock.advance(86_400)
+
+        def said(message: dict[str, Any], party: str = CRITICAL) -> Taken:
+            return world.send(upload, message, party=party)
+
+        def why(message: dict[str, Any], party: str = CRITICAL) -> tuple[str, list[tuple[str, str]]]:
+            error = said(message, party).error
+            assert error is not None
+            return error.code, [(one.field, one.code) for one in getattr(error, "violations", ())]
+
+        first, second = said(a_message({}, {"reference": "R-2"})), said(a_message({}, {"reference": "R-2"}))
+        assert (first.error, first.repeated, second.repeated, first.answer) == (None, False, True, second.answer)
+        assert why(a_message({}), BASIC) == ("party.forbidden", [])
+        assert why(a_message({"payer": BASIC})) == ("statement.refused", [("lines[0].payer", "payer.unknown")])
+        assert why(a_message({}, count=2)) == ("statement.refused", [("count", "statement.count")])
+        assert why(a_message({}, total="1.00")) == ("statement.refused", [("total", "statement.total")])
+        assert why(a_message({"at": "2026-02-27T09:15:00+08:00"}))[1] == [("lines[0].at", "statement.day")]
+        assert why(a_message({"amount": "-1.00"}))[1] == [("lines[0].amount", "statement.sign")]
+
+        port = world.hub.gateway.port
+        path = f"/api/v1/statements/{DAY}?count=1&total=100.50"
+        content, csv = a_csv(a_row(1, institution="", reference="")), {"Content_Type": "text/csv; charset=utf-8"}
+        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        hospital, insurer = Client(port), Client(port, CRITICAL)
+        taken = hospital.request("PUT", path, content, **csv, Content_Digest=f"sha-256=:{digest}:")
+        again = hospital.request("PUT", path, iter([content[:40], content[40:]]), **csv)
+        assert (taken.status, again.body) == (200, taken.body)
+        assert (taken.json["party"], taken.json["rows"]) == (HOSPITAL, 1)
+        refusals = [
+            insurer.request("PUT", path, a_csv(a_row(amount="x")), **csv),
+            insurer.request("PUT", f"{path}&party={HOSPITAL}", content, **csv),
+            insurer.request("PUT", path, content, **csv, Content_Digest=f"sha-256=:{digest.replace(digest[0], '/')}:"),
+            insurer.request("PUT", path, content, **csv, Content_Digest="sha-256=:x:"),
+            insurer.request("PUT", path.replace("count=1", "count=-1"), content, **csv),
+            insurer.request("PUT", "/api/v1/statements/today?count=1&total=1", content, **csv),
+            insurer.request("PUT", path, content),
+            insurer.request("PUT", path, content, **csv, Authorization=""),
+        ]
+        assert [one.status for one in refusals] == [422, 403, 422, 400, 422, 422, 415, 401]
+        assert refusals[0].json["errors"][0]["field"] == "row 2, amount"
+        states = [(one.key.party, one.state, one.rows) for one in _listed(database_url)]
+        assert states.count((CRITICAL, "standing", 2)) == states.count((HOSPITAL, "standing", 1)) == 1
+        assert len(states) == 9
+
+
+def _listed(database_url: str) -> list[statements.Stored]:
+    engine = open_engine(database_url, pool_size=1)
+    with engine.connect() as connection:
+        found = statements.listed(connection)
+    engine.dispose()
+    return found
+
+
+def test_the_command_takes_lists_and_refuses(database_url: str, tmp_path: Path) -> None:
+    environment = {"HUB_DATABASE_URL": database_url, "HUB_PERSON_KEY_SECRET": "p" * 32, "COLUMNS": "160"}
+    put_in_force(database_url, a_rule_book_text(BASIC_RULE, CRITICAL_RULE))
+    path = tmp_path / "day.csv"
+    path.write_bytes(a_csv(a_row(1), a_row(2)))
+    header = {"party": CRITICAL, "day": f"{DAY}", "count": 2, "total": "201.00"}
+    (tmp_path / "day.csv.json").write_bytes(orjson.dumps(header))
+
+    def ran(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["recon", *arguments], env=environment)
+        return done.exit_code, done.output
+
+    code, said = ran("import", str(path), "--by", "li", "--json")
+    assert (code, orjson.loads(said)["rows"]) == (0, 2)
+    options = ["--party", CRITICAL, "--day", f"{DAY}", "--count", "3", "--total", "201.00"]
+    code, said = ran("import", str(path), *options)
+    assert (code, "2 lines are there, 3 were declared" in said) == (1, True)
+    assert ran("import", str(path), *options[:4], "--count", "1", "--total", "1e3")[0] == 2
+    code, said = ran("import", str(path), "--party", BASIC)
+    assert (code, f"day.csv.json is about {CRITICAL}" in said) == (2, True)
+    code, said = ran("statements", "--day", f"{DAY}")
+    assert (code, "standing" in said, "was refused:" in said, "2 lines are there" in said) == (0, True, True, True)
