@@ -83,13 +83,14 @@ class DayCase:
 class HospitalDay:
     """The bills of one day: `cases` of them, the same for the same seed and day."""
 
-    def __init__(self, cases: int, *, day: date, seed: int = 20) -> None:
+    def __init__(self, cases: int, *, day: date, seed: int = 20, people_of: date | None = None) -> None:
+        """`people_of` another day: its people, with the policies that they held then."""
         if cases < 1:
             raise ValueError("a day has at least one case")
         self.cases = cases
         self.day = day
         self.seed = seed
-        self.population = Population(max(30, cases * 4 // 5), seed, day)
+        self.population = Population(max(30, cases * 4 // 5), seed, people_of or day)
         self.hospitals = _places("H", "hospital", _scaled(CITY_HOSPITALS, cases))
         self.pharmacies = _places("P", "pharmacy", _scaled(CITY_PHARMACIES, cases))
         self._catalogue = catalogue.build(seed)

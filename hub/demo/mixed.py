@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from hub.cli.coverage_file import read_coverage
 from hub.demo import ledger
 from hub.demo.day import FINAL_WAIT_S_MAX, Tally
-from hub.demo.mixed_day import MixedCase, MixedDay, mixed_rule_book, recorded_shares
+from hub.demo.mixed_day import MixedCase, MixedDay, recorded_shares
 from hub.demo.mixed_ways import Senders
 from hub.demo.report import Proof
 from hub.demo.samples import write_coverage
@@ -31,6 +31,7 @@ from sandbox.faults import Fault, FaultKind
 from sandbox.his import HospitalRequest, Result
 from sandbox.his_book import HospitalBook
 from sandbox.parties_dialects import GUANGXI_BASIC, NATIONAL_BASIC, RECORDED_BASIC, YONGTAI
+from sandbox.people import CoverageRow
 from sandbox.proof import differences
 from schemas.payer import Operation
 from store import coverage, invariants, rulebooks
@@ -104,7 +105,7 @@ class MixedReport:
 
 
 @dataclass(slots=True)
-class _Run:
+class Traffic:
     """The day as it goes; `took` is called under the lock."""
 
     senders: Senders
@@ -127,7 +128,7 @@ class _Run:
         if one.repeated:
             self._repeat(one, first.answer)
         if one.undo is not None:
-            self._undo(one, one.undo)
+            self.undo(one, one.undo)
 
     def _repeat(self, one: MixedCase, first: dict[str, Any]) -> None:
         again = self._say(one.way, one.settle).answer or {}
@@ -136,7 +137,8 @@ class _Run:
             if again.get("case_id") != first["case_id"]:
                 self.tally.troubles.append(f"a repeat brought another case: {one.settle.key}")
 
-    def _undo(self, one: MixedCase, undo: HospitalRequest) -> None:
+    def undo(self, one: MixedCase, undo: HospitalRequest) -> None:
+        """Undo a settlement; it must end undone or on its way there."""
         answer = self._say(one.way, undo).answer or {}
         with self.lock:
             self.tally.cancels += 1
@@ -159,16 +161,17 @@ def write_secrets(stage: Stage) -> None:
     (stage.folder / PARTY_SECRETS).write_text(yaml.safe_dump(SECRETS), encoding="utf-8")
 
 
-def prepare(stage: Stage, engine: Engine, endpoints: Mapping[str, str], day: MixedDay) -> None:
-    """Rule book and policies, in force before the hub starts."""
-    content = mixed_rule_book(endpoints)
+def prepare(
+    stage: Stage, engine: Engine, content: str, policies_of: Iterable[CoverageRow], now: datetime | None = None
+) -> None:
+    """Rule book (`content`, YAML) and policies, in force before the hub starts."""
     (stage.folder / "rules.yaml").write_text(content, encoding="utf-8")
     policies = stage.folder / "coverage.csv"
-    write_coverage(policies, day.coverage())
+    write_coverage(policies, policies_of)
     rows = read_coverage(policies, stage.environment()["HUB_PERSON_KEY_SECRET"].encode())
     with engine.begin() as connection:
         version = rulebooks.add(connection, read_rule_book(content).title, content)
-        rulebooks.activate(connection, version, datetime.now(UTC))
+        rulebooks.activate(connection, version, now or datetime.now(UTC))
         coverage.add(connection, rows)
 
 
@@ -189,7 +192,7 @@ def live(stage: Stage, engine: Engine, day: MixedDay, control: Mapping[str, str]
     book = HospitalBook(stage.folder / "hospitals.sqlite3")
     senders = Senders(stage.hub_url, book, CONCURRENCY)
     try:
-        run, cases, begun = _Run(senders), list(day), time.monotonic()
+        run, cases, begun = Traffic(senders), list(day), time.monotonic()
         with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="hospital") as workers:
             for number, done in enumerate(as_completed([workers.submit(run.live, one) for one in cases]), 1):
                 done.result()

@@ -58,9 +58,9 @@ class MixedCase:
 class MixedDay:
     """`cases` bills over all regions; the same for the same seed and day."""
 
-    def __init__(self, cases: int, *, day: date, seed: int) -> None:
+    def __init__(self, cases: int, *, day: date, seed: int, people_of: date | None = None) -> None:
         self.cases, self.day, self.seed = cases, day, seed
-        self._drawn = HospitalDay(cases * _DRAWN_TIMES, day=day, seed=seed)
+        self._drawn = HospitalDay(cases * _DRAWN_TIMES, day=day, seed=seed, people_of=people_of)
 
     def __iter__(self) -> Iterator[MixedCase]:
         random = Random(self.seed)
@@ -123,6 +123,7 @@ def _moved(case: DayCase, region: str) -> DayCase:
     request = orjson.loads(case.body)
     request |= {"institution": institution, "region": region}
     request["insurance"]["region"] = region
+    request["visit"]["visit_no"] = f"V{case.settlement_no[1:]}"
     body = orjson.dumps(request)
     return DayCase(case.number, institution, case.settlement_no, case.visit_kind, case.total_fen, case.person, body)
 

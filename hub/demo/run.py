@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from hub.demo.broker import refuse_a_used_broker
 from hub.demo.day import FINAL_WAIT_S_MAX, DayRun, Tally
 from hub.demo.ledger import CaseTime
 from hub.demo.mixed import MixedReport
-from hub.demo.mixed_day import MixedDay
+from hub.demo.mixed_day import MixedDay, mixed_rule_book
 from hub.demo.report import DemoReport, Proof, Slowest
 from hub.demo.rulebook import rule_book_text
 from hub.demo.samples import write_coverage, yesterday
@@ -50,27 +50,27 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
     """Live a day and prove it. Raises DemoFailed when something does not start; leaves nothing running."""
-    with _folder(options.keep) as folder:
+    with demo_folder(options.keep) as folder:
         try:
             with staged(folder, options.broker) as stage:
                 screen.say("starting the payers (basic insurance by SOAP, two insurers by REST, one by queue)")
                 start_sandbox(stage)
                 screen.say("starting the database")
-                with _database(folder) as engine:
+                with demo_database(folder) as engine:
                     report = _live(stage, engine, options, screen)
             if not report.proof.agree:
-                _tell_where_the_logs_are(folder, options, screen)
+                tell_where_the_logs_are(folder, options, screen)
             return report
         except DemoRefused:
             raise
         except Exception:
-            _tell_where_the_logs_are(folder, options, screen)
+            tell_where_the_logs_are(folder, options, screen)
             raise
 
 
 def run_mixed_demo(options: DemoOptions, screen: Screen) -> MixedReport:
     """Live a day over all dialects and prove it; errors as `run_demo`."""
-    with _folder(options.keep) as folder:
+    with demo_folder(options.keep) as folder:
         try:
             with staged(folder, "") as stage:
                 stage.dialects = True
@@ -78,20 +78,20 @@ def run_mixed_demo(options: DemoOptions, screen: Screen) -> MixedReport:
                 screen.say("starting the payers, one for each dialect")
                 start_sandbox(stage)
                 screen.say("starting the database")
-                with _database(folder) as engine:
+                with demo_database(folder) as engine:
                     report = _live_mixed(stage, engine, options, screen)
             if not report.good:
-                _tell_where_the_logs_are(folder, options, screen)
+                tell_where_the_logs_are(folder, options, screen)
             return report
         except Exception:
-            _tell_where_the_logs_are(folder, options, screen)
+            tell_where_the_logs_are(folder, options, screen)
             raise
 
 
 def _live_mixed(stage: Stage, engine: Engine, options: DemoOptions, screen: Screen) -> MixedReport:
     day = MixedDay(options.cases, day=yesterday(), seed=options.seed)
     told = sandbox_addresses(stage)
-    mixed.prepare(stage, engine, told["endpoints"], day)
+    mixed.prepare(stage, engine, mixed_rule_book(told["endpoints"]), day.coverage())
     screen.say("starting the hub with its embedded broker")
     start_hub(stage)
     mixed.misbehave(told["control"])
@@ -103,7 +103,7 @@ def _live_mixed(stage: Stage, engine: Engine, options: DemoOptions, screen: Scre
         stage.stop("hub")  # before its database
 
 
-def _tell_where_the_logs_are(folder: Path, options: DemoOptions, screen: Screen) -> None:
+def tell_where_the_logs_are(folder: Path, options: DemoOptions, screen: Screen) -> None:
     """They outlive a folder that does not."""
     kept = folder
     if options.keep is None:
@@ -120,7 +120,7 @@ def prove_again(folder: Path, screen: Screen) -> Proof:
     with staged(folder, "") as stage:
         screen.say("starting the payers with their books, and the database")
         start_sandbox(stage)
-        with _database(folder) as engine:
+        with demo_database(folder) as engine:
             return _prove_kept(stage, engine)
 
 
@@ -217,8 +217,10 @@ def _slowest(engine: Engine, times: list[CaseTime]) -> Slowest | None:
 
 
 @contextlib.contextmanager
-def _database(folder: Path) -> Iterator[Engine]:
+def demo_database(folder: Path, before: Callable[[str], None] = lambda _: None) -> Iterator[Engine]:
+    """A private database in the folder; `before` may do something to it while it is empty."""
     with local_postgres(folder) as url:
+        before(url)
         upgrade(url)
         engine = open_engine(url, pool_size=2, application="hub-demo", by_key=False)
         try:
@@ -228,7 +230,8 @@ def _database(folder: Path) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
+def demo_folder(keep: Path | None) -> Iterator[Path]:
+    """Where a demo lies: `keep`, or a folder that goes with it. DemoRefused when a demo lies there already."""
     if keep is not None:
         if (keep / "hospitals.sqlite3").exists():
             raise DemoRefused(f"--keep: {keep} holds a demo already; name another folder or remove it")

@@ -15,7 +15,7 @@ from hub.bootstrap import bootstrap
 from hub.cli.app import app
 from hub.demo import mixed
 from hub.demo.mixed import MixedReport
-from hub.demo.mixed_day import MixedDay
+from hub.demo.mixed_day import MixedDay, mixed_rule_book
 from hub.demo.mixed_report import mixed_as_dict, show_mixed
 from hub.demo.stage import PARTY_SECRETS, Stage, free_port
 from hub.settings import Settings
@@ -37,7 +37,7 @@ def report(postgres_server, database_template, tmp_path_factory) -> Iterator[Mix
         Sandbox(CastSettings(hub_url=stage.hub_url, dialects=True)) as sandbox,
     ):
         engine = open_engine(url, application="test", by_key=False)
-        mixed.prepare(stage, engine, sandbox.endpoints(), day)
+        mixed.prepare(stage, engine, mixed_rule_book(sandbox.endpoints()), day.coverage())
         settings = Settings(
             database_url=SecretStr(url),
             person_key_secret=SecretStr(stage.environment()["HUB_PERSON_KEY_SECRET"]),

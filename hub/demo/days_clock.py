@@ -1,0 +1,62 @@
+"""Other days than today: the clocks of a demo's database, and so of its hub, and of its parties, set to a moment.
+
+Everything in the hub goes by the database's clock. The demo's own database has functions of the same names that are
+found first and add how far we are ahead; nothing of the hub knows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import orjson
+import psycopg2
+import urllib3
+from sqlalchemy import Engine, text
+
+_SET_UP = """
+CREATE TABLE IF NOT EXISTS demo_clock (ahead interval NOT NULL);
+INSERT INTO demo_clock SELECT interval '0' WHERE NOT EXISTS (SELECT FROM demo_clock);
+CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+    'SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM public.demo_clock)';
+CREATE OR REPLACE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS
+    'SELECT pg_catalog.now() + (SELECT ahead FROM public.demo_clock)';
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$;
+"""
+_AHEAD = text("UPDATE demo_clock SET ahead = make_interval(secs => :seconds)")
+_NOW = text("SELECT clock_timestamp()")
+
+
+def set_up(url: str) -> None:
+    """Give an empty database a clock that can be set; before its tables are made, for they keep what `now` they know."""
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_SET_UP)
+    finally:
+        connection.close()
+
+
+class DemoClock:
+    """The one clock of a demo; `now()` is what its database says. Processes that run go by it after a restart."""
+
+    def __init__(self, engine: Engine, control: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._control = control
+
+    def now(self) -> datetime:
+        """The moment, in UTC."""
+        with self._engine.connect() as connection:
+            moment: datetime = connection.execute(_NOW).scalar_one()
+        return moment.astimezone(UTC)
+
+    def set(self, moment: datetime) -> None:
+        """Let it be `moment` for the database and for the parties; ValueError when they take no clock."""
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+        with self._engine.begin() as connection:
+            connection.execute(_AHEAD, {"seconds": seconds})
+        # All parties are one process: whoever is asked sets the clock of all.
+        address = next(iter(self._control.values()))
+        answer = urllib3.request("POST", f"{address}/sandbox/clock", body=orjson.dumps({"ahead_s": seconds}))
+        if answer.status != 200:
+            raise ValueError(f"the parties take no clock: {answer.data!r}")

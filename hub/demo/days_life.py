@@ -1,0 +1,133 @@
+"""What happens on each of the demo's days: the bills, those around midnight, and what is undone on a later day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from random import Random
+
+from sqlalchemy import Engine, text
+
+from hub.demo.mixed import CONCURRENCY, Traffic
+from hub.demo.mixed_day import MixedCase, MixedDay
+from hub.demo.stage import DemoFailed, Stage
+from routing.days import CHINA_STANDARD_TIME
+from sandbox.his_book import HospitalBook
+
+MIDNIGHT_PERCENT = 15
+SETTLE_DOWN_S_MAX = 90.0
+_LEAD_S, _LEAD_S_PER_BILL = 12.0, 0.12
+"""How long before midnight an evening begins, so that it is over when the last bills are sent."""
+_AROUND_MIDNIGHT_S = 2.0
+_UNDER_WAY = text(
+    "SELECT count(*) FROM settlement_leg l JOIN settlement_case c USING (case_id) "
+    "WHERE c.purpose = 'settle' AND l.state IN ('planned', 'claimed', 'cancelling', 'reversing')"
+)
+
+
+@dataclass(slots=True)
+class LivedDay:
+    """One day's bills: `evening` before midnight, `midnight` around it, `tomorrow` what the next day undoes."""
+
+    day: date
+    evening: list[MixedCase]
+    midnight: list[MixedCase]
+    tomorrow: list[MixedCase] = field(default_factory=list)
+
+    @property
+    def cases(self) -> list[MixedCase]:
+        return [*self.evening, *self.midnight]
+
+    @property
+    def begins(self) -> datetime:
+        """When its evening begins: early enough to be over at midnight."""
+        lead = timedelta(seconds=_LEAD_S + _LEAD_S_PER_BILL * len(self.evening))
+        return midnight_after(self.day) - lead
+
+
+def midnight_after(day: date) -> datetime:
+    """The end of a day in China."""
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), CHINA_STANDARD_TIME)
+
+
+def plan(days: Sequence[date], cases: int, seed: int) -> tuple[list[LivedDay], MixedDay]:
+    """The days, and one whose `coverage()` holds everybody's policies. What the last day would undo later, stays."""
+    drawn = [MixedDay(cases, day=day, seed=seed, people_of=days[0]) for day in days]
+    return [_lived(one, last=one is drawn[-1]) for one in drawn], drawn[0]
+
+
+def _lived(drawn: MixedDay, *, last: bool) -> LivedDay:
+    bills = list(drawn)
+    around = max(1, len(bills) * MIDNIGHT_PERCENT // 100)
+    # Any kind and region: the bills lie in order of kind.
+    at_midnight = set(Random(drawn.seed).sample(range(len(bills)), around))
+    later = [index for index, one in enumerate(bills) if one.undo is not None][::2]
+    kept = [replace(one, undo=None) if index in later else one for index, one in enumerate(bills)]
+    return LivedDay(
+        drawn.day,
+        evening=[one for index, one in enumerate(kept) if index not in at_midnight],
+        midnight=[one for index, one in enumerate(kept) if index in at_midnight],
+        tomorrow=[] if last else [bills[index] for index in later],
+    )
+
+
+class Living:
+    """The hospitals at work. `advance` hears how many of the bills are settled."""
+
+    def __init__(self, stage: Stage, engine: Engine, traffic: Traffic, book: HospitalBook) -> None:
+        self._stage = stage
+        self._engine = engine
+        self._traffic = traffic
+        self._book = book
+
+    def settle(self, bills: Sequence[MixedCase], advance: Callable[[str, int], None]) -> None:
+        """Several bills at a time, each with whatever follows it on its day."""
+        with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="hospital") as workers:
+            for number, done in enumerate(as_completed([workers.submit(self._traffic.live, one) for one in bills]), 1):
+                done.result()
+                self._stage.check()
+                advance("settled", number)
+
+    def settle_around(self, moment: datetime, now: Callable[[], datetime], bills: Sequence[MixedCase]) -> None:
+        """One bill after the other, from shortly before a moment until after it."""
+        each = _AROUND_MIDNIGHT_S / max(1, len(bills))
+        with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="midnight") as workers:
+            sent = []
+            for number, one in enumerate(bills):
+                at = moment + timedelta(seconds=each * (number + 0.5) - _AROUND_MIDNIGHT_S * 0.7)
+                time.sleep(max(0.0, (at - now()).total_seconds()))
+                sent.append(workers.submit(self._traffic.live, one))
+            for done in sent:
+                done.result()
+
+    def undo(self, bills: Sequence[MixedCase]) -> None:
+        """What was settled on an earlier day, undone on this one."""
+        for one in bills:
+            if one.undo is not None:
+                self._traffic.undo(one, one.undo)
+
+    def settle_down(self, *, doubts: int = 0) -> None:
+        """Wait until nothing is under way; `doubts` parts stay open on purpose. DemoFailed when it takes too long."""
+        deadline = time.monotonic() + SETTLE_DOWN_S_MAX
+        while True:
+            for _ in self._traffic.senders.http.refresh():
+                pass
+            if not self._under_way() and len(self._book.open_cases()) <= doubts:
+                return
+            self._stage.check()
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"{len(self._book.open_cases())} settlements are open, {self._under_way()} under way")
+            time.sleep(0.1)
+
+    def _under_way(self) -> int:
+        with self._engine.connect() as connection:
+            return int(connection.execute(_UNDER_WAY).scalar_one())
+
+
+def last_days(count: int, today: date) -> Iterator[date]:
+    """So many days in a row, the last of them before `today`: they are over, and their statements are due."""
+    for back in range(count, 0, -1):
+        yield today - timedelta(days=back)
