@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hub.cli import recon_exchange, recon_people, recon_report, recon_statements
+from hub.cli import recon_exchange, recon_people, recon_report, recon_runs, recon_statements
 from hub.cli.common import AsJson, console, show_json
 
 
@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Reconciliation: statements, runs, breaks, remedies, sign-off.")
     group.command("schemes")(schemes)
     recon_statements.add(group)
+    recon_runs.add(group)
     recon_report.add(group)
     recon_exchange.add(group)
     recon_people.add(group)
