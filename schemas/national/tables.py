@@ -134,6 +134,12 @@ DETAIL_CHECK = shape(
     " cash_payamt:m* fixmedins_setl_cnt:i10* clr_type:c6* refd_setl_flag:c3* exp_content:c4000"
 )
 DETAIL_CHECKED = shape("file_qury_no:c30* filename:c200* dld_endtime:dt")
+CLAIM = shape(
+    "clr_type:c6* clr_way:c6* medfee_sumamt:m* med_sumfee:m* fund_appy_sum:m* cash_payamt:m* acct_pay:m* begndate:d*"
+    " enddate:d* setlym:c6 psntime:i10"
+)
+CLAIMED = shape("clr_appy_evt_id:c30*")
+CLAIM_UNDO = shape("clr_appy_evt_id:c30*")
 MAPPING = shape(
     "fixmedins_hilist_id:c150* fixmedins_hilist_name:c200* list_type:c6* med_list_codg:c50* begndate:d* enddate:d*"
     " aprvno:c100 drugadm_strdcod:c50 dosform:c100 spec:c200 pacspec:c200 pric:n16,6 item_cont:c2000 exept_cont:c2000"

@@ -118,6 +118,8 @@ EXCHANGES: dict[str, Exchange] = {
             _one("fileinfo", t.DETAIL_CHECKED),
             person=False,
         ),
+        Exchange("3203", "清算申请", _one("data", t.CLAIM), _one("result", t.CLAIMED), person=False),
+        Exchange("3204", "清算申请撤销", _one("data", t.CLAIM_UNDO), undoes="3203", person=False),
         Exchange("3301", "目录对照上传", {"catalogcompin": Node(t.MAPPING, many=True)}, person=False),
         Exchange(
             "5201",

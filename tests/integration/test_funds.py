@@ -84,3 +84,183 @@ def test_a_month_is_applied_for_audited_paid_and_confirmed(hub):
         500,
         725,
     )
+
+
+def test_nothing_is_claimed_before_the_days_are_sealed_nor_with_other_totals(hub):
+    settled(hub, "S-1", "S-2")
+    today = date.fromisoformat(totals(seal(hub, date(2026, 1, 1)), "x")["period"]["first"])
+    day = hub.case(hub.settle("S-1").case_id).business_day or today
+
+    early = hub.send(Transaction.FEES_SETTLE, totals(day, "FS-1", claim={}, **BOTH))
+    seal(hub, day)
+    days = [{"day": str(day), "count": 3, "payers_paid": "675.00"}]
+    wrong = hub.send(
+        Transaction.FEES_SETTLE, totals(day, "FS-2", claim={"days": days}, **BOTH | {"payers_paid": "449.99"})
+    )
+    asked_too_much = hub.send(Transaction.FEES_SETTLE, totals(day, "FS-3", claim={"applied": "450.01"}, **BOTH))
+
+    assert isinstance(early.error, Conflict)
+    assert (early.error.code, early.error.context["days"]) == ("claim.unsealed", [str(day)])
+    answer = orjson.loads(wrong.answer)
+    assert (answer["balanced"], answer["claims"], answer["difference"]) == (False, [], "-0.01")
+    figures = {"count": 2, "payers_paid": "450.00", "their_count": 3, "their_payers_paid": "675.00"}
+    assert answer["days"] == [{"day": str(day)} | figures]
+    assert orjson.loads(asked_too_much.answer)["balanced"] is False
+    with hub.database.connect() as connection:
+        assert funds.listed(connection) == []
+
+
+def test_what_is_claimed_once_is_claimed_again_only_after_it_was_taken_back(hub):
+    settled(hub, "S-1", "S-2")
+    day = seal(hub)
+    first = claims_of(hub, totals(day, "FS-1", **BOTH))
+    again = hub.send(Transaction.FEES_SETTLE, totals(day, "FS-2", claim={}, **BOTH))
+    by_kind = hub.send(Transaction.FEES_SETTLE, totals(day, "FS-3", claim={}, visit_kind="outpatient", **BOTH))
+    cancel = {"institution": HOSPITAL, "request_no": "FC-1", "settle_request_no": "FS-1", "reason": "更正"}
+    undone = orjson.loads(hub.send(Transaction.FEES_SETTLE_CANCEL, cancel).answer)
+    repeated = hub.send(Transaction.FEES_SETTLE_CANCEL, cancel)
+    second = claims_of(hub, totals(day, "FS-4", visit_kind="outpatient", **BOTH))
+
+    assert set(first) == set(second) == {BASIC, CRITICAL}
+    assert [one.error.code for one in (again, by_kind)] == ["claim.overlaps"] * 2  # type: ignore[union-attr]
+    assert (sorted(undone["withdrawn"]), repeated.repeated) == (sorted(first.values()), True)
+    unknown = hub.send(Transaction.FEES_SETTLE_CANCEL, cancel | {"request_no": "FC-2", "settle_request_no": "FS-9"})
+    assert isinstance(unknown.error, NotFound)
+
+
+def test_what_is_audited_cannot_be_taken_back_and_nobody_audits_alone(hub):
+    settled(hub, "S-1", "S-2")
+    desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **BOTH))[CRITICAL]
+    asked = desk.ask("audit", f"claim/{number}", deducted="0.00")
+    with pytest.raises(Forbidden):
+        desk._actions.approve(asked.id, "li")
+    desk.ask("deduct", f"claim/{number}", settlement_no="S-1", amount="1.00", code="A01")
+
+    outdated = desk._actions.approve(asked.id, "wang")
+    desk.do("audit", f"claim/{number}", deducted="1.00")
+    cancel = {"institution": HOSPITAL, "request_no": "FC-1", "settle_request_no": "FS-1", "reason": "更正"}
+    taken = hub.send(Transaction.FEES_SETTLE_CANCEL, cancel)
+
+    assert (outdated.state, isinstance(taken.error, Conflict)) == ("failed", True)
+    assert claim(hub, number).state == "audited"
+
+
+def test_deductions_end_where_a_share_ends(hub):
+    settled(hub, "S-1", "S-2")
+    desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **BOTH))[CRITICAL]
+    desk.do("deduct", f"claim/{number}", settlement_no="S-1", amount="70.00", code="A01")
+
+    for refused, settlement_no, amount in ((Conflict, "S-1", "5.01"), (NotFound, "S-9", "1.00")):
+        with pytest.raises(refused):
+            desk.ask("deduct", f"claim/{number}", settlement_no=settlement_no, amount=amount, code="A01")
+    with hub.database.connect() as connection:
+        (noted,) = fund_audits.of_claim(connection, number)
+    desk.do("take-back", f"claim/{number}", deduction=noted.deduction_id)
+    desk.do("deduct", f"claim/{number}", settlement_no="S-1", amount="75.00", code="A01")
+
+
+def test_a_sample_is_drawn_again_by_its_seed(hub):
+    settled(hub, *(f"S-{number}" for number in range(6)))
+    sums = {"count": 6, "total": "1800.00", "payers_paid": "1350.00", "cash": "450.00"}
+    desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **sums))[CRITICAL]
+
+    def drawn(seed: str, size: int) -> list[str]:
+        with hub.database.connect() as connection:
+            return [one.settlement_no for one in fund_audits.draw(connection, claim(hub, number), seed, size)]
+
+    desk.do("sample", f"claim/{number}", seed="s-1", basis_points=4_000)
+
+    assert claim(hub, number).sample == {"seed": "s-1", "count": None, "basis_points": 4_000, "of": 6, "size": 3}
+    assert drawn("s-1", 3) == drawn("s-1", 6)[:3] != drawn("s-2", 3)
+    assert len(set(drawn("s-1", 6))) == 6
+
+
+def test_a_settlement_undone_after_it_was_paid_is_netted_against_the_next_claim(hub):
+    settled(hub, "S-1", "S-2")
+    day, desk = seal(hub), Desk(hub)
+    first = claims_of(hub, totals(day, "FS-1", **BOTH))[CRITICAL]
+    desk.do("deduct", f"claim/{first}", settlement_no="S-1", amount="5.00", code="A01")
+    desk.do("audit", f"claim/{first}", deducted="5.00")
+    desk.do("pay", f"fund/{HOSPITAL}/{CRITICAL}", claims=[first], amount="145.00")
+    desk.do("confirm", f"payment/{ordered(hub).payment_no}", amount="145.00", paid_on=str(day))
+    hub.clock.advance(86_400)
+    hub.cancel("S-1")
+    hub.pump()
+    later = seal(hub)
+    undone = {"count": -1, "total": "-300.00", "payers_paid": "-225.00", "cash": "-75.00"}
+    second = claims_of(hub, totals(later, "FS-2", **undone))[CRITICAL]
+    desk.do("audit", f"claim/{second}", deducted="0.00")
+
+    assert claim(hub, second).payable_fen == -7_000
+    assert balance(hub) == {"receivable": -7_000, "bank": 14_500}
+    desk.do("pay", f"fund/{HOSPITAL}/{CRITICAL}", claims=[second], amount="-70.00")
+    payment = ordered(hub)
+    said = confirmation(payment.payment_no, "70.00", later)
+    assert orjson.loads(hub.send(Transaction.PAYMENT_CONFIRM, said).answer)["repayment"] is True
+    assert balance(hub) == {"bank": 7_500}
+    with hub.database.connect() as connection, pytest.raises(Conflict):
+        files.write(connection, CRITICAL, hub.hub.books.active().book, by="li", now=hub.clock.now())
+
+
+def test_a_payment_is_confirmed_as_it_was_ordered_or_not_at_all(hub):
+    settled(hub, "S-1", "S-2")
+    day, desk = seal(hub), Desk(hub)
+    number = claims_of(hub, totals(day, "FS-1", **BOTH))[CRITICAL]
+    desk.do("audit", f"claim/{number}", deducted="0.00")
+    desk.do("pay", f"fund/{HOSPITAL}/{CRITICAL}", claims=[number], amount="150.00")
+    first = ordered(hub).payment_no
+
+    partly = hub.send(Transaction.PAYMENT_CONFIRM, confirmation(first, "149.99", day))
+    desk.do("void", f"payment/{first}")
+    back = balance(hub)
+    late = hub.send(Transaction.PAYMENT_CONFIRM, confirmation(first, "150.00", day))
+    desk.do("pay", f"fund/{HOSPITAL}/{CRITICAL}", claims=[number], amount="150.00")
+    done = hub.send(Transaction.PAYMENT_CONFIRM, confirmation(ordered(hub).payment_no, "150.00", day))
+    strange = hub.send(Transaction.PAYMENT_CONFIRM, confirmation("P-9", "1.00", day, "PC-2"))
+
+    assert [one.error.code for one in (partly, late)] == ["payment.amount", "payment.void"]  # type: ignore[union-attr]
+    assert (back, balance(hub)) == ({"receivable": 15_000}, {"bank": 15_000})
+    assert [orjson.loads(one.answer)["ordered"] for one in (done, strange)] == [True, False]
+    with hub.database.connect() as connection:
+        assert [one.payment_no for one in fund_payments.unordered(connection)] == ["P-9"]
+
+
+def test_a_payment_file_declares_what_is_in_it_and_carries_an_order_once(hub):
+    settled(hub, "S-1", "S-2")
+    desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **BOTH))[CRITICAL]
+    desk.do("audit", f"claim/{number}", deducted="0.00")
+    desk.do("pay", f"fund/{HOSPITAL}/{CRITICAL}", claims=[number], amount="150.00")
+
+    desk.do("file", f"payments/{CRITICAL}")
+
+    with pytest.raises(Conflict):
+        desk.ask("file", f"payments/{CRITICAL}")
+    with hub.database.connect() as connection:
+        payment = fund_payments.listed(connection)[0]
+        kept = fund_payments.file(connection, payment.file_no or 0)
+    assert kept is not None
+    assert files.check(kept.content) == (CRITICAL, 1, 15_000)
+    assert kept.content.decode().splitlines()[2] == f"{payment.payment_no},{HOSPITAL},一院,150.00,CNY,{number}"
+
+
+def test_the_year_pays_out_what_its_months_withheld_less_what_its_audit_refuses(hub):
+    settled(hub, "S-1", "S-2")
+    day, desk = seal(hub), Desk(hub)
+    number = claims_of(hub, totals(day, "FS-1", **BOTH))[CRITICAL]
+    desk.do("audit", f"claim/{number}", deducted="0.00", withheld_basis_points=1_000)
+    pair = f"fund/{HOSPITAL}/{CRITICAL}"
+    with pytest.raises(Conflict):
+        desk.ask("year", pair, year=day.year)
+    seal(hub, date(day.year, 12, 31))
+
+    desk.do("year", pair, year=day.year)
+    with hub.database.connect() as connection:
+        (year,) = funds.listed(connection, kind="year")
+    which = f"claim/{year.claim_no}"
+    desk.do("deduct", which, amount="20.00", code="Q01", reason="quality score 84")
+    desk.do("deduct", which, settlement_no="S-2", amount="30.00", code="A02", reason="no indication")
+    desk.do("audit", which, deducted="50.00")
+    desk.do("pay", pair, claims=[number, year.claim_no], amount="100.00")
+
+    assert (year.amount_fen, claim(hub, year.claim_no).payable_fen) == (1_500, -3_500)
+    assert balance(hub) == {"in_transit": 10_000, "deducted": 5_000}

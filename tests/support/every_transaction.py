@@ -170,6 +170,10 @@ def _clearing(way: str) -> Iterator[Said]:
     yield Said(T.CASE_CHECK, request | {"cases": []})
     sums = dict.fromkeys(("total", "payers_paid", "account", "cash"), "0.00")
     yield Said(T.FEES_SETTLE, request | {"region": REGION, "count": 0} | sums)
+    yield Said(
+        T.FEES_SETTLE_CANCEL,
+        {"institution": HOSPITAL, "request_no": f"{way}-CC", "settle_request_no": f"{way}-C", "reason": "更正"},
+    )
     payment = {"payment_no": f"{way}-P", "payer": CRITICAL, "amount": "1.00", "paid_on": today}
     yield Said(T.PAYMENT_CONFIRM, request | payment)
     line = {"institution": HOSPITAL, "settlement_no": f"{way}-S1", "amount": "1.00"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from hub.gateway.national import clearing, fees, persons, queries, sessions, settlements, visits
+from hub.gateway.national import claims, clearing, fees, persons, queries, sessions, settlements, visits
 from hub.gateway.national.calls import Call, Reply, Services
 
 Handler = Callable[[Call, Services], Awaitable[Reply]]
@@ -40,6 +40,8 @@ HANDLERS: dict[str, Handler] = {
     "2601": settlements.reverse,
     "3201": clearing.totals,
     "3202": clearing.details,
+    "3203": claims.claim,
+    "3204": claims.cancel,
     "3301": clearing.mappings,
     "5201": queries.visits_between,
     "5203": queries.settlement,

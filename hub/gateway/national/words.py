@@ -44,6 +44,7 @@ WORDS: dict[str, str] = {
     "national.file": "文件不可用：须为已上传、未过期的 zip（UTF-8、TAB 分隔）",
     "national.file_totals": "文件合计与报文合计不一致，请核对",
     "national.period": "开始日期不得晚于结束日期",
+    "national.month": "清算期间须在同一月份内，且与 setlym 一致",
     "national.med_type": "医疗类别不适用于此类就诊",
     "national.code": "请使用代码表中的代码",
     "national.clock": "inf_time 与当前时间相差过大，请校准系统时钟后重发",
