@@ -39,9 +39,10 @@ from tests.support.every_transaction import (
     by_the_basic_system,
     upload,
 )
+from tests.support.fund_days import seal
 from tests.support.hub_in_process import PERSON_SECRET, TestHub, a_hub
 from tests.support.national_his import insured
-from tests.support.national_life import national_outputs
+from tests.support.national_life import SEALED_DAY, national_outputs
 from tests.support.staging import Table, a_staging_table, write_secrets
 from tests.support.ways_in import (
     ByQueue,
@@ -126,6 +127,7 @@ class Lives:
     def national(self) -> dict[str, dict[str, Any]]:
         """What each number of the national interface answered."""
         insured(self.world)
+        seal(self.world, SEALED_DAY)
         return national_outputs(self.world.hub.gateway.port)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from routing.days import CHINA_STANDARD_TIME
@@ -24,6 +24,8 @@ from tests.support.national_his import (
 
 Outputs = dict[str, Any]
 TOTAL_FEN = 30_000
+SEALED_DAY = date(2020, 1, 31)
+"""A day on which nothing was booked: what can be claimed for it is nothing."""
 
 
 class _Life:
@@ -38,7 +40,7 @@ class _Life:
 
 
 def national_outputs(port: int) -> Outputs:
-    """What each number answered; an AssertionError with the hub's words where one was refused."""
+    """What each number answered; an AssertionError with the hub's words where one was refused. SEALED_DAY is sealed."""
     life = _Life(NationalHis(port))
     _session(life)
     _an_outpatient(life)
@@ -114,3 +116,7 @@ def _clearing(life: _Life) -> None:
     named = {"file_qury_no": found["file_qury_no"], "filename": found["filename"], "fixmedins_code": HOSPITAL}
     file = life.his.post(life.his.envelope("9102", {"fsDownloadIn": named}))
     life.outputs["9102"] = {"names": zipfile.ZipFile(io.BytesIO(file.body)).namelist()}
+    money = dict.fromkeys(("medfee_sumamt", "med_sumfee", "fund_appy_sum", "cash_payamt", "acct_pay"), 0)
+    days = dict.fromkeys(("begndate", "enddate"), str(SEALED_DAY))
+    event = life.done("3203", {"data": {"clr_type": "99", "clr_way": "01", **money, **days}})["result"]
+    life.done("3204", {"data": event})
