@@ -34,6 +34,7 @@ from sandbox.national_answers import (
     stored_line,
     yuan,
 )
+from sandbox.national_statements import NationalStatements
 from sandbox.national_visits import Refused, Visit, Visits, bill_of, fen, kind_of, line_of, number_of
 from sandbox.web import Answer, Call, PartyApp, Reply, as_json
 from schemas.money import yuan_of
@@ -129,6 +130,8 @@ class BasicNationalServer(PartyApp):
             "5203": self._settlement_of,
             "5204": self._lines_of,
         }
+        statements = NationalStatements(book, self.statement, fund_includes_account=self.policy.fund_includes_account)
+        self._handlers |= statements.handlers
         for entry in self.book.entries():
             self._remember(entry)
 
@@ -170,7 +173,7 @@ class BasicNationalServer(PartyApp):
             return self._answer("-1", {}, str(refusal), asked)
         except (KeyError, ValueError, InvalidOperation):
             return self._answer("-1", {}, "输入参数不完整或格式错误", asked)
-        return self._answer("0", output, "", asked)
+        return output if isinstance(output, Reply) else self._answer("0", output, "", asked)
 
     def _answer(self, code: str, output: Output, message: str, asked: _Asked | None = None) -> Reply:
         self._serial += 1

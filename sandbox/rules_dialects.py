@@ -60,7 +60,7 @@ _PARTIES = (
         "示例区医疗保障局",
         "National-style basic",
         NATIONAL_REGION,
-        {"fee_classes": "yes", "dept_code": "A03", "doctor_code": "D360100000001"},
+        {"fee_classes": "yes", "dept_code": "A03", "doctor_code": "D360100000001", "statements": "yes"},
     ),
     _Party(
         YONGTAI,

@@ -52,6 +52,8 @@ class OwnLine:
     person_no: str
     insurance_type: InsuranceType
     visit_kind: VisitKind
+    visit_reference: str = ""
+    """The payer's own number of the visit."""
 
 
 @dataclass(frozen=True, slots=True)

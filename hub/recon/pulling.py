@@ -23,11 +23,12 @@ from hub.books import RuleBooks
 from hub.calls import Payer
 from hub.ports import Clock, StatementAdapter
 from hub.recon.case_by_case import CaseByCase
+from hub.recon.compared import Compared
 from hub.recon.outgoing import scheme_of
 from hub.recon.statements import take_file
 from hub.recon.writers import Form, OutLine, write
 from routing.schemes import Scheme
-from schemas.errors import Conflict, OutcomeUnknown, Unavailable
+from schemas.errors import Conflict, InvalidMessage, OutcomeUnknown, Unavailable, Violation
 from schemas.statement import StatementAnswer, StatementHeader, StatementLine
 from schemas.statement_pages import StatementPage, StatementQuestion
 from store import payers
@@ -104,6 +105,17 @@ class Pulling:
         log.info("statement_pulled", party=party, scheme=scheme_code, day=day.isoformat(), rows=answer.rows)
         return answer
 
+    def glance(self, scheme: Scheme, day: date) -> Iterator[StatementLine]:
+        """The payer's lines of a day as it tells them now; nothing is put on record. Errors as in `pull`."""
+        reading = Reading()
+        count = total = 0
+        for line in self._lines(self._askable(scheme), scheme, day, reading):
+            count, total = count + 1, total + line.amount
+            yield line
+        if reading.declared is not None and reading.declared != (count, total):
+            remedy = "the lines of all pages must come to the count and the total that every page declares"
+            raise InvalidMessage("the page does not hold", Violation("count", "statement.count", remedy))
+
     def _askable(self, scheme: Scheme) -> Payer:
         if scheme.party not in self._books.active().book.party_by_code:
             raise Conflict("an institution sends its statement: nobody asks it", code="statement.not_asked")
@@ -122,16 +134,29 @@ class Pulling:
 
     def _read(self, payer: Payer, scheme: Scheme, day: date, path: Path) -> tuple[Reading, StatementHeader]:
         reading = Reading()
-        written = write(path, Form.CSV, map(OutLine, self._lines(payer, day, reading)), scheme.party, scheme.code, day)
+        written = write(
+            path, Form.CSV, map(OutLine, self._lines(payer, scheme, day, reading)), scheme.party, scheme.code, day
+        )
         if reading.declared is None:
             return reading, written
         count, total = reading.declared
         return reading, written.model_copy(update={"count": count, "total": total})
 
-    def _lines(self, payer: Payer, day: date, reading: Reading) -> Iterator[StatementLine]:
+    def _lines(self, payer: Payer, scheme: Scheme, day: date, reading: Reading) -> Iterator[StatementLine]:
         if not payer.can.statements:
             return CaseByCase(self._engine, payer, PAGE_TIMEOUT_S, self._clock.now).lines(day)
+        if payer.can.statements_compared:
+            return self._compared(payer, scheme, day, reading)
         return self._paged(payer, day, reading)
+
+    def _compared(self, payer: Payer, scheme: Scheme, day: date, reading: Reading) -> Iterator[StatementLine]:
+        adapter = cast(StatementAdapter, payer.adapter)
+        book, now = self._books.active().book, self._clock.now()
+        for question in Compared(self._engine, book, payer, scheme, day, now).questions():
+            page = self._page(adapter, question, reading)
+            count, total = reading.declared or (0, 0)
+            reading.declared = count + page.count, total + page.total
+            yield from page.lines
 
     def _paged(self, payer: Payer, day: date, reading: Reading) -> Iterator[StatementLine]:
         adapter = cast(StatementAdapter, payer.adapter)

@@ -186,7 +186,7 @@ def _national_row(one: OutLine) -> bytes:
 def _write_json(path: Path, lines: Iterable[OutLine], empty: Statement) -> None:
     taken: list[StatementLine] = []
     for one in lines:
-        taken.append(_canonical(one.line))
+        taken.append(canonical(one.line))
         if len(taken) > STATEMENT_LINES_MAX:
             raise _too_many(STATEMENT_LINES_MAX)
     totals = {"count": len(taken), "total": sum(line.amount for line in taken)}
@@ -194,7 +194,8 @@ def _write_json(path: Path, lines: Iterable[OutLine], empty: Statement) -> None:
     path.write_bytes(orjson.dumps(whole.model_dump(mode="json", exclude_none=True), option=orjson.OPT_INDENT_2))
 
 
-def _canonical(line: Line) -> StatementLine:
+def canonical(line: Line) -> StatementLine:
+    """The line as a value."""
     if isinstance(line, StatementLine):
         return line
     return StatementLine.model_validate(

@@ -13,6 +13,7 @@ from adapters.basic.national.notices import NOTICES, Notices
 from adapters.basic.national.region import NUMBERS, Region, region_of
 from adapters.basic.national.scripts import Scripts, effect_of, infno_of
 from adapters.basic.national.session import SignIns, Token
+from adapters.basic.national.statements import FILE, NAME, Statements
 from adapters.basic.national.talk import Facts, Heard, Talk, facts_in, own_json
 from adapters.conversation import Said, Step, converse, script, steps_of
 from adapters.http_pool import HttpPool
@@ -20,6 +21,7 @@ from schemas.errors import InvalidMessage, Malformed, OutcomeUnknown, Unavailabl
 from schemas.national.envelope import Response, dump_json, read_json
 from schemas.national.transactions import read_output
 from schemas.payer import Capabilities, Decision, Notice, PartySettings, PayerTask, PreparedCall, RawAnswer
+from schemas.statement_pages import StatementPage, StatementQuestion
 
 JSON = "application/json"
 NEEDS = frozenset({"patient.id_no", "insurance.person_no", "diagnoses.main", "fees.all"})
@@ -41,6 +43,7 @@ class BasicNational:
         self._scripts = Scripts(region)
         self._notices = Notices(region, self._scripts, self.talk)
         self._reader = Reader(region, self.talk)
+        self._statements = Statements(region, self._scripts, self.talk)
         # What a region can be trusted with is its own matter, so the class can promise only the least.
         self.capabilities = _capabilities(region)  # type: ignore[misc]
 
@@ -54,7 +57,9 @@ class BasicNational:
 
     def send(self, call: PreparedCall, timeout_s: float) -> RawAnswer:
         """Says the script. Unavailable when nothing has been settled, OutcomeUnknown when nobody knows."""
-        return _Conversation(self, steps_of(call)).run(timeout_s)
+        steps = steps_of(call)
+        asks_for_books = infno_of(steps[-1].name) == "9102"
+        return (_BooksAsked if asks_for_books else _Conversation)(self, steps).run(timeout_s)
 
     def decode(self, task: PayerTask, answer: RawAnswer) -> Decision:
         """See `Reader.decision`."""
@@ -63,6 +68,14 @@ class BasicNational:
     def decode_notice(self, notice: Notice, answer: RawAnswer) -> Decision:
         """APPROVED: taken; DECLINED: refused; UNKNOWN: neither was said."""
         return self._notices.decision(notice, answer)
+
+    def prepare_statement(self, question: StatementQuestion) -> PreparedCall:
+        """The script; InvalidMessage for what the field tables cannot carry."""
+        return script(self._statements.steps(question))
+
+    def decode_statement(self, question: StatementQuestion, answer: RawAnswer) -> StatementPage:
+        """See `Statements.page`."""
+        return self._statements.page(question, answer)
 
     def close(self) -> None:
         """Closes idle connections."""
@@ -103,7 +116,11 @@ class _Conversation:
         self._listened = 0
 
     def run(self, timeout_s: float) -> RawAnswer:
-        return converse(self._steps, self._speak, lambda _: True, timeout_s)
+        return converse(self._steps, self._speak, self._goes_on, timeout_s)
+
+    def _goes_on(self, _heard: Said) -> bool:
+        """What was heard decides about each step by itself."""
+        return True
 
     def _speak(self, step: Step, said: Sequence[Said], left_s: float) -> Said | None:
         client, institution = self._client, self._facts.institution
@@ -111,10 +128,7 @@ class _Conversation:
         self._place += 1
         if step.name == "sign:9001":
             return self._signed_in(step, left_s)
-        for one in said[self._listened :]:
-            client.talk.hear(self._heard, one, self._facts)
-        self._listened = len(said)
-        envelope = client.talk.next(step, self._envelopes[self._place], said, self._heard, self._facts)
+        envelope = self._envelope(step, said)
         if envelope is None:
             return None
         heard = client.say(step, envelope, institution, left_s)
@@ -126,6 +140,13 @@ class _Conversation:
         if not step.effect and step.name.partition(":")[0] not in ("after", "undo"):
             self._must_be_readable(heard)
         return heard
+
+    def _envelope(self, step: Step, said: Sequence[Said]) -> dict[str, Any] | None:
+        """What is said now; None when the step does not apply."""
+        for one in said[self._listened :]:
+            self._client.talk.hear(self._heard, one, self._facts)
+        self._listened = len(said)
+        return self._client.talk.next(step, self._envelopes[self._place], said, self._heard, self._facts)
 
     def _signed_in(self, step: Step, left_s: float) -> Said | None:
         """Sign in, unless somebody has; one at a time."""
@@ -184,6 +205,30 @@ class _Conversation:
                 raise OutcomeUnknown("an answer that breaks its table", code=error.code) from None
 
 
+class _BooksAsked(_Conversation):
+    """A day's books: each file is asked about under the number that it got, and fetched under the one answered."""
+
+    def _envelope(self, step: Step, said: Sequence[Said]) -> dict[str, Any] | None:
+        envelope = self._envelopes[self._place]
+        (record,) = envelope["input"].values()
+        if FILE in record.values():
+            content = self._client.talk.content(said[-1].answer, self._facts.institution, infno_of(said[-1].name))
+            (told,) = content.values()
+            gaps = {FILE: told["file_qury_no"], NAME: told["filename"]}
+            record |= {name: gaps[value] for name, value in record.items() if value in (FILE, NAME)}
+        return envelope
+
+    def _must_be_readable(self, heard: Said) -> None:
+        """A file travels without an envelope."""
+        if infno_of(heard.name) != "9102":
+            super()._must_be_readable(heard)
+
+    def _goes_on(self, heard: Said) -> bool:
+        """A refusal ends the questions."""
+        file = infno_of(heard.name) == "9102" or heard.status != 200
+        return file or not self._client.response(heard, self._facts.institution).refused
+
+
 def _left(ends_at: float) -> float:
     """What is left for a call after one that was not executed; Unavailable when nothing is."""
     left_s = ends_at - time.monotonic()
@@ -208,4 +253,6 @@ def _capabilities(region: Region) -> Capabilities:
         idempotent_submit=region.yes("repeats_harmless"),
         inquiry=region.yes("queries"),
         reversal=region.yes("reversal_proves"),
+        statements=region.yes("statements"),
+        statements_compared=region.yes("statements"),
     )

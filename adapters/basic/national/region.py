@@ -40,6 +40,7 @@ _FLAGS = (
     "fund_includes_account",
     "account_row_in_detail",
     "skip_empty",
+    "statements",
 )
 _WORDS = {
     "not_signed_in": "未签到|重新签到|签到失效|签到编号无效",
@@ -49,6 +50,8 @@ _WORDS = {
     "already_done": "已办理出院|已出院|已登记",
     "nothing_left": "未办理出院|无可撤销|未找到就诊",
     "extra_money": "",
+    "statement_kinds": "99",
+    "balanced": "0|000000",
 }
 
 

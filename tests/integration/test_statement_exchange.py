@@ -1,0 +1,237 @@
+"""Statements out, as files that can be read again, and payers' statements that the hub asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import orjson
+import pytest
+from sqlalchemy import Engine, text
+
+from hub.books import RuleBooks
+from hub.recon.outgoing import export
+from hub.recon.pulling import Pulling
+from hub.recon.statements import StatementRefused, take_file
+from hub.recon.writers import SUFFIXES, Form
+from routing.days import day_of
+from sandbox.faults import Fault, FaultKind
+from sandbox.parties import BASIC, CRITICAL_ILLNESS, HENGAN, REGION
+from sandbox.parties_dialects import NATIONAL_BASIC, YONGTAI
+from sandbox.rules import rule_book
+from sandbox.rules_dialects import dialect_rule_book
+from sandbox.server import CastSettings, Sandbox
+from sandbox.statements import FaultKind as Wrong
+from sandbox.statements import StatementFault
+from schemas.codes import VisitKind
+from schemas.errors import Conflict, InvalidMessage, OutcomeUnknown
+from schemas.statement import Statement, StatementHeader
+from schemas.transactions import Transaction
+from store import payers
+from store.database import open_engine
+from tests.support.dialect_payers import a_stay
+from tests.support.hub_in_process import TestHub, a_hub
+from tests.support.national_region import INSTITUTION, a_bill
+from tests.support.sandbox_builders import cases
+
+STAYS = 6
+A_STAY = a_stay()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(CastSettings(volatile=True)) as started:
+        for app in started.cast.apps.values():
+            app.statement_rows_max = 2
+        yield started
+
+
+class Lived:
+    """A hub with a few settlements of today, one of them undone, and an engine for whole days."""
+
+    def __init__(self, hub: TestHub, engine: Engine) -> None:
+        self.hub = hub
+        self.engine = engine
+        self.books = RuleBooks(engine, hub.clock)
+        self.day = day_of(hub.clock.now())
+
+    @property
+    def book(self):
+        return self.books.active().book
+
+    def pulling(self) -> Pulling:
+        return Pulling(self.engine, self.books, self.hub.clock, self.hub.hub.payers.__getitem__, sleep=lambda _: None)
+
+    def pull(self, party: str):
+        return self.pulling().pull(party, "daily", self.day, "li")
+
+    def export(self, party: str, path: Path, form: Form = Form.CSV, **how) -> StatementHeader:
+        return export(self.engine, self.book, party, self.day, form, path, **how)
+
+    def take(self, path: Path, header: StatementHeader):
+        return take_file(self.engine, self.book, path, header, by="li", now=self.hub.clock.now())
+
+    def lines(self, statement_id: int) -> set[tuple[object, ...]]:
+        """A statement's lines without what only one side keeps: its own moment, and the bill of a payer's line."""
+        query = text(
+            "SELECT kind, institution, settlement_no, payer, request_id, reference, amount_fen, account_fen "
+            "FROM statement_line WHERE statement_id = :id"
+        )
+        with self.engine.connect() as connection:
+            return {tuple(row) for row in connection.execute(query, {"id": statement_id})}
+
+
+@pytest.fixture
+def lived(database_url, sandbox) -> Iterator[Lived]:
+    bills = [one for one in cases(60) if one.visit_kind == "inpatient"][:STAYS]
+    book = rule_book(sandbox.endpoints(), [], valid_from=date(2026, 1, 1))
+    book["institutions"] = [
+        {"code": code, "name": code, "region": REGION} for code in sorted({bill.institution for bill in bills})
+    ]
+    engine = open_engine(database_url, by_key=False)
+    with a_hub(database_url, running=False, **book) as hub:
+        for bill in bills:
+            hub.send(Transaction.SETTLE, bill.body, party=bill.institution)
+        hub.pump()
+        hub.send(Transaction.CANCEL, bills[0].cancel_body(), party=bills[0].institution)
+        hub.pump()
+        yield Lived(hub, engine)
+    engine.dispose()
+
+
+def test_what_payers_tell_page_by_page_is_what_the_hub_has_booked(lived, tmp_path):
+    for payer, rows in ((BASIC, STAYS + 1), (CRITICAL_ILLNESS, 3)):
+        pulled = lived.pull(payer)
+        again = lived.pull(payer)
+
+        path = tmp_path / f"{payer}.csv"
+        header = lived.export(payer, path)
+        theirs = lived.lines(pulled.statement_id)
+        ours = lived.lines(lived.take(path, header).statement_id)
+        assert (pulled.rows, pulled.total) == (header.count, header.total)
+        assert pulled.rows == rows
+        assert theirs == ours
+        assert (again.statement_id, again.replaced) == (pulled.statement_id, None)
+
+
+@pytest.mark.parametrize("party", [BASIC, "institution"])
+def test_what_is_written_in_any_form_is_read_again_as_it_was(lived, tmp_path, party):
+    code = lived.book.institutions[0].code if party == "institution" else party
+    paths = {form: tmp_path / f"out{SUFFIXES[form]}" for form in Form}
+    headers = {form: lived.export(code, path, form) for form, path in paths.items()}
+
+    canonical = Statement.model_validate_json(paths[Form.JSON].read_bytes())
+    taken = {form: lived.take(paths[form], headers[form]) for form in Form if form is not Form.JSON}
+
+    assert {(one.count, one.total) for one in headers.values()} == {(canonical.count, canonical.total)}
+    assert len(canonical.lines) == canonical.count > 0
+    assert {(one.rows, one.total) for one in taken.values()} == {(canonical.count, canonical.total)}
+    read = {form: lived.lines(one.statement_id) for form, one in taken.items()}
+    assert read[Form.CSV] == read[Form.EXCEL]
+    # The national form has one number for a settlement: the payer's own, or the one that the hub gave.
+    known_by = (5,) if party == BASIC else (2,)
+    told = [{tuple(line[n] for n in (0, 1, *known_by, 6, 7)) for line in read[f]} for f in (Form.NATIONAL, Form.CSV)]
+    assert told[0] == told[1]
+
+
+def test_an_institutions_books_are_written_share_by_share_too(lived, tmp_path):
+    code = lived.book.institutions[0].code
+
+    whole = lived.export(code, tmp_path / "whole.csv")
+    shares = lived.export(code, tmp_path / "shares.csv", by_payer=True)
+
+    assert shares.count > whole.count
+    assert shares.total == whole.total
+    lines = lived.lines(lived.take(tmp_path / "shares.csv", shares).statement_id)
+    assert {line[3] for line in lines} <= {BASIC, CRITICAL_ILLNESS}
+
+
+def test_a_payer_that_is_not_heard_is_asked_again(lived, sandbox):
+    sandbox.set_faults(BASIC, [Fault(kind=FaultKind.HTTP_500, count=2), Fault(kind=FaultKind.LOST_ANSWER, count=1)])
+
+    assert lived.pull(BASIC).rows == STAYS + 1
+
+    sandbox.set_faults(BASIC, [Fault(kind=FaultKind.GARBAGE)])
+    with pytest.raises((OutcomeUnknown, InvalidMessage)):
+        lived.pull(BASIC)
+
+
+def test_a_total_that_does_not_hold_is_refused_whole_and_remembered(lived, sandbox):
+    sandbox.set_faults(CRITICAL_ILLNESS, [Fault(kind=FaultKind.WRONG_TOTAL)])
+
+    with pytest.raises(StatementRefused) as refused:
+        lived.pull(CRITICAL_ILLNESS)
+
+    assert [one.code for one in refused.value.violations] == ["statement.total"]
+    with lived.engine.connect() as connection:
+        states = connection.execute(text("SELECT state FROM statement WHERE party = :p"), {"p": CRITICAL_ILLNESS})
+        assert [row.state for row in states] == ["refused"]
+
+
+def test_nobody_is_asked_who_cannot_be_or_must_not_be(lived):
+    with pytest.raises(Conflict) as by_queue:
+        lived.pull(HENGAN)
+    with pytest.raises(Conflict) as institution:
+        lived.pull(lived.book.institutions[0].code)
+    with lived.engine.begin() as connection:
+        payers.turn(connection, BASIC, stopped=True, reason="test", by="li", now=lived.hub.clock.now())
+    with pytest.raises(Conflict) as stopped:
+        lived.pull(BASIC)
+
+    assert [one.value.code for one in (by_queue, institution, stopped)] == [
+        "statement.not_asked",
+        "statement.not_asked",
+        "payer.stopped",
+    ]
+
+
+def test_a_region_that_compares_and_an_insurer_asked_case_by_case_have_what_the_hub_has(database_url, tmp_path):
+    engine = open_engine(database_url, by_key=False)
+    with (
+        Sandbox(CastSettings(volatile=True, dialects=True)) as sandbox,
+        a_hub(database_url, running=False, **dialect_rule_book(sandbox.endpoints())) as hub,
+    ):
+        for number in range(3):
+            hub.send(Transaction.SETTLE, _national_bill(f"N-{number}"), party=INSTITUTION)
+            hub.send(Transaction.SETTLE, _a_stay(f"Y-{number}"), party=A_STAY.institution)
+        hub.pump()
+        undo = {"institution": INSTITUTION, "settlement_no": "N-0", "cancel_no": "C-1", "reason": "退费"}
+        hub.send(Transaction.CANCEL, undo, party=INSTITUTION)
+        hub.pump()
+        lived = Lived(hub, engine)
+
+        for payer, rows in ((NATIONAL_BASIC, 4), (YONGTAI, 3)):
+            pulled = lived.pull(payer)
+            path = tmp_path / f"{payer}.csv"
+            ours = lived.lines(lived.take(path, lived.export(payer, path)).statement_id)
+            assert pulled.rows == rows
+            assert {line[:5] + line[6:] for line in lived.lines(pulled.statement_id)} == {
+                line[:5] + line[6:] for line in ours
+            }
+
+        desk = sandbox.cast.apps[NATIONAL_BASIC].statements
+        desk.set_faults([StatementFault(kind=Wrong.WRONG_FEN, day=lived.day)])
+        assert lived.pull(NATIONAL_BASIC).total == pulled_total(lived, NATIONAL_BASIC, tmp_path) + 1
+        desk.set_faults([StatementFault(kind=Wrong.ROW_MISSING, day=lived.day)])
+        assert lived.pull(NATIONAL_BASIC).rows == 3
+        desk.set_faults([StatementFault(kind=Wrong.STRANGER, day=lived.day)])
+        assert lived.pull(NATIONAL_BASIC).rows == 5
+        desk.set_faults([])
+        assert lived.pull(NATIONAL_BASIC).rows == 4
+    engine.dispose()
+
+
+def pulled_total(lived: Lived, payer: str, folder: Path) -> int:
+    return lived.export(payer, folder / "ours.csv").total
+
+
+def _national_bill(settlement_no: str):
+    bill = a_bill(VisitKind.OUTPATIENT, settlement_no=settlement_no, visit_no=f"V-{settlement_no}")
+    return bill.model_dump_json(exclude_none=True).encode()
+
+
+def _a_stay(settlement_no: str):
+    message = orjson.loads(a_stay(settlement_no=settlement_no).model_dump_json(exclude_none=True))
+    message["visit"]["visit_no"] = f"V-{settlement_no}"
+    return message
