@@ -57,6 +57,8 @@ class Break:
     layer: Layer | None
     attempts: int
     unclaimed_fen: int
+    in_fund: bool
+    """The party's amounts hold the personal account too."""
 
     @property
     def about_payer(self) -> bool:
@@ -74,7 +76,8 @@ _SELECT = """
            coalesce(c.total_fen, 0) - coalesce((
                SELECT sum(o.amount_fen + o.account_fen + o.hospital_fen) FROM settlement_leg o
                WHERE o.case_id = b.case_id AND o.leg_no <> b.leg_no
-                 AND o.state IN ('approved', 'cancelling', 'cancel_held')), 0) AS unclaimed_fen
+                 AND o.state IN ('approved', 'cancelling', 'cancel_held')), 0) AS unclaimed_fen,
+           coalesce(r.switches ->> 'account' = 'in_fund', false) AS in_fund
     FROM recon_break b
     JOIN recon_run r USING (run_id)
     LEFT JOIN settlement_case c ON c.case_id = b.case_id
@@ -87,13 +90,27 @@ _OF_RUN = text(
 )
 _BY_ID = text(_SELECT + "WHERE b.break_id = ANY(:ids) ORDER BY b.break_id")
 _LOCK = text("SELECT b.break_id FROM recon_break b WHERE b.break_id = ANY(:ids) ORDER BY b.break_id FOR UPDATE OF b")
-_EFFECT_AT = text("""
-    SELECT l.at FROM recon_run r
-    JOIN statement s ON s.statement_id = ANY(r.statement_ids) AND s.party = r.party
-    JOIN statement_line l USING (statement_id)
-    WHERE r.run_id = :run AND l.kind = 'settle' AND l.at IS NOT NULL
-      AND ((l.request_id = :request AND :request <> '') OR (l.reference = :reference AND :reference <> ''))
-    ORDER BY l.at LIMIT 1""")
+# Each line of the party's own statement that a break is about, however the line names it.
+_WORDS = text("""
+    WITH asked AS (
+        SELECT b.break_id, b.request_id, b.reference, b.institution, b.settlement_no, s.statement_id
+        FROM recon_break b JOIN recon_run r USING (run_id)
+        JOIN statement s ON s.statement_id = ANY(r.statement_ids) AND s.party = r.party AND r.party = b.payer
+        WHERE b.break_id = ANY(:ids)
+    )
+    SELECT DISTINCT ON (found.break_id) found.break_id, found.reference, found.at FROM (
+        SELECT a.break_id, l.reference, l.at, 1 AS rank FROM asked a
+        JOIN statement_line l USING (statement_id) WHERE l.kind = 'settle' AND a.request_id = l.request_id
+          AND l.request_id <> ''
+        UNION ALL
+        SELECT a.break_id, l.reference, l.at, 2 FROM asked a
+        JOIN statement_line l USING (statement_id) WHERE l.kind = 'settle' AND a.reference = l.reference
+          AND l.reference <> ''
+        UNION ALL
+        SELECT a.break_id, l.reference, l.at, 3 FROM asked a
+        JOIN statement_line l USING (statement_id) WHERE l.kind = 'settle' AND a.settlement_no = l.settlement_no
+          AND a.institution = l.institution AND l.settlement_no <> '' AND l.request_id = ''
+    ) AS found ORDER BY found.break_id, found.rank, found.at""")
 _CARRY_OVER = text("""
     UPDATE recon_break n SET state = 'resolved', remedy = o.remedy, action_id = o.action_id,
         resolution = o.resolution, resolved_by = o.resolved_by, approved_by = o.approved_by,
@@ -153,11 +170,22 @@ def lock(connection: Connection, ids: Iterable[int]) -> dict[int, Break]:
     return by_id(connection, wanted)
 
 
-def effect_at(connection: Connection, broken: Break) -> datetime | None:
-    """When the payer settled it, by its own statement; None when that does not say it."""
-    values = {"run": broken.run_id, "request": broken.request_id, "reference": broken.reference}
-    found: datetime | None = connection.execute(_EFFECT_AT, values).scalar()
-    return found
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a payer's own statement says of a settlement: its number, and when; empty or None where it does not."""
+
+    reference: str = ""
+    at: datetime | None = None
+
+
+def words_of(connection: Connection, break_ids: Sequence[int]) -> dict[int, Word]:
+    """By break, for those that a payer's own statement has a line about."""
+    if not break_ids:
+        return {}
+    # One pass over the statement; without hash joins it would be one for each break.
+    connection.exec_driver_sql("SET LOCAL enable_hashjoin = on")
+    found = connection.execute(_WORDS, {"ids": list(break_ids)})
+    return {row.break_id: Word(row.reference, row.at) for row in found}
 
 
 def propose(connection: Connection, rows: Sequence[tuple[int, Remedy, str]]) -> None:

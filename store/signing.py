@@ -20,6 +20,8 @@ _STANDING = text(f"""
     SELECT {_COLUMNS} FROM recon_run
     WHERE party = :party AND scheme = :scheme AND day = :day AND state IN ('running', 'done', 'signed_off')""")
 _OPEN = text("SELECT break_id FROM recon_break WHERE run_id = :run AND state IN ('open', 'waiting') ORDER BY break_id")
+_NOT_DUE = text("""
+    SELECT count(*) FROM recon_break WHERE run_id = :run AND class = 'not_yet_due' AND state = 'explained'""")
 _REPLACED = text("""
     SELECT EXISTS (SELECT 1 FROM statement WHERE statement_id = ANY(:ids) AND state <> 'standing')
         OR EXISTS (SELECT 1 FROM statement WHERE party = :party AND scheme = :scheme AND day = :day
@@ -95,6 +97,11 @@ def _head(row: Row[Any] | None) -> RunHead | None:
 def open_breaks(connection: Connection, run_id: int) -> list[int]:
     """Breaks that nobody has decided, and those that wait for an effect."""
     return [int(row.break_id) for row in connection.execute(_OPEN, {"run": run_id})]
+
+
+def not_yet_due(connection: Connection, run_id: int) -> int:
+    """Items that were still under way, or not due, when the run was made."""
+    return int(connection.execute(_NOT_DUE, {"run": run_id}).scalar_one())
 
 
 def statements_changed(connection: Connection, run: RunHead) -> bool:

@@ -26,8 +26,8 @@ from store.actions import Action, ActionState
 from store.signing import RunHead
 
 APPLY, SIGN_OFF, SEAL = "recon.apply", "recon.sign_off", "recon.seal"
-STATEMENT, DOUBTS = "statement", "doubts"
-"""Exceptions beside single breaks: no statement came; legs of the day are still in doubt."""
+STATEMENT, DOUBTS, NOT_DUE = "statement", "doubts", "not_yet_due"
+"""Exceptions beside single breaks: no statement came; legs of the day are still in doubt; items were not due."""
 _SHOWN = 10
 
 
@@ -148,10 +148,12 @@ class _SignOff:
     def _problems(self, connection: Connection, run: RunHead, exceptions: Mapping[str, str]) -> list[str]:
         still_open = signing.open_breaks(connection, run.run_id)
         found = [f"no open break {name}" for name in exceptions
-                 if name not in (STATEMENT, DOUBTS) and name not in set(map(str, still_open))]  # fmt: skip
+                 if name not in (STATEMENT, DOUBTS, NOT_DUE) and name not in set(map(str, still_open))]  # fmt: skip
         unnamed = [str(one) for one in still_open if str(one) not in exceptions]
         if unnamed:
             found.append(f"{len(unnamed)} breaks are open ({', '.join(unnamed[:_SHOWN])})")
+        if NOT_DUE not in exceptions and (count := signing.not_yet_due(connection, run.run_id)):
+            found.append(f"{count} items were not due or still under way: run it again")
         if signing.statements_changed(connection, run):
             found.append("another statement has come since: run it again")
         if newer := signing.newer_entries(connection, run):

@@ -14,8 +14,11 @@ from routing.doubt import Move, move_cancelling, move_reversing
 from routing.rulebook import Party, RuleBook
 from routing.rulebook_file import read_rule_book
 from schemas.errors import NotFound, Unavailable
+from schemas.statement import BreakClass
 from store import breaks, rulebooks
 from store.breaks import PAGE, Break
+
+_NEED_WORDS = (BreakClass.MISSING_AT_HUB, BreakClass.STATUS)
 
 
 def propose(connection: Connection, run_id: int) -> int:
@@ -29,7 +32,9 @@ def propose(connection: Connection, run_id: int) -> int:
     able: dict[str, Able] = {}
     count = 0
     for page in _pages(found):
-        made = [(one.break_id, proposed_for(one, book, able)) for one in page]
+        words = breaks.words_of(connection, [one.break_id for one in page if one.break_class in _NEED_WORDS])
+        named = {number for number, word in words.items() if word.reference}
+        made = [(one.break_id, proposed_for(one, book, able, named=one.break_id in named)) for one in page]
         breaks.propose(connection, [(number, said.remedy, said.reason) for number, said in made])
         count += len(made)
     return count
@@ -40,12 +45,12 @@ def _pages(found: Iterator[Break]) -> Iterator[list[Break]]:
         yield page
 
 
-def proposed_for(one: Break, book: RuleBook, able: dict[str, Able] | None = None) -> Proposal:
-    """What the table says of one break. `able` remembers the payers that were looked up."""
-    known = able if able is not None else {}
-    if one.payer not in known:
-        known[one.payer] = able_of(book.party_by_code.get(one.payer))
-    return decide(_facts(one, known[one.payer]))
+def proposed_for(one: Break, book: RuleBook, able: dict[str, Able], *, named: bool) -> Proposal:
+    """What the table says of one break. `able` remembers the payers that were looked up; `named`: the payer's own
+    statement has its number for it."""
+    if one.payer not in able:
+        able[one.payer] = able_of(book.party_by_code.get(one.payer))
+    return decide(_facts(one, able[one.payer], named=named))
 
 
 def able_of(party: Party | None) -> Able:
@@ -74,12 +79,12 @@ def side(figures: Sequence[int] | None) -> Side | None:
     """One side's figures as a break holds them; None for a side that is not compared."""
     if figures is None:
         return None
-    settlements, refunds, settled_fen, refunded_fen, account_fen = figures
+    settlements, refunds, settled_fen, refunded_fen, account_fen, *_ = figures
     # Some books write refunds without the sign.
     return Side(settlements, refunds, settled_fen, -abs(refunded_fen), account_fen)
 
 
-def _facts(one: Break, able: Able) -> Facts:
+def _facts(one: Break, able: Able, *, named: bool) -> Facts:
     leg = None
     if one.leg_state is not None and one.layer is not None and one.case_state is not None:
         asked = one.attempts > 0
@@ -93,8 +98,8 @@ def _facts(one: Break, able: Able) -> Facts:
         known=one.case_state is not None,
         answered=one.ended and one.revision > 0,
         revisions=one.revision,
-        has_reference=bool(one.reference),
-        difference_fen=one.difference_fen,
+        has_reference=named,
+        in_fund=one.in_fund,
         able=able,
     )
 

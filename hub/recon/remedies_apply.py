@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import Any
 
 from hub.answers import deliver
@@ -21,10 +21,10 @@ from routing.rulebook import RuleBook
 from routing.states import LegState
 from schemas.errors import Conflict, HubError, IllegalTransition, InvalidMessage, OutcomeUnknown, Unavailable, Violation
 from schemas.money import yuan_of
-from schemas.statement import Remedy
+from schemas.statement import BreakClass, Remedy
 from store import actions, breaks, ledger
 from store.actions import Action, ActionState
-from store.breaks import Break, Resolution
+from store.breaks import Break, Resolution, Word
 from store.ledger import Entry
 
 BREAKS_MAX = 500
@@ -99,20 +99,35 @@ class Remedies:
     def carry_out(self, work: Work, action: Action) -> list[Outcome]:
         """Do what the action asks, break by break; who asked and who agreed is the action's. Nothing is published."""
         decided = decisions_of(action.detail)
-        found = required(work.connection, [one.break_id for one in decided])
-        book = book_in_force(work.connection)
+        numbers = [one.break_id for one in decided]
+        found = required(work.connection, numbers)
         # In one order for everybody; each is looked at again below, when it is held.
         work.store.cases.lock(work.connection, [one.case_id for one in found.values() if one.case_id])
-        made = [self._one(work, action, book, found[one.break_id], one) for one in decided]
+        words = breaks.words_of(work.connection, numbers)
+        bulk = _Bulk(work, action, book_in_force(work.connection), self._clock, self._doubts, words)
+        made = [bulk.one(found[one.break_id], one) for one in decided]
         breaks.link(work.connection, [one.break_id for one in made if one.done])
         breaks.follow(work.connection, self._clock.now(), int(action.detail["run"]))
         return made
 
-    def _one(self, work: Work, action: Action, book: RuleBook, broken: Break, decision: Decision) -> Outcome:
+
+@dataclass(frozen=True, slots=True)
+class _Bulk:
+    """One action's remedies under way."""
+
+    work: Work
+    action: Action
+    book: RuleBook
+    clock: Clock
+    doubts: Mapping[str, ActionKind]
+    words: Mapping[int, Word]
+
+    def one(self, broken: Break, decision: Decision) -> Outcome:
+        work = self.work
         messages, hints = len(work.outgoing), len(work.hints)
         try:
             with work.connection.begin_nested():
-                text = self._carry_out(work, action, book, broken, decision)
+                text = self._carry_out(broken, decision)
             return Outcome(broken.break_id, decision.remedy, True, text)
         except (Unavailable, OutcomeUnknown, IllegalTransition):
             raise
@@ -120,33 +135,36 @@ class Remedies:
             del work.outgoing[messages:], work.hints[hints:]
             return Outcome(broken.break_id, decision.remedy, False, told(error))
 
-    def _carry_out(self, work: Work, action: Action, book: RuleBook, broken: Break, decision: Decision) -> str:
+    def _carry_out(self, broken: Break, decision: Decision) -> str:
+        action = self.action
         if broken.run_id != action.detail.get("run"):
             raise Conflict(f"the break belongs to run {broken.run_id}", code="break.run")
-        if broken.state not in ("open", "waiting"):
+        under_way = broken.state == "explained" and broken.break_class is BreakClass.NOT_YET_DUE
+        if broken.state not in ("open", "waiting") and not under_way:
             raise Conflict(f"the break is {broken.state}", code="break.state")
-        match decision.remedy:
-            case Remedy.CONFIRM:
-                text = self._confirm(work, action, broken)
-            case Remedy.REVERSE:
-                text = self._reverse(work, action, book, broken)
-            case Remedy.INQUIRE:
-                text = self._doubt(work, action, broken, "doubt.ask")
-            case Remedy.RESEND_ANSWER:
-                text = _resend(work, book, broken)
-            case Remedy.POST_DIFFERENCE:
-                text = self._post_difference(work, broken)
-            case _:
-                text = "seen to by people"
+        text = self._remedied(broken, decision.remedy)
         done = decision.remedy in (Remedy.POST_DIFFERENCE, Remedy.PEOPLE)
-        why = decision.note or action.reason
-        how = Resolution(
-            decision.remedy, f"{text}: {why}", action.id, action.requested_by, action.decided_by, done=done
-        )
-        breaks.decide(work.connection, broken.break_id, how, self._clock.now())
+        why = f"{text}: {decision.note or action.reason}"
+        how = Resolution(decision.remedy, why, action.id, action.requested_by, action.decided_by, done=done)
+        breaks.decide(self.work.connection, broken.break_id, how, self.clock.now())
         return text
 
-    def _confirm(self, work: Work, action: Action, broken: Break) -> str:
+    def _remedied(self, broken: Break, remedy: Remedy) -> str:
+        match remedy:
+            case Remedy.CONFIRM:
+                return self._confirm(broken)
+            case Remedy.REVERSE:
+                return self._reverse(broken)
+            case Remedy.INQUIRE:
+                return self._doubt(broken, "doubt.ask")
+            case Remedy.RESEND_ANSWER:
+                return _resend(self.work, self.book, broken)
+            case Remedy.POST_DIFFERENCE:
+                return _post_difference(self.work, broken, day_of(self.clock.now()))
+            case _:
+                return "seen to by people"
+
+    def _confirm(self, broken: Break) -> str:
         """The payer's book is its word: the share stands with its amount, or its undo is confirmed."""
         payer = side(broken.payer_side)
         if payer is None:
@@ -154,63 +172,67 @@ class Remedies:
         if not payer.stands:
             if broken.leg_state not in _UNDOING:
                 raise Conflict(f"the leg is {broken.leg_state}: no undo of it is under way", code="break.no_word")
-            return self._doubt(work, action, broken, "doubt.undone")
-        at = breaks.effect_at(work.connection, broken) or datetime.combine(broken.day, NOON, CHINA_STANDARD_TIME)
-        word = {"amount": yuan_of(payer.net_fen), "reference": broken.reference, "decided_at": at.isoformat()}
-        return self._doubt(work, action, broken, "doubt.approve", **word)
+            return self._doubt(broken, "doubt.undone")
+        said = self.words.get(broken.break_id, Word())
+        at = said.at or datetime.combine(broken.day, NOON, CHINA_STANDARD_TIME)
+        word = {"amount": yuan_of(payer.net_fen), "reference": said.reference, "decided_at": at.isoformat()}
+        return self._doubt(broken, "doubt.approve", **word)
 
-    def _reverse(self, work: Work, action: Action, book: RuleBook, broken: Break) -> str:
-        if broken.attempts == 0:
-            raise Conflict("the payer was never asked: nothing of ours stands there", code="break.state")
+    def _reverse(self, broken: Break) -> str:
         if broken.leg_state is LegState.APPROVED:
             raise Conflict("it is approved here: the hospital must cancel its settlement", code="break.state")
-        if not able_of(book.party_by_code.get(broken.payer)).reverse:
+        if broken.attempts == 0:
+            raise Conflict("the payer was never asked: nothing of ours stands there", code="break.state")
+        if not able_of(self.book.party_by_code.get(broken.payer)).reverse:
             raise Conflict("the payer's interface cannot undo it: its people must", code="break.cannot")
         ended = broken.leg_state in _ENDED
-        return self._doubt(work, action, broken, "doubt.take_back" if ended else "doubt.reverse")
+        return self._doubt(broken, "doubt.take_back" if ended else "doubt.reverse")
 
-    def _doubt(self, work: Work, action: Action, broken: Break, kind: str, **word: Any) -> str:
+    def _doubt(self, broken: Break, kind: str, **word: Any) -> str:
         """What people can do about one leg, as an action of its own with both their names."""
         if broken.case_id is None or not broken.leg_no:
             raise Conflict("no leg of ours belongs to the break", code="break.no_leg")
-        now = self._clock.now()
+        action, connection, now = self.action, self.work.connection, self.clock.now()
         detail = {**word, "break": broken.break_id, "action": action.id}
         subject = subject_of(broken.case_id, broken.leg_no)
-        own = actions.add(work.connection, kind, subject, detail, reason=action.reason, by=action.requested_by, now=now)
-        done = self._doubts[kind].run(work, own)
-        actions.decide(work.connection, own.id, ActionState.EXECUTED, by=action.decided_by, outcome=done, now=now)
+        own = actions.add(connection, kind, subject, detail, reason=action.reason, by=action.requested_by, now=now)
+        done = self.doubts[kind].run(self.work, own)
+        actions.decide(connection, own.id, ActionState.EXECUTED, by=action.decided_by, outcome=done, now=now)
         return done
 
-    def _post_difference(self, work: Work, broken: Break) -> str:
-        """The receivable becomes what the payer's book says; the other half waits on `difference` to be explained."""
-        if not broken.about_payer or broken.case_id is None or not broken.leg_no:
-            raise Conflict("only a payer's difference about a leg of ours can be posted", code="break.no_leg")
-        fen = broken.difference_fen
-        if fen == 0:
-            raise Conflict("the amounts do not differ", code="break.no_difference")
-        case = work.store.cases.read(work.connection, [broken.case_id])[broken.case_id]
-        leg = case.leg(broken.leg_no)
-        more, less = Account.RECEIVABLE, Account.DIFFERENCE
-        today = day_of(self._clock.now())
-        entry = Entry(
-            region=case.region,
-            business_day=today,
-            effective_day=today,
-            institution=case.institution,
-            payer=leg.payer,
-            layer=leg.layer.value,
-            product=leg.product,
-            kind=Kind.CORRECTION,
-            debit=more if fen > 0 else less,
-            credit=less if fen > 0 else more,
-            amount_fen=abs(fen),
-            case_id=case.case_id,
-            leg_no=leg.leg_no,
-            about_day=broken.day,
-            cause=f"break/{broken.break_id}",
-        )
-        ledger.post(work.connection, [entry])
-        return f"posted a difference of {yuan_of(abs(fen))} {'more' if fen > 0 else 'less'} owed by {leg.payer}"
+
+def _post_difference(work: Work, broken: Break, today: date) -> str:
+    """The receivable becomes what the payer's book says; the other half waits on `difference` to be explained."""
+    if not broken.about_payer or broken.case_id is None or not broken.leg_no:
+        raise Conflict("only a payer's difference about a leg of ours can be posted", code="break.no_leg")
+    fen = broken.difference_fen
+    if fen == 0:
+        raise Conflict("the amounts do not differ", code="break.no_difference")
+    ours, theirs = side(broken.hub), side(broken.payer_side)
+    if ours and theirs and not broken.in_fund and ours.account_fen != theirs.account_fen:
+        raise Conflict("the personal accounts differ: that is nobody's to write off", code="break.account")
+    case = work.store.cases.read(work.connection, [broken.case_id])[broken.case_id]
+    leg = case.leg(broken.leg_no)
+    more, less = Account.RECEIVABLE, Account.DIFFERENCE
+    entry = Entry(
+        region=case.region,
+        business_day=today,
+        effective_day=today,
+        institution=case.institution,
+        payer=leg.payer,
+        layer=leg.layer.value,
+        product=leg.product,
+        kind=Kind.CORRECTION,
+        debit=more if fen > 0 else less,
+        credit=less if fen > 0 else more,
+        amount_fen=abs(fen),
+        case_id=case.case_id,
+        leg_no=leg.leg_no,
+        about_day=broken.day,
+        cause=f"break/{broken.break_id}",
+    )
+    ledger.post(work.connection, [entry])
+    return f"posted a difference of {yuan_of(abs(fen))} {'more' if fen > 0 else 'less'} owed by {leg.payer}"
 
 
 def _resend(work: Work, book: RuleBook, broken: Break) -> str:

@@ -36,9 +36,14 @@ class Side:
         return self.settled_fen + self.refunded_fen
 
     @property
+    def balance(self) -> int:
+        """Settlements less refunds: what stands, or below zero what was taken back of another day's."""
+        return self.settlements - self.refunds
+
+    @property
     def stands(self) -> bool:
         """More was settled than taken back."""
-        return self.settlements > self.refunds
+        return self.balance > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,17 @@ class Facts:
     revisions: int
     has_reference: bool
     """The payer's books name its own number."""
-    difference_fen: int
     able: Able
+    in_fund: bool = False
+    """The payer's amounts hold the personal account too."""
+
+    @property
+    def less_fen(self) -> int:
+        """What the payer's books have less than ours; 0 where they agree or are not compared."""
+        if self.payer is None or self.hub is None:
+            return 0
+        ours_fen = self.hub.net_fen + (self.hub.account_fen if self.in_fund else 0)
+        return ours_fen - self.payer.net_fen
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,41 +201,51 @@ def _missing_at_payer(facts: Facts) -> Proposal:
     if leg is None:
         return _people("our books hold it and no leg of ours explains it")
     if leg.state in (LegState.CANCELLING, LegState.CANCEL_HELD):
-        return _undone_there(facts, leg)
+        return _undone_there(leg)
     if leg.state in (*_NO_WORD, LegState.REVERSING):
         return _ask(facts, leg)
     return _people("the payer has answered for it and its book lacks it: send it its own answer as evidence")
 
 
-def _undone_there(facts: Facts, leg: LegFacts) -> Proposal:
+def _undone_there(leg: LegFacts) -> Proposal:
     return Proposal(
         Remedy.CONFIRM, f"the leg is {leg.state} here, and nothing stands in the payer's book: it is undone"
     )
 
 
 def _status(facts: Facts) -> Proposal:
-    leg, payer = facts.leg, facts.payer
-    if payer is not None and facts.hub is not None and payer.stands is not facts.hub.stands:
-        if leg is None:
-            return _people("one side has undone it, and no leg of ours explains it")
-        if payer.stands:
-            return _stands_there(facts, leg, payer)
-        if leg.state in (LegState.CANCELLING, LegState.CANCEL_HELD, LegState.REVERSING):
-            return _undone_there(facts, leg)
-        return _people(
-            "the payer has undone it and the hospital believes that it stands: cancel it, or have it restored"
-        )
+    if facts.payer is not None and facts.hub is not None and facts.payer.balance != facts.hub.balance:
+        return _undone_on_one_side(facts, facts.payer, facts.hub)
     if facts.hospital is not None and facts.hospital.stands:
         return _hospital_believes_more(facts)
     return _people("the hospital has undone it and never told us: it must send its cancellation")
 
 
+def _undone_on_one_side(facts: Facts, payer: Side, hub: Side) -> Proposal:
+    leg = facts.leg
+    if leg is None:
+        return _people("one side has undone it, and no leg of ours explains it")
+    if payer.balance > hub.balance:
+        if payer.stands:
+            return _stands_there(facts, leg, payer)
+        if leg.state in _ENDED:
+            return _undo(facts, "our undo of what was settled on another day is not in the payer's book")
+        return _people(f"our refund of it is not in the payer's book, and the leg is {leg.state}")
+    if leg.state in _UNDOING:
+        return _undone_there(leg)
+    if leg.state is LegState.APPROVED:
+        return _people(
+            "the payer has undone it, the hospital believes that it stands: cancel it or have it restored"
+        )
+    return _people(f"the payer has a refund that we do not have on that day, and the leg is {leg.state}")
+
+
 def _amount(facts: Facts) -> Proposal:
-    if facts.payer is None or facts.hub is None or facts.payer.net_fen == facts.hub.net_fen:
+    less_fen = facts.less_fen
+    if less_fen == 0:
         if facts.known and facts.answered and facts.revisions > 1:
             return Proposal(Remedy.RESEND_ANSWER, "the hospital had several answers and may have missed the last")
         return _people("the hospital's amount is another than its answer said")
-    less_fen = facts.hub.net_fen - facts.payer.net_fen
     if 0 < less_fen <= DIFFERENCE_MAX_FEN and facts.leg is not None and facts.leg.state is LegState.APPROVED:
         return Proposal(Remedy.POST_DIFFERENCE, f"the payer has {yuan_of(less_fen)} less: written off, to be explained")
     return _people("the payer's book says another amount than its answer: send it its own answer as evidence")
