@@ -67,6 +67,7 @@ PAYER_CONTROL_PAUSE_S = 1.0
 DOORS_PAUSE_S = 1.0
 HOSTED_POOL_SIZE = 4
 NOTICES_PAUSE_S = 0.5
+REPORT_POOL_SIZE = 2
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
 
 AdapterMaker = Callable[[PartySettings], PayerAdapter]
@@ -190,7 +191,7 @@ def bootstrap(
     if Role.ADAPTERS in roles:
         _add_adapters(hub)
     if Role.RELAY in roles:
-        _add_relay(hub)
+        _add_relay(hub, url)
     if Role.GATEWAY in roles:
         _add_gateway(hub)
     return hub
@@ -252,7 +253,7 @@ def _add_adapters(hub: Hub) -> None:
         hub.sweeps.append(Every("notices", NOTICES_PAUSE_S, hub.notices))
 
 
-def _add_relay(hub: Hub) -> None:
+def _add_relay(hub: Hub, database_url: str) -> None:
     copy = dead_copier(hub.engine, hub.layout.plain)
     for queue in COPIED_QUEUES:
         hub.transport.subscribe(_subscription(hub, queue, copy))
@@ -260,6 +261,26 @@ def _add_relay(hub: Hub) -> None:
     if not hub.settings.embedded_broker:
         hub.sweeps.append(Every("outbox-sweep", OUTBOX_SWEEP_PAUSE_S, OutboxSweep(hub.work_units, hub.transport)))
     hub.sweeps += watch_sweeps(hub.engine, hub.clock, hub.settings)
+    if hub.settings.recon_every_s:
+        hub.sweeps.append(continuous_sweep(hub, database_url))
+
+
+def continuous_sweep(hub: Hub, database_url: str) -> Every:
+    """Continuous reconciliation. It reads whole days, on connections of its own that leave the planner its choice."""
+    # Imported here so that no other role loads what reads and writes statements.
+    from hub.recon.continuous import FIRST_S, LOOK_PAUSE_S, Continuous, Means
+    from hub.recon.pulling import Pulling
+    from hub.recon.remedies import propose
+    from hub.recon.runs import Runs
+
+    engine = open_engine(database_url, pool_size=REPORT_POOL_SIZE, application="hub-recon", by_key=False)
+    pulling = Pulling(engine, hub.books, hub.clock, hub.payers.__getitem__)
+    runs = Runs(engine, hub.books, hub.clock, propose)
+    means = Means(engine, hub.work_units, hub.books, hub.clock, hub.payers, runs, pulling, pulling.glance)
+    every_s = hub.settings.recon_every_s
+    look = Continuous(means, every_s=every_s, look_pause_s=min(LOOK_PAUSE_S, every_s))
+    pause_s = min(LOOK_PAUSE_S, every_s)
+    return Every("recon", pause_s, look, first_s=min(FIRST_S, every_s), at_end=engine.dispose)
 
 
 def _add_gateway(hub: Hub) -> None:

@@ -195,6 +195,49 @@ def _undelivered(facts: Facts) -> Words:
     )
 
 
+def _whose_day(facts: Facts) -> str:
+    return f"{facts['payer']}/{facts['scheme']} of {facts['day']}"
+
+
+def _recon_difference(facts: Facts) -> Words:
+    count = f"{facts['count']}" if facts["count"] < facts["count_max"] else f"{facts['count']} or more"
+    what = ", ".join(f"{name} {number}" for name, number in sorted(facts["counts"].items()))
+    return Words(
+        f"{_whose_day(facts)} so far: {count} differences ({what}), in all {facts['off_by']}; "
+        f"first: {facts['first'][0]}",
+        "it is looked at again every hour; what is left tomorrow is a break with a proposal",
+        f"hub case show {facts['first'][0].partition('/')[0]}",
+    )
+
+
+def _recon_late(facts: Facts) -> Words:
+    tried = f"; fetching it ended with {facts['error']}" if facts["error"] else ""
+    again = "it is fetched again every hour" if facts["pulled"] else "needs you: ask its people for it"
+    return Words(
+        f"the statement of {_whose_day(facts)} was due {_at(facts['due'])} and has not come{tried}",
+        again,
+        f"hub recon statements --day {facts['day']}",
+    )
+
+
+def _recon_open(facts: Facts) -> Words:
+    what = ", ".join(f"{name} {number}" for name, number in sorted(facts["classes"].items()))
+    waits = f", {facts['waiting']} more wait for their effect" if facts["waiting"] else ""
+    return Words(
+        f"{_whose_day(facts)}: {facts['open']} breaks are open{waits} ({what})",
+        "needs you: look at what is proposed, and have it done" if facts["open"] else "the hub goes on by itself",
+        f"hub recon report {facts['day']}",
+    )
+
+
+def _recon_failed(facts: Facts) -> Words:
+    return Words(
+        f"the comparison of {_whose_day(facts)} failed: {facts['failure'] or 'its process ended'}",
+        "it is made again every hour; report it as a defect if it fails again",
+        f"hub recon report {facts['day']}",
+    )
+
+
 _WORDS: dict[str, Callable[[Facts], Words]] = {
     "case.overdue": _overdue,
     "leg.in_doubt": _leg,
@@ -209,6 +252,10 @@ _WORDS: dict[str, Callable[[Facts], Words]] = {
     "staging.unreachable": _staging_unreachable,
     "staging.waiting": _staging_waiting,
     "action.waiting": _action,
+    "recon.difference": _recon_difference,
+    "recon.statement_late": _recon_late,
+    "recon.breaks_open": _recon_open,
+    "recon.run_failed": _recon_failed,
     "invariant.broken": _invariant,
     "invariant.unchecked": _unchecked,
     "watch.late": _late,

@@ -74,6 +74,8 @@ class Settings(BaseModel):
     verify_every_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
     verify_window_s: Annotated[float, Field(ge=60, le=31_536_000)] = 3600.0
     """How far back the scheduled look at the invariants goes; `hub verify` looks at everything."""
+    recon_every_s: Annotated[float, Field(ge=0, le=86_400)] = 3600.0
+    """How often the relay asks about doubts, compares the running day and makes what comparisons are due; 0: never."""
     failpoints: str = ""
     """Where this process shall die (`hub/failpoints.py`): for fault tests only."""
     stop_timeout_s: Annotated[float, Field(gt=0, le=300)] = 25.0

@@ -38,6 +38,7 @@ RUN_STATES: Mapping[str, Bilingual] = {
 STATEMENT_STATES: Mapping[str, Bilingual] = {
     "standing": Bilingual(zh="有效", en="standing"),
     "replaced": Bilingual(zh="已替换", en="replaced"),
+    "refused": Bilingual(zh="已拒收", en="refused"),
 }
 LEDGER_KINDS: Mapping[str, Bilingual] = {
     "settle": Bilingual(zh="结算", en="settle"),

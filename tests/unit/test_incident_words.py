@@ -53,6 +53,7 @@ _NOTICE = {
     "attempts": 3,
     "reason_code": "",
 }
+_DAY = {"payer": "CICI", "scheme": "daily", "day": "2026-03-02"}
 FACTS: dict[str, dict[str, Any]] = {
     "case.overdue": a_case(a_leg("in_doubt")),
     "leg.in_doubt": a_leg("in_doubt"),
@@ -73,6 +74,18 @@ FACTS: dict[str, dict[str, Any]] = {
         "requested_by": "lin",
         "since": SINCE,
     },
+    "recon.difference": _DAY
+    | {
+        "count": 2,
+        "count_max": 1000,
+        "counts": {"amount": 1, "missing_at_hub": 1},
+        "off_by": "-0.10",
+        "first": [f"{CASE}/2: amount, theirs 74.90, ours 75.00"],
+        "since": SINCE,
+    },
+    "recon.statement_late": _DAY | {"due": LATER, "pulled": True, "error": "unavailable"},
+    "recon.breaks_open": _DAY | {"run": 7, "open": 2, "waiting": 1, "classes": {"amount": 3}, "since": SINCE},
+    "recon.run_failed": _DAY | {"run": 7, "failure": "", "since": SINCE},
     "invariant.broken": {"code": "I03", "rule": "r", "count": 1, "count_max": 1000, "first": ["case/1: off by a fen"]},
     "invariant.unchecked": {"code": "I03", "error": "it took too long"},
     "watch.late": {"since": SINCE, "until": LATER},
