@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from adapters.hospital.problems import CONTENT_TYPE
 from hub.gateway import openapi_operators as operators
 from hub.gateway.mailbox import LIMIT_MAX, WAIT_S_MAX, MailboxAck
+from hub.gateway.openapi_statements import own_books
 from hub.gateway.reading import IDEMPOTENCY_KEY
 from hub.gateway.statements import TYPES
 from schemas.answer import CombinedAnswer
@@ -82,7 +83,7 @@ def document() -> bytes:
             "/api/v1/cases/{case_id}/timeline": {"get": _get_timeline()},
             "/api/v1/mailbox": {"get": _get_mailbox()},
             "/api/v1/mailbox/ack": {"post": _acknowledge()},
-            "/api/v1/statements/{day}": {"put": _statement_file()},
+            "/api/v1/statements/{day}": {"get": own_books(_refusals), "put": _statement_file()},
             **operators.paths(_refusals),
             "/healthz": {"get": _health("Whether the process lives")},
             "/readyz": {"get": _health("Whether requests can be served", 503)},

@@ -34,12 +34,14 @@ from hub.gateway.soap.door import SoapDoor
 from hub.gateway.soap.service import SoapService
 from hub.gateway.standing import Standing
 from hub.gateway.statements import StatementFiles
+from hub.gateway.statements_out import OwnBooks
 from hub.gateway.transactions import Transactions
 from hub.gateway.views import CaseView, CaseViews
 from hub.gateway.waiters import AnswerWaiters
 from hub.inbound import Inbound, Taken
 from hub.listener import BACKLOG, listen
 from hub.party_secrets import read_secrets
+from hub.people.finding import Finder
 from hub.people.office import open_office
 from hub.routes import HINT_PREFIX, new_id
 from hub.settings import Settings
@@ -80,7 +82,7 @@ class GatewayServer:
         self._calls = BatchedCalls[Callable[[], Any], Any]("gateway-calls", _call_each, batch_max=1, workers=2)
         self._checks = BatchedCalls[Callable[[], Any], Any]("gateway-checks", _call_each, batch_max=1, workers=1)
         self._statements = BatchedCalls[Callable[[], Any], Any](
-            "gateway-statements", _call_each, batch_max=1, workers=1, has_effects=True
+            "gateway-statements", _call_each, batch_max=1, workers=2, has_effects=True
         )
         self._office = BatchedCalls[Callable[[], Any], Any](
             "gateway-office", _call_each, batch_max=1, workers=1, has_effects=True
@@ -106,6 +108,7 @@ class GatewayServer:
                 ).routes(),
                 *self._national(hub, settings, doorkeeper, courier).routes(),
                 *StatementFiles(doorkeeper, hub.work_units, hub.books, hub.clock, self._statements).routes(),
+                *OwnBooks(doorkeeper, hub.work_units, hub.books, self._statements).routes(),
             ],
             signatures,
         )
@@ -118,13 +121,13 @@ class GatewayServer:
         self._shared = False
 
     def _operators(self, hub: Hub, settings: Settings) -> Operators:
-        from hub.bootstrap import broker_topology
+        from hub.bootstrap import broker_topology, person_secret
 
         door = OfficeDoor(settings.operator_token_secret.get_secret_value(), settings.trust_party_header)
         office = open_office(
             hub.work_units, hub.clock, lambda: broker_topology(hub.books.active().book), lambda: hub.payers
         )
-        standing = Standing(office, hub.work_units.read, lambda: list(hub.payers))
+        standing = Standing(office, hub.work_units.read, lambda: list(hub.payers), Finder(person_secret(settings)))
         return Operators(door, office, self._office, hub.clock, standing)
 
     def _national(self, hub: Hub, settings: Settings, doorkeeper: Doorkeeper, courier: Courier) -> NationalService:

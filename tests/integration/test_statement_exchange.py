@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import orjson
 import pytest
+import urllib3
 from sqlalchemy import Engine, text
 
 from hub.books import RuleBooks
+from hub.gateway.identity import token_for
 from hub.recon.outgoing import export
 from hub.recon.pulling import Pulling
 from hub.recon.statements import StatementRefused, take_file
@@ -26,12 +29,13 @@ from sandbox.statements import FaultKind as Wrong
 from sandbox.statements import StatementFault
 from schemas.codes import VisitKind
 from schemas.errors import Conflict, InvalidMessage, OutcomeUnknown
+from schemas.money import signed_fen_of
 from schemas.statement import Statement, StatementHeader
 from schemas.transactions import Transaction
 from store import payers
 from store.database import open_engine
 from tests.support.dialect_payers import a_stay
-from tests.support.hub_in_process import TestHub, a_hub
+from tests.support.hub_in_process import TOKEN_SECRET, TestHub, a_hub
 from tests.support.national_region import INSTITUTION, a_bill
 from tests.support.sandbox_builders import cases
 
@@ -135,6 +139,41 @@ def test_what_is_written_in_any_form_is_read_again_as_it_was(lived, tmp_path, pa
     assert told[0] == told[1]
 
 
+def test_a_party_fetches_its_own_books_over_http_and_nobody_elses(lived, tmp_path):
+    gateway = lived.hub.hub.gateway
+    gateway.start()
+    try:
+        got = {
+            code: _get(gateway.port, f"/api/v1/statements/{lived.day}?form={form}", code)
+            for code, form in ((BASIC, "csv"), (CRITICAL_ILLNESS, "excel"), (HENGAN, "json"))
+        }
+        nobody = _get(gateway.port, f"/api/v1/statements/{lived.day}", "")
+        wrong = [
+            _get(gateway.port, path, BASIC)
+            for path in ("/api/v1/statements/today", f"/api/v1/statements/{lived.day}?form=pdf")
+        ]
+        stranger = _get(gateway.port, f"/api/v1/statements/{lived.day}", "STRANGER")
+    finally:
+        gateway.stop(2.0)
+
+    for code, suffix in ((BASIC, ".csv"), (CRITICAL_ILLNESS, ".xlsx")):
+        path = tmp_path / f"got{suffix}"
+        path.write_bytes(got[code].data)
+        headers = got[code].headers
+        digest = base64.b64decode(headers["Content-Digest"].removeprefix("sha-256=:").removesuffix(":")).hex()
+        header = StatementHeader(
+            party=code,
+            day=lived.day,
+            count=int(headers["Statement-Count"]),
+            total=signed_fen_of(headers["Statement-Total"]),
+            sha256=digest,
+        )
+        assert header == lived.export(code, tmp_path / f"own{suffix}", Form.CSV if suffix == ".csv" else Form.EXCEL)
+        assert lived.take(path, header).rows == header.count > 0
+    assert Statement.model_validate_json(got[HENGAN].data).count == 0
+    assert (nobody.status, stranger.status, [one.status for one in wrong]) == (401, 404, [422, 422])
+
+
 def test_an_institutions_books_are_written_share_by_share_too(lived, tmp_path):
     code = lived.book.institutions[0].code
 
@@ -220,6 +259,11 @@ def test_a_region_that_compares_and_an_insurer_asked_case_by_case_have_what_the_
         desk.set_faults([])
         assert lived.pull(NATIONAL_BASIC).rows == 4
     engine.dispose()
+
+
+def _get(port: int, path: str, party: str):
+    headers = {"Authorization": f"Bearer {token_for(TOKEN_SECRET, party)}"} if party else {}
+    return urllib3.request("GET", f"http://127.0.0.1:{port}{path}", headers=headers, retries=False, timeout=20)
 
 
 def pulled_total(lived: Lived, payer: str, folder: Path) -> int:
