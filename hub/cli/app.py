@@ -18,6 +18,7 @@ from hub.cli import (
     docs,
     doubt,
     exchange,
+    fund,
     imports,
     incident,
     ledger,
@@ -93,6 +94,7 @@ payer.register(app)
 verify.register(app)
 rules.register(app)
 ledger.register(app)
+fund.register(app)
 recon.register(app)
 topology.register(app)
 database.register(app)

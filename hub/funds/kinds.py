@@ -22,7 +22,7 @@ from hub.people.actions import ActionKind
 from hub.ports import Clock
 from hub.work import Work, WorkUnits
 from routing.funds import WHOLE, ClaimState
-from schemas.base import Identifier, RegionCode, Value, violations_of
+from schemas.base import Identifier, RegionCode, Text, Value, violations_of
 from schemas.clearing import ClearingWay
 from schemas.codes import InsuranceType, VisitKind
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
@@ -34,6 +34,9 @@ from store.fund_payments import Payment
 from store.funds import Claim
 
 D = TypeVar("D", bound=Value)
+DEDUCTED_MAX = 2_000
+"""Deductions of one action."""
+_SHOWN = 5
 BasisPoints = Annotated[int, Field(ge=0, le=WHOLE)]
 
 
@@ -66,10 +69,19 @@ class _Sample(Value):
         return self
 
 
-class _Deduct(Value):
+class _Refused(Value):
     settlement_no: Identifier | None = None
     amount: Money
     code: Identifier
+    reason: Text | None = None
+
+
+class _Deduct(_Refused):
+    """Of one settlement; `_DeductAll` of many, all or none."""
+
+
+class _DeductAll(Value):
+    rows: Annotated[tuple[_Refused, ...], Field(min_length=1, max_length=DEDUCTED_MAX)]
 
 
 class _TakeBack(Value):
@@ -159,11 +171,21 @@ class _Desk:
         return f"{len(drawn)} settlements drawn by seed {asked.seed}"
 
     def deduct(self, work: Work, action: Action) -> str:
-        asked = _detail(_Deduct, action)
-        refused = Refused(asked.settlement_no or "", asked.amount, asked.code, action.reason)
-        by = action.requested_by
-        numbers = audits.deduct(work.connection, _number(action), refused, by=by, now=self._clock.now())
-        return f"deduction {', '.join(map(str, numbers))}: {yuan_of(asked.amount)}, booked when the audit is closed"
+        number, by, now = _number(action), action.requested_by, self._clock.now()
+        many = "rows" in action.detail
+        rows = _detail(_DeductAll, action).rows if many else (_detail(_Deduct, action),)
+        numbers: list[int] = []
+        for place, row in enumerate(rows, 1):
+            refused = Refused(row.settlement_no or "", row.amount, row.code, row.reason or action.reason)
+            try:
+                numbers += audits.deduct(work.connection, number, refused, by=by, now=now)
+            except (Conflict, NotFound) as error:
+                if not many:
+                    raise
+                raise Conflict(f"row {place}, {row.settlement_no}: {error.message}", code=error.code) from error
+        total = yuan_of(sum(row.amount for row in rows))
+        shown = ", ".join(map(str, numbers)) if len(numbers) <= _SHOWN else f"{numbers[0]} to {numbers[-1]}"
+        return f"deduction {shown}: {total}, booked when the audit is closed"
 
     def take_back(self, work: Work, action: Action) -> str:
         number = _detail(_TakeBack, action).deduction
