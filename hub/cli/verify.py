@@ -1,9 +1,10 @@
-"""`hub verify`: the invariants' views, which must be empty."""
+"""`hub verify`: the invariants' views, which must be empty, and the seals, which must hold."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from store.invariants import Invariant, Violation
+
+SEALS = "seals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,20 @@ class Looked:
         return not self.found and not self.error
 
 
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """What came of looking at seals and signatures. `days` None: nobody looked."""
+
+    days: int | None = None
+    faults: tuple[str, ...] = ()
+    more: bool = False
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults and not self.error
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("verify")(verify)
@@ -48,9 +65,14 @@ def verify(
     ] = "",
     timeout: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds that one view may take.")] = 60.0,
     rows: Annotated[int, typer.Option(min=1, max=1_000, help="Show at most so many rows of a broken one.")] = 10,
+    sealed_days: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Of sealed days look at the last so many; without: at all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the invariants in the database: one view each, and each must be empty. Reads only.
+
+    Then whether sealed days and signed-off runs are still what they were (`--only seals`: nothing else).
 
     Exit code 1 when one is broken or could not be checked.
 
@@ -58,20 +80,25 @@ def verify(
     """
     from store.database import open_engine
 
-    wanted = _wanted(only or [])
+    only = only or []
+    wanted = _wanted([one for one in only if one != SEALS]) if not only or set(only) != {SEALS} else []
     from_when = moment(since)
     with database_url(settings()) as url:
         # Reports want the planner's free choice, unlike the statements of the hot path.
         engine = open_engine(url, pool_size=1, application="hub-verify", by_key=False)
         try:
             looked = [_look(engine, one, from_when, timeout, rows) for one in wanted]
+            seals = _look_at_seals(engine, sealed_days, timeout, rows) if not only or SEALS in only else Seals()
         finally:
             engine.dispose()
     if as_json:
-        show_json({"ok": all(one.ok for one in looked), "invariants": [_as_dict(one) for one in looked]})
+        fine = seals.ok and all(one.ok for one in looked)
+        show_json({"ok": fine, "invariants": [_as_dict(one) for one in looked], "seals": asdict(seals)})
     else:
-        _show(looked)
-    if not all(one.ok for one in looked):
+        if looked:
+            _show(looked)
+        _show_seals(seals)
+    if not (seals.ok and all(one.ok for one in looked)):
         raise typer.Exit(NEGATIVE)
 
 
@@ -101,6 +128,36 @@ def _look(engine: Engine, one: Invariant, since: datetime | None, timeout_s: flo
             raise
         error = "it took too long: give it more with --timeout" if code == "57014" else "what is stored cannot be read"
     return Looked(one, found[:rows], len(found) > rows, (perf_counter() - began) * 1000, error)
+
+
+def _look_at_seals(engine: Engine, last: int | None, timeout_s: float, rows: int) -> Seals:
+    from sqlalchemy.exc import DBAPIError
+
+    from store import invariants, seal_checks, seals
+
+    try:
+        with engine.connect() as connection:
+            invariants.prepare(connection, timeout_s)
+            days = len(seals.listed(connection, last))
+            told = (f"{one.subject}: {one.detail}" for one in seal_checks.faults(connection, last))
+            found = tuple(islice(told, rows + 1))
+    except DBAPIError as refusal:
+        if getattr(refusal.orig, "pgcode", None) != "57014":
+            raise
+        return Seals(error="it took too long: give it more with --timeout, or look at --sealed-days N")
+    return Seals(days, found[:rows], len(found) > rows)
+
+
+def _show_seals(seals: Seals) -> None:
+    shown = console()
+    for fault in seals.faults:
+        shown.print(f"seal {fault}", markup=False, soft_wrap=True)
+    if seals.more:
+        shown.print("and more: --rows")
+    if seals.error:
+        shown.print(f"seals: {seals.error}", markup=False)
+    elif seals.days is not None and seals.ok:
+        shown.print(f"every seal and signature holds ({seals.days} sealed days)")
 
 
 def _as_dict(one: Looked) -> dict[str, Any]:
