@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Cases: how they stand, why, and what happened.")
     group.command("show")(show)
     group.command("list")(list_)
+    group.command("find")(find)
     group.command("timeline")(timeline)
     group.command("sent")(sent)
     app.add_typer(group, name="case")
@@ -53,6 +55,39 @@ def show(case: Which, as_json: AsJson = False) -> None:
         show_json(case_views.as_dict(view))
     else:
         case_views.show(view, console())
+
+
+def find(
+    key: Annotated[str, typer.Argument(help="Any number that somebody has in hand; - reads it from standard input.")],
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find cases by a number of the hospital, of a payer, of the hub or of the person, whatever it is.
+
+    Knows settlement, visit, policy, cancel, claim and payment numbers, message ids, payers' references, setl_id,
+    mdtrt_id and msgid, and identity numbers. Give an identity number on standard input: then no history keeps it.
+
+    Example: hub case find S20260930-0000042
+    """
+    from hub.bootstrap import person_secret
+    from hub.cli import case_views
+    from hub.people.finding import Finder, found_as_dict
+    from schemas.errors import InvalidMessage
+
+    key = sys.stdin.readline() if key == "-" else key
+    given = settings()
+    finder = Finder(person_secret(given))
+    try:
+        with open_database(given) as engine, engine.connect() as connection:
+            found = finder.find(connection, key, limit)
+    except InvalidMessage:
+        fail("give a number, a name or an id of a case", USAGE)
+    if as_json:
+        show_json({"cases": [found_as_dict(one) for one in found]})
+    elif found:
+        console().print(case_views.found_table(found))
+    else:
+        fail("no case goes by this")
 
 
 def timeline(case: Which, as_json: AsJson = False) -> None:

@@ -16,6 +16,7 @@ from hub.answers import combined_answer
 from hub.books import RuleBooks
 from hub.clock import SystemClock
 from hub.demo.report import timeline_table
+from hub.people.finding import WORDS
 from hub.timeline import TimelineEvent, timeline
 from routing.days import CHINA_STANDARD_TIME
 from routing.plan import Considered, route_of
@@ -25,6 +26,7 @@ from schemas.answer import CombinedAnswer, RouteStep
 from schemas.money import yuan_of
 from store import answers, cases, exchanges
 from store.records import CaseRecord, LegRecord
+from store.search import Found
 
 __all__ = ["timeline_table"]
 
@@ -149,6 +151,24 @@ def list_table(rows: Sequence[Any]) -> Table:
         table.add_row(
             _local(row.received_at), f"{row.institution}/{row.settlement_no}", state, yuan_of(row.total_fen),
             yuan_of(int(row.paid_fen or 0)), str(row.legs), took,
+        )  # fmt: skip
+    return table
+
+
+def found_table(found: Sequence[Found]) -> Table:
+    """What a search found, and by what."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("received", "case", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("bill", justify="right")
+    table.add_column("found by", overflow="fold")
+    table.add_column("id", no_wrap=True)
+    for one in found:
+        state = one.state if one.purpose == "settle" else f"{one.state} (trial)"
+        by = ", ".join(f"{WORDS[name].zh} {WORDS[name].en}" for name in one.by)
+        table.add_row(
+            _local(one.received_at), f"{one.institution}/{one.settlement_no}", state, yuan_of(one.total_fen), by,
+            one.case_id,
         )  # fmt: skip
     return table
 

@@ -17,7 +17,8 @@ from hub.gateway.operators import (
     ReplayAsked,
     TakeAsked,
 )
-from hub.gateway.standing import CHOICES, SWITCHES, DecisionAsked
+from hub.gateway.standing import CHOICES, SWITCHES, CaseWanted, DecisionAsked
+from hub.people.finding import KEY_MAX
 from schemas.base import Bilingual, Value
 from store.actions import ActionState
 from store.dead_letters import GROUPINGS
@@ -32,6 +33,7 @@ READ: tuple[type[BaseModel], ...] = (
     ReasonGiven,
     ActionAsked,
     DecisionAsked,
+    CaseWanted,
 )
 SECURITY: list[dict[str, list[str]]] = [{"operatorToken": []}]
 SCHEME = {
@@ -115,6 +117,20 @@ class DeadLetterView(DeadLetterEntry):
     replays: tuple[int, ...]
 
 
+class FoundCase(Value):
+    """A case that goes by the key; `found_by` says as what."""
+
+    case_id: str
+    found_by: tuple[str, ...]
+    institution: str
+    settlement_no: str
+    purpose: str
+    state: str
+    total: str
+    received_at: str
+    business_day: str | None
+
+
 class DeadLetterGroup(Value):
     """Open letters that have one thing in common."""
 
@@ -132,6 +148,7 @@ WRITTEN: tuple[type[BaseModel], ...] = (
     DeadLetterView,
     DeadLetterGroup,
     LetterForecast,
+    FoundCase,
 )
 
 
@@ -194,6 +211,7 @@ def _standing(get: Callable[..., Json], post: Callable[..., Json], acted: Json) 
     doubt = {"200": _answer("The leg, what was said, and the choices", {"type": "object"})}
     payers = {"200": _answer("By code", _object(payers=_THINGS))}
     incidents = {"200": _answer("Newest first", _object(open={"type": "object"}, incidents=_THINGS))}
+    found = {"200": _answer("Newest first", _object(cases=_list(FoundCase)))}
     flag: Json = {"type": "integer", "minimum": 0, "maximum": 1, "default": 0}
     choice, switch = _path("choice", enum=list(CHOICES)), _path("switch", enum=list(SWITCHES))
     return {
@@ -210,6 +228,11 @@ def _standing(get: Callable[..., Json], post: Callable[..., Json], acted: Json) 
             "switch_payer", "Stop calls to a payer, or to all, or let them go on", ReasonGiven, acted,
             [_path("payer"), switch],
         ),
+        f"{ROOT}/cases": get(
+            "list_cases_by_key", "Cases by any number but a person's", found,
+            [_query("q", minLength=1, maxLength=KEY_MAX), _LIMIT],
+        ),
+        f"{ROOT}/cases/find": post("find_cases", "Cases by any number, a person's too", CaseWanted, found),
         f"{ROOT}/incidents": get(
             "list_incidents", "What is wrong, and what to do", incidents,
             [_query("kind"), _query("recovered", **flag), _LIMIT],

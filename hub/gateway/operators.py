@@ -20,10 +20,11 @@ from hub.gateway.batched import BatchedCalls
 from hub.gateway.courier import IN_TIME_S
 from hub.gateway.identity import OfficeDoor
 from hub.gateway.reading import check_content_type, read_body, whole_number
-from hub.gateway.standing import DecisionAsked, Standing
+from hub.gateway.standing import CaseWanted, DecisionAsked, Standing
 from hub.gateway.transactions import JSON
 from hub.people import views
 from hub.people.dead_letters import AT_ONCE_MAX, LetterView
+from hub.people.finding import names_a_person
 from hub.people.office import Office
 from hub.people.operators import REASON_MAX
 from hub.ports import Clock
@@ -138,6 +139,7 @@ class Operators:
             f"{ROOT}/doubts/{{case_id}}/{{leg_no}}": self.doubt,
             f"{ROOT}/payers": self.payers,
             f"{ROOT}/incidents": self.incidents,
+            f"{ROOT}/cases": self.cases,
         }
         post: dict[str, Any] = {
             f"{letters}/take": self.take,
@@ -150,6 +152,7 @@ class Operators:
             f"{actions}/{{action_id}}/reject": self.reject,
             f"{ROOT}/doubts/{{case_id}}/{{leg_no}}/{{choice}}": self.decide,
             f"{ROOT}/payers/{{payer}}/{{switch}}": self.turn,
+            f"{ROOT}/cases/find": self.find_case,
         }
         return [Route(path, handler, methods=["GET"]) for path, handler in get.items()] + [
             Route(path, handler, methods=["POST"]) for path, handler in post.items()
@@ -286,6 +289,20 @@ class Operators:
         kind, over = request.query_params.get("kind", ""), whole_number(request, "recovered", 0, 0, 1)
         limit = whole_number(request, "limit", 50, 1, LIMIT_MAX)
         return _json(await self._do(partial(self._standing.incidents, kind, bool(over), limit)))
+
+    async def cases(self, request: Request) -> Response:
+        """The cases that go by `q`, the newest first. No identity number: addresses are written into logs."""
+        self._operator(request)
+        key, limit = request.query_params.get("q", ""), whole_number(request, "limit", 50, 1, LIMIT_MAX)
+        if names_a_person(key):
+            raise _bad_query("q", f"send an identity number in the body, by POST to {ROOT}/cases/find")
+        return _json(await self._do(partial(self._standing.cases, key, limit)))
+
+    async def find_case(self, request: Request) -> Response:
+        """The same with the key in the body, where an identity number may stand."""
+        self._operator(request)
+        asked = await _read(request, CaseWanted)
+        return _json(await self._do(partial(self._standing.cases, asked.q, asked.limit)))
 
     def _operator(self, request: Request) -> str:
         return self._door.operator_of(request.headers.get("authorization"), request.headers.get("x-operator"))

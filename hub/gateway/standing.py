@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from hub.incidents import listing
 from hub.people import standing
 from hub.people.doubts import subject_of as leg_subject
+from hub.people.finding import KEY_MAX, Finder, found_as_dict
 from hub.people.office import Office
 from hub.people.operators import REASON_MAX
 from hub.people.payers import subject_of as payer_subject
@@ -39,10 +40,18 @@ class DecisionAsked(Value):
     reason: str = Field(min_length=1, max_length=REASON_MAX)
 
 
+class CaseWanted(Value):
+    """A number that somebody has in hand: of a case, message, visit, payer's answer, person, ..."""
+
+    q: Annotated[str, Field(min_length=1, max_length=KEY_MAX)]
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
 class Standing:
     """What is open, and the office that may be asked to act on it."""
 
-    def __init__(self, office: Office, read: Reading, payers: Callable[[], list[str]]) -> None:
+    def __init__(self, office: Office, read: Reading, payers: Callable[[], list[str]], finder: Finder) -> None:
+        self._finder = finder
         self._office = office
         self._read = read
         self._payers = payers
@@ -86,6 +95,11 @@ class Standing:
         """Incidents, the newest first, and how many are open of each kind."""
         with self._read() as connection:
             return listing(connection, kind=kind, recovered=recovered, limit=limit)
+
+    def cases(self, key: str, limit: int) -> dict[str, Any]:
+        """Cases that go by this key, the newest first."""
+        with self._read() as connection:
+            return {"cases": [found_as_dict(one) for one in self._finder.find(connection, key, limit)]}
 
     @staticmethod
     def _check(connection: Connection, case_id: str, leg_no: str) -> None:

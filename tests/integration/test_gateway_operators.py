@@ -38,6 +38,8 @@ ENDPOINTS = [
     ("GET", f"{ROOT}/payers"),
     ("POST", f"{ROOT}/payers/CICI/stop"),
     ("GET", f"{ROOT}/incidents"),
+    ("GET", f"{ROOT}/cases"),
+    ("POST", f"{ROOT}/cases/find"),
 ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hub.watch import Watch
 from routing.states import LegState
 from tests.integration.test_gateway_operators import CASE, ROOT, Operator
-from tests.support.builders import BASIC, CRITICAL, StubPayer, lost_after_effect
+from tests.support.builders import BASIC, CRITICAL, StubPayer, an_id_card, lost_after_effect
 from tests.support.eventually import eventually
 from tests.support.hub_in_process import a_hub
 
@@ -67,3 +67,21 @@ def test_a_leg_that_is_not_there_is_not_found(li, path):
 )
 def test_nothing_is_done_to_what_is_not_there(li, path):
     assert li.does(f"{ROOT}/{path}", reason="why not").status == 404
+
+
+def test_a_case_is_found_by_a_number_in_the_address_and_by_a_person_only_in_the_body(world, li):
+    case_id = world.settle().case_id
+    person = an_id_card()
+
+    found = li.get(f"{ROOT}/cases?q=S-1").json["cases"]
+    in_the_address, in_the_body = li.get(f"{ROOT}/cases?q={person}"), li.does(f"{ROOT}/cases/find", q=person)
+
+    assert [(one["case_id"], one["found_by"], one["total"]) for one in found] == [(case_id, ["settlement"], "300.00")]
+    assert (in_the_address.status, in_the_address.json["code"]) == (422, "query.invalid")
+    assert [(one["case_id"], one["found_by"]) for one in in_the_body.json["cases"]] == [(case_id, ["person"])]
+    assert li.get(f"{ROOT}/cases?q=nothing").json == {"cases": []}
+
+
+@pytest.mark.parametrize("query", ["", "?q=", "?q=a%00b", f"?q={'x' * 201}", "?q=S-1&limit=0"])
+def test_what_is_no_key_is_refused(li, query):
+    assert li.get(f"{ROOT}/cases{query}").status == 422
