@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Engine
 
 from hub.alerts import AlertDelivery, Webhook, write_alerts
 from hub.ports import Clock
+from hub.recon import seal_watch
+from hub.recon.seal_watch import SealWatch
 from hub.settings import Settings
 from hub.sweeps import Every
 from store import incidents, invariants
@@ -177,5 +179,6 @@ def watch_sweeps(engine: Engine, clock: Clock, settings: Settings) -> list[Every
         Every("watch", WATCH_PAUSE_S, watch),
         # A hub that has just started has a backlog to work off before it looks back.
         Every("verify", VERIFY_LOOK_PAUSE_S, verifier, first_s=min(VERIFY_FIRST_S, settings.verify_every_s)),
+        Every("seals", seal_watch.LOOK_PAUSE_S, SealWatch(engine, clock, this_process()), first_s=seal_watch.FIRST_S),
         Every("alerts", DELIVERY_PAUSE_S, AlertDelivery(engine, clock, webhook_of(settings))),
     ]

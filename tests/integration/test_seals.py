@@ -11,11 +11,13 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from hub.clock import SystemClock
 from hub.people.recon import seal_problems
+from hub.recon.seal_watch import SealWatch
 from routing.postings import Account, Kind
 from schemas.errors import Unavailable
 from schemas.statement import BreakClass
-from store import actions, ledger, rulebooks, seal_checks, seals, signing
+from store import actions, incidents, ledger, rulebooks, seal_checks, seals, signing
 from store.actions import ActionState
 from store.database import open_engine
 from store.ledger import Entry
@@ -157,6 +159,25 @@ def test_every_row_that_is_changed_removed_or_added_is_found(database):
                 change.rollback()
 
     assert missed == []
+
+
+def test_the_watch_tells_of_it_and_says_when_it_is_over(database):
+    two_sealed_days(database)
+    watch = SealWatch(database, SystemClock(), "host/1")
+
+    def told() -> list[str]:
+        with database.connect() as connection:
+            return [one.kind for one in incidents.listed(connection)]
+
+    assert (watch(), told()) == (0, [])
+    with database.begin() as connection:
+        connection.execute(text("UPDATE statement SET sha256 = repeat('1', 64)"))
+    assert (watch(), told()) == (0, []), "it is not due again"
+    assert len(watch.look()) == 1
+    assert told() == ["invariant.broken"]
+    with database.begin() as connection:
+        connection.execute(text("UPDATE statement SET sha256 = repeat('0', 64)"))
+    assert (watch.look(), told()) == ([], [])
 
 
 def test_a_session_says_the_same_whatever_its_settings(database):
