@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from schemas.answer import CombinedAnswer, ErrorAnswer
 from schemas.payer import ClaimCancel, ClaimTask
+from schemas.statement_pages import StatementPage
 from schemas.transactions import SPECS, answer_type
 
 FOLDER = Path("docs/schemas")
@@ -30,6 +31,7 @@ MESSAGES: Mapping[str, tuple[type[BaseModel], Mode]] = {
     "error.answer": (ErrorAnswer, "serialization"),
     "claim.task": (ClaimTask, "serialization"),
     "claim.cancel": (ClaimCancel, "serialization"),
+    "statement.page": (StatementPage, "validation"),
 }
 """By the type that the message carries; `validation` for what the hub reads, `serialization` for what it sends."""
 
