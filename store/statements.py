@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import orjson
 from sqlalchemy import Connection, text
 
+from schemas.money import MONEY_MAX_FEN
 from schemas.statement import StatementLine
 from store.copying import copy_rows
 from store.driver import driver_cursor
@@ -69,13 +70,17 @@ class Came:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What the lines of a statement come to. `total_fen` is the sum of `amount`; moments are those of its lines."""
+    """What the lines of a statement come to. `total_fen` is the sum of `amount`; moments are those of its lines.
+
+    `in_bounds`: no amount is larger than any can be.
+    """
 
     rows: int
     total_fen: int
     first_at: datetime | None
     last_at: datetime | None
     with_payer: int
+    in_bounds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +131,15 @@ _REFUSED_AGAIN = text(
     f"UPDATE statement SET problems = CAST(:problems AS jsonb), rows = :rows, received_by = :by, received_at = :at "
     f"WHERE {_KEY} AND sha256 = :sha256 AND state = 'refused'"
 )
+_OUR_TIMES = "min(at) >= '1900-01-01Z' AND max(at) < '2999-01-01Z'"
 _SUMS = text(
-    "SELECT count(*), coalesce(sum(amount_fen), 0), min(at), max(at), count(*) FILTER (WHERE payer <> '') "
+    # A moment of another millennium is one that Python may not know: it is only out of bounds.
+    f"SELECT count(*), coalesce(sum(amount_fen), 0), CASE WHEN {_OUR_TIMES} THEN min(at) END, "
+    f"CASE WHEN {_OUR_TIMES} THEN max(at) END, "
+    "count(*) FILTER (WHERE payer <> ''), "
+    "greatest(max(total_fen), max(amount_fen), max(account_fen), max(cash_fen), -min(total_fen), -min(amount_fen), "
+    f"-min(account_fen), -min(cash_fen), 0) < {MONEY_MAX_FEN} "
+    f"AND coalesce({_OUR_TIMES}, true) "
     "FROM statement_line WHERE statement_id = :id"
 )
 _NAMED_CASES = text(
@@ -285,20 +297,19 @@ def name_legs(connection: Connection, party: str) -> None:
 
 
 _ID_SHAPE = "'^[0-9A-Za-z._:-]*$'"
+_KEY_SHAPE = "'^[0-9A-Za-z._:-]+$'"
+_MOMENT_SHAPE = "'^[-0-9T:+. Z]*$'"
+# Signs are the table's own constraint, and bounds are looked at once all is stored: each line costs.
 _RIGHT = (
     "i.kind IN ('settle', 'refund', '') "
-    f"AND i.settlement_no || i.request_id || i.reference ~ {_ID_SHAPE} "
-    "AND i.settlement_no || i.request_id || i.reference <> '' "
-    "AND length(i.settlement_no) <= 64 AND length(i.request_id) <= 64 AND length(i.reference) <= 64 "
     "AND i.institution = ANY(:institutions) AND i.payer = ANY(:payers) "
-    "AND greatest(scale(i.total), scale(i.amount), scale(i.account), scale(i.cash)) <= 2 "
-    "AND greatest(i.total, i.amount, i.account, i.cash) < 100000000000 "
-    "AND least(i.total, i.amount, i.account, i.cash) > -100000000000 AND i.amount IS NOT NULL "
-    "AND CASE WHEN i.kind = 'refund' THEN greatest(i.total, i.amount, i.account) <= 0 "
-    "ELSE least(i.total, i.amount, i.account) >= 0 END "
+    f"AND i.settlement_no || i.request_id || i.reference ~ {_KEY_SHAPE} "
+    "AND octet_length(i.settlement_no) <= 64 AND octet_length(i.request_id) <= 64 AND octet_length(i.reference) <= 64 "
+    # The scale of a sum is the largest of its parts'; of what is no finite number there is none.
+    "AND scale(i.amount + coalesce(i.total, 0) + coalesce(i.account, 0) + coalesce(i.cash, 0)) <= 2 "
     # What PostgreSQL reads as a moment and no file should say, such as "now", has letters, or its year elsewhere.
-    "AND (i.at = '' OR i.at ~ '^[-0-9T:+. Z]*$' AND length(i.at) BETWEEN 16 AND 35 AND substr(i.at, 5, 1) = '-' "
-    "AND substr(i.at, 8, 1) = '-')"
+    f"AND (i.at = '' OR octet_length(i.at) BETWEEN 16 AND 35 AND i.at ~ {_MOMENT_SHAPE} "
+    "AND substr(i.at, 5, 1) = '-' AND substr(i.at, 8, 1) = '-')"
 )
 _MOVE = text(
     "INSERT INTO statement_line (statement_id, line_no, kind, institution, settlement_no, payer, request_id, "
@@ -326,44 +337,65 @@ def move(connection: Connection, statement_id: int, known: Known) -> int:
 
 def sums(connection: Connection, statement_id: int) -> Sums:
     """What the stored lines come to."""
-    rows, total, first, last, with_payer = connection.execute(_SUMS, {"id": statement_id}).one()
-    return Sums(rows, int(total), first, last, with_payer)
+    rows, total, first, last, with_payer, in_bounds = connection.execute(_SUMS, {"id": statement_id}).one()
+    return Sums(rows, int(total), first, last, with_payer, in_bounds)
 
 
-_ID, _AMOUNT = "'^[0-9A-Za-z._:-]{0,64}$'", "'^-?[0-9]{1,11}([.][0-9]{1,2})?$'"
-_MOMENT = (
-    "'^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]"
-    "([.][0-9]{1,6})?)?(Z|[+-](0[0-9]|1[0-5]):?[0-5][0-9])?$'"
-)
+_AMOUNT = "'^-?[0-9]+([.][0-9][0-9]?)?$'"
 _NEGATIVE, _POSITIVE = "'^-[0-9.]*[1-9]'", "'^[0-9.]*[1-9]'"
+_DIGITS = "'0123456789 ', '0000000000T'"
 
 
 def _wrong_sign(column: str) -> str:
     return f"CASE WHEN kind = 'refund' THEN {column} ~ {_POSITIVE} ELSE {column} ~ {_NEGATIVE} END"
 
 
+def _no_amount(column: str) -> str:
+    too_long = f"octet_length({column}) > 11 AND octet_length(split_part(ltrim({column}, '-'), '.', 1)) > 11"
+    return f"{column} <> '' AND ({column} !~ {_AMOUNT} OR {too_long})"
+
+
+def _at(first: int, length: int) -> str:
+    return f'substr(at, {first}, {length}) COLLATE "C"'
+
+
+_TOLD = "at <> ''"
+_SHAPED = (
+    f"translate(substr(at, 1, 16), {_DIGITS}) = '0000-00-00T00:00' "
+    f"AND translate(substr(at, 17), {_DIGITS}) ~ '^([:]00([.]0+)?)?(Z|[+-]00:?00)?$' AND octet_length(at) <= 35"
+)
+_IN_THE_CALENDAR = (
+    f"{_at(1, 4)} BETWEEN '1900' AND '2998' AND {_at(6, 2)} BETWEEN '01' AND '12' "
+    f"AND {_at(9, 2)} BETWEEN '01' AND '31' AND {_at(12, 2)} <= '23' AND {_at(15, 2)} <= '59' "
+    f"AND (substr(at, 17, 1) <> ':' OR {_at(18, 2)} <= '59')"
+)
+_DAYS = (
+    "extract(day FROM make_date(CAST(substr(at, 1, 4) AS integer), CAST(substr(at, 6, 2) AS integer), 1) "
+    "+ interval '1 month - 1 day')"
+)
+_NO_MOMENT = (
+    f"CASE WHEN {_TOLD} THEN CASE WHEN NOT ({_SHAPED}) THEN true WHEN NOT ({_IN_THE_CALENDAR}) THEN true "
+    f"ELSE CAST(substr(at, 9, 2) AS integer) > {_DAYS} END ELSE false END"
+)
 _CHECKS = (
     ("kind", "enum", "kind NOT IN ('settle', 'refund', '')"),
     ("institution", "institution.unknown", "NOT institution = ANY(:institutions)"),
     ("payer", "payer.unknown", "NOT payer = ANY(:payers)"),
-    *((name, "string_pattern_mismatch", f"{name} !~ {_ID}") for name in ("settlement_no", "request_id", "reference")),
+    *(
+        (name, "string_pattern_mismatch", f"{name} !~ {_ID_SHAPE} OR octet_length({name}) > 64")
+        for name in ("settlement_no", "request_id", "reference")
+    ),
     ("settlement_no", "statement.key", "settlement_no || request_id || reference = ''"),
-    *((name, "money", f"{name} <> '' AND {name} !~ {_AMOUNT}") for name in MONEY),
+    *((name, "money", _no_amount(name)) for name in MONEY),
     ("amount", "missing", "amount = ''"),
     *((name, "statement.sign", f"{name} ~ {_AMOUNT} AND {_wrong_sign(name)}") for name in MONEY[:3]),
-    ("at", "datetime", f"at <> '' AND at !~ {_MOMENT}"),
-    (
-        "at",
-        "datetime",
-        f"CASE WHEN at ~ {_MOMENT} THEN CAST(substr(at, 9, 2) AS integer) > extract(day FROM make_date("
-        "CAST(substr(at, 1, 4) AS integer), CAST(substr(at, 6, 2) AS integer), 1) + interval '1 month - 1 day') "
-        "ELSE false END",
-    ),
+    ("at", "datetime", _NO_MOMENT),
 )
 _PROBLEMS = text(
     "SELECT line_no, field, code, count(*) OVER () FROM incoming CROSS JOIN LATERAL (VALUES "
     + ", ".join(f"({rank}, '{name}', '{code}', {wrong})" for rank, (name, code, wrong) in enumerate(_CHECKS))
-    + ") AS checked(rank, field, code, is_wrong) WHERE is_wrong ORDER BY line_no, rank LIMIT :limit"
+    + f") AS checked(rank, field, code, is_wrong) WHERE ({' OR '.join(f'({wrong})' for _, _, wrong in _CHECKS)}) "
+    "AND is_wrong ORDER BY line_no, rank LIMIT :limit"
 )
 _FAR_MOMENTS = text(
     "SELECT line_no, count(*) OVER () FROM statement_line WHERE statement_id = :id "

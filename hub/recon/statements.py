@@ -231,6 +231,8 @@ def _take_staged(connection: Connection, order: _Order) -> StatementAnswer:
     if statements.move(connection, statement_id, order.known) != staged:
         raise _NotRight
     sums = statements.sums(connection, statement_id)
+    if not sums.in_bounds:
+        raise _NotRight
     _check_sums(sums, (order.header.count, order.header.total))
     _check_moments(connection, order, statement_id, sums)
     return _finished(connection, order.scope, statement_id, sums)

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from hub.cli.app import app
+from hub.gateway.national.numbers import short_number
 from hub.inbound import Taken
 from hub.recon.statements import StatementRefused, take_file
 from routing.rulebook import RuleBook
@@ -35,11 +36,15 @@ from tests.support.builders import (
     CRITICAL_RULE,
     HOSPITAL,
     OTHER_HOSPITAL,
+    REGION,
     a_rule_book,
     a_rule_book_text,
 )
 from tests.support.http_client import Client
 from tests.support.hub_in_process import a_hub
+from tests.support.master_data import BASIC_PARTY
+from tests.support.national_his import PERSON, NationalHis, insured
+from tests.support.national_his import a_zip as national_zip
 from tests.support.rule_books import put_in_force
 
 DAY = date(2026, 3, 2)
@@ -195,6 +200,11 @@ def test_a_day_that_is_signed_off_keeps_its_statement(books: Books) -> None:
 WRONG: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "not a number": (a_csv(a_row(amount="NaN")), [("row 2, amount", "money")]),
     "beyond all bounds": (a_csv(a_row(amount="1e999")), [("row 2, amount", "money")]),
+    "too much": (a_csv(a_row(cash="-100000000000")), [("row 2, cash", "money")]),
+    "too much for anything": (a_csv(a_row(account="1" + "0" * 20)), [("row 2, account", "money")]),
+    "a price": (a_csv(a_row(total="¥300")), [("row 2, total", "money")]),
+    "hours of no day": (a_csv(a_row(at="2026-03-02 24:00:01")), [("row 2, at", "datetime")]),
+    "before our times": (a_csv(a_row(at="1026-03-02T09:15:00Z")), [("row 2, at", "datetime")]),
     "infinite": (a_csv(a_row(total="Infinity")), [("row 2, total", "money")]),
     "a comma in thousands": (a_csv(a_row(amount='"1,100.50"')), [("row 2, amount", "money")]),
     "three decimals": (a_csv(a_row(amount="100.501")), [("row 2, amount", "money")]),
@@ -441,3 +451,72 @@ def test_the_command_takes_lists_and_refuses(database_url: str, tmp_path: Path) 
     assert (code, f"day.csv.json is about {CRITICAL}" in said) == (2, True)
     code, said = ran("statements", "--day", f"{DAY}")
     assert (code, "standing" in said, "was refused:" in said, "2 lines are there" in said) == (0, True, True, True)
+
+
+def test_the_file_of_3202_is_the_statement_of_its_day(database_url: str) -> None:
+    institutions = [{"code": HOSPITAL, "name": "一院", "region": REGION, "visits": "optional"}]
+    with a_hub(database_url, parties=[BASIC_PARTY], institutions=institutions) as world:
+        insured(world)
+        his = NationalHis(world.hub.gateway.port)
+        settled = his.settle(his.charged(30_000), 30_000)["setlinfo"]
+        today = settled["setl_time"][:10]
+
+        def compared(day: str, rows: list[list[str]], total: float, fund: float) -> tuple[str, list[str]]:
+            """The warning, and what differs."""
+            upload = {"in": national_zip(rows), "filename": "d.zip", "fixmedins_code": HOSPITAL}
+            number = his.done("9101", {"fsUploadIn": upload})["data"]["file_qury_no"]
+            facts = {"setl_optins": REGION, "clr_type": "11", "stmt_begndate": day, "stmt_enddate": day}
+            sums = {"medfee_sumamt": total, "fund_pay_sumamt": fund, "fixmedins_setl_cnt": len(rows)}
+            asked = {**facts, **sums, "file_qury_no": number, "cash_payamt": 0, "refd_setl_flag": "0"}
+            answer = his.ask("3202", {"data": asked})
+            found = answer["output"]["fileinfo"]
+            named = {"file_qury_no": found["file_qury_no"], "filename": found["filename"], "fixmedins_code": HOSPITAL}
+            file = his.post(his.envelope("9102", {"fsDownloadIn": named}))
+            result = zipfile.ZipFile(io.BytesIO(file.body)).read("result.txt").decode()
+            return answer.get("warn_msg", ""), [line.split("\t")[2] for line in result.splitlines()]
+
+        row = [settled["setl_id"], settled["mdtrt_id"], PERSON, "300.00", "225.00", "0.00", "0", "null"]
+        unknown = ["S-2", "null", PERSON, "10.00", "5.00", "0.00", "0", "null"]
+        refund = [*row[:3], "-300.00", "-225.00", "0.00", "1", "null"]
+        assert compared(today, [row], 300, 225) == ("", [])
+        assert compared(today, [row, unknown], 310, 230) == ("", ["S-2"])
+        his.done("2208", {"data": {"setl_id": row[0], "mdtrt_id": row[1], "psn_no": PERSON}})
+        assert compared(today, [row, refund], 0, 0) == ("", [])
+        assert compared(today, [refund], -300, -225) == ("", [])
+        with world.database.begin() as connection:
+            first, *others = reversed(statements.listed(connection))
+            lines = text("SELECT kind, settlement_no, reference, amount_fen FROM statement_line ORDER BY statement_id")
+            kept = [tuple(line) for line in connection.execute(lines)]
+            connection.execute(
+                text(
+                    "INSERT INTO recon_run (party, scheme, day, state, switches, rulebook_version, statement_ids, "
+                    "started_by, started_at) VALUES (:party, 'daily', :day, 'signed_off', '{}', 1, '{}', 'li', now())"
+                ),
+                {"party": HOSPITAL, "day": today},
+            )
+        number = settled["medins_setl_id"]
+        assert (first.key.party, first.came.form, [one.state for one in others]) == (
+            HOSPITAL, "national", ["replaced", "replaced", "standing"])  # fmt: skip
+        assert kept[:3] == [
+            ("settle", number, "", 22_500),
+            ("settle", number, "", 22_500),
+            ("settle", "", "S-2", 500),
+        ]
+        assert kept[3:] == [("settle", number, "", 22_500), *[("refund", number, "", -22_500)] * 2]
+        assert compared(today, [row], 300, 225)[0] == ""  # seen before: the answer of then
+        warning, differs = compared(today, [unknown], 10, 5)
+        assert ("已签结" in warning, sorted(differs)) == (True, ["S-2"])
+
+
+def test_a_national_file_of_an_institution_names_our_cases(database_url: str, books: Books) -> None:
+    with a_hub(database_url, BASIC_RULE, CRITICAL_RULE, running=False) as world:
+        case_id = world.settle().case_id
+    number = short_number(case_id)
+    row = f"{number}\tM\tP\t300.00\t225.00\t0\t0\tnull"
+
+    answer = books.take(a_zip(row, row.replace(number, "S-9")), 2, "450.00", party=HOSPITAL, name="day.zip")
+
+    assert [(line[2], line[3], line[4], line[6]) for line in books.lines(answer.statement_id)] == [
+        (HOSPITAL, "S-1", "", ""),
+        (HOSPITAL, "", "", "S-9"),
+    ]

@@ -12,6 +12,7 @@ import pytest
 from hub.gateway import openapi
 from hub.gateway.app import GatewayApp
 from hub.gateway.operators import Operators
+from hub.gateway.recon import ReconEndpoints
 from hub.gateway.statements import StatementFiles
 from hub.gateway.statements_out import OwnBooks
 from schemas import export
@@ -47,6 +48,7 @@ def test_the_stored_schemas_are_current():
 
 def test_every_route_is_described_and_nothing_else():
     files = [*StatementFiles(*(Mock() for _ in range(5))).routes(), *OwnBooks(*(Mock() for _ in range(4))).routes()]
+    files += ReconEndpoints(Mock(), Mock(), Mock()).routes()
     routes = {
         (route.path, method)
         for route in GatewayApp(Mock(), Mock(), Mock(), Mock(), Operators(*(Mock() for _ in range(5))), files).routes

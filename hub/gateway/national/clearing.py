@@ -1,4 +1,7 @@
-"""3201, 3202 with the files of 9101 and 9102, and 3301: totals, details and mappings."""
+"""3201, 3202 with the files of 9101 and 9102, and 3301: totals, details and mappings.
+
+The file of 3202 is also the institution's statement of its day; see `hub.gateway.national.statements`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ from hub.gateway.national.calls import Call, Reply, Services, wrong
 from hub.gateway.national.numbers import short_number, uuid_of
 from hub.gateway.national.setlinfo import CLEARING_TYPES
 from hub.gateway.national.settlements import read_settled
+from hub.gateway.national.statements import REFUND, Row, keep_statement, lines_of
+from routing.states import CaseState
 from schemas.clearing import CHECKED_MAX, CaseCheckAnswer, CaseDifference, Difference, FeesSettleAnswer
 from schemas.errors import InvalidMessage, Violation
 from schemas.master import UploadAnswer
@@ -31,7 +36,6 @@ from store.national import File
 FILE_TTL = timedelta(days=3)
 UNPACKED_MAX_BYTES = 4 * 1024 * 1024
 NOTHING = "null"
-REFUND = "1"
 _COLUMNS = 8
 _KINDS = {code: kind for kind, code in CLEARING_TYPES.items()}
 _ANY_KIND = "99"
@@ -139,31 +143,22 @@ async def _file(call: Call, services: Services, number: str) -> File:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One line of the institution's file; a refund has amounts below zero."""
-
-    setl_id: str
-    mdtrt_id: str
-    psn_no: str
-    total_fen: int
-    fund_fen: int
-    account_fen: int
-    refund: bool
-
-
 async def details(call: Call, services: Services) -> Reply:
     """3202: each settlement of the uploaded file beside the hub's; the differences come as a file for 9102."""
     facts = call.content["data"]
-    rows = rows_of((await _file(call, services, facts["file_qury_no"])).content)
+    file = await _file(call, services, facts["file_qury_no"])
+    rows = rows_of(file.content)
     if (
         sum(row.total_fen for row in rows) != facts["medfee_sumamt"]
         or sum(row.fund_fen for row in rows) != facts["fund_pay_sumamt"]
     ):
         raise wrong("medfee_sumamt", "national.file_totals", "send the sums of the file")
+    if facts["fixmedins_setl_cnt"] not in _counts(rows):
+        raise wrong("fixmedins_setl_cnt", "national.file_totals", "send the number of the file's rows")
     known = await services.read(lambda connection: _known(connection, call.party, rows))
     numbers = {number: one.settlement_no for number, one in known.items()}
     checked = _checked(rows, known)
+    lines = lines_of(call.party, rows, {number: one.settlement_no for number, one in known.items() if one.is_ours})
     message = {
         "institution": call.party,
         "request_no": call.msgid,
@@ -177,8 +172,16 @@ async def details(call: Call, services: Services) -> Reply:
     named |= await services.read(lambda connection: _named(connection, call.party, ours))
     theirs = {numbers[row.setl_id]: row for row in reversed(rows)}
     content = _zipped("".join(_difference(one, named, theirs) for one in answer.differences))
+    warning = await keep_statement(call, services, facts, file, lines)
     kept = await _keep(call, services, f"3202_{call.msgid}.zip", content)
-    return Reply({"fileinfo": {"file_qury_no": kept.file_no, "filename": kept.name, "dld_endtime": kept.valid_until}})
+    told = {"file_qury_no": kept.file_no, "filename": kept.name, "dld_endtime": kept.valid_until}
+    return Reply({"fileinfo": told}, warning)
+
+
+def _counts(rows: list[Row]) -> set[int]:
+    """What the number of a file's settlements may mean: rows, settlements, or those that stand."""
+    refunds = sum(row.refund for row in rows)
+    return {len(rows), len({row.setl_id for row in rows}), len(rows) - 2 * refunds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,32 +190,43 @@ class _Known:
 
     settlement_no: str
     hospital_fen: int = 0
+    is_ours: bool = False
+    cancelled: bool = False
 
 
-def _known(connection: Connection, institution: str, rows: list[_Row]) -> dict[str, _Known]:
+def _known(connection: Connection, institution: str, rows: list[Row]) -> dict[str, _Known]:
     """By setl_id; one that is not ours keeps its own number, which is then found nowhere."""
     ids = {row.setl_id: uuid_of(row.setl_id) for row in rows}
     found = cases.read(connection, [id_ for id_ in ids.values() if id_])
     own = {
-        id_: _Known(case.settlement_no, sum(leg.hospital_fen for leg in case.legs))
+        id_: _Known(
+            case.settlement_no,
+            sum(leg.hospital_fen for leg in case.legs),
+            is_ours=True,
+            cancelled=case.state is CaseState.CANCELLED,
+        )
         for id_, case in found.items()
         if case.institution == institution
     }
     return {number: own.get(id_ or "", _Known(number)) for number, id_ in ids.items()}
 
 
-def _checked(rows: list[_Row], known: Mapping[str, _Known]) -> dict[str, dict[str, Any]]:
+def _checked(rows: list[Row], known: Mapping[str, _Known]) -> dict[str, dict[str, Any]]:
     """One entry per settlement: a row and its refund are a settlement that was cancelled."""
-    groups: dict[str, list[_Row]] = defaultdict(list)
+    groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.setl_id].append(row)
     checked = {}
-    for number, group in ((known[setl_id].settlement_no, group) for setl_id, group in groups.items()):
-        first = next((row for row in group if not row.refund), None)
-        if first is None or first.total_fen < first.fund_fen + first.account_fen:
-            raise wrong("file_qury_no", "national.file", "a refund needs the row that it refunds")
+    for setl_id, group in groups.items():
+        settled = next((row for row in group if not row.refund), None)
+        if settled is None and known[setl_id].cancelled:
+            continue  # the refund of another day's settlement: it is undone here as there
+        first = settled or group[0].mirrored
+        if first.total_fen < first.fund_fen + first.account_fen:
+            raise wrong("file_qury_no", "national.file", "the parts of a row are more than its whole")
         cancelled = any(row.refund for row in group)
-        cash_fen = first.total_fen - first.fund_fen - first.account_fen - known[first.setl_id].hospital_fen
+        cash_fen = first.total_fen - first.fund_fen - first.account_fen - known[setl_id].hospital_fen
+        number = known[setl_id].settlement_no
         checked[number] = {
             "settlement_no": number,
             "total": yuan_of(first.total_fen),
@@ -223,7 +237,7 @@ def _checked(rows: list[_Row], known: Mapping[str, _Known]) -> dict[str, dict[st
     return checked
 
 
-def rows_of(packed: bytes) -> list[_Row]:
+def rows_of(packed: bytes) -> list[Row]:
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             (entry,) = archive.infolist()
@@ -239,7 +253,7 @@ def rows_of(packed: bytes) -> list[_Row]:
         raise wrong("file_qury_no", "national.file", "send a zip with one text of tab-separated rows") from None
 
 
-def _row(line: str) -> _Row:
+def _row(line: str) -> Row:
     cells = ["" if cell == NOTHING else cell for cell in line.split("\t")]
     if len(cells) < _COLUMNS - 1:
         raise ValueError("too few columns")
@@ -247,7 +261,10 @@ def _row(line: str) -> _Row:
     if not setl_id:
         raise ValueError("no setl_id")
     total_fen, fund_fen, account_fen = (signed_fen_of(text or "0") for text in (total, fund, account))
-    return _Row(setl_id, mdtrt_id, psn_no, total_fen, fund_fen, account_fen, refund == REFUND or total_fen < 0)
+    amounts = (total_fen, fund_fen, account_fen)
+    # Some mark both rows of a refunded settlement: the sign says which of them takes it back.
+    takes_back = min(amounts) < 0 or (not any(amounts) and refund == REFUND)
+    return Row(setl_id, mdtrt_id, psn_no, *amounts, takes_back)
 
 
 def _named(connection: Connection, institution: str, settlement_nos: list[str]) -> dict[str, tuple[str, str, str]]:
@@ -261,7 +278,7 @@ def _named(connection: Connection, institution: str, settlement_nos: list[str]) 
     return found
 
 
-def _difference(one: CaseDifference, named: Mapping[str, tuple[str, str, str]], theirs: Mapping[str, _Row]) -> str:
+def _difference(one: CaseDifference, named: Mapping[str, tuple[str, str, str]], theirs: Mapping[str, Row]) -> str:
     """psn_no, mdtrt_id, setl_id, msgid, stmt_rslt, refd_setl_flag, memo, medfee, fund, account; without a msgid where
     only the institution has it. The amounts are the institution's, the fund's the hub's where it has one."""
     row = theirs.get(one.settlement_no)
