@@ -111,6 +111,11 @@ _WORDS = text("""
         JOIN statement_line l USING (statement_id) WHERE l.kind = 'settle' AND a.settlement_no = l.settlement_no
           AND a.institution = l.institution AND l.settlement_no <> '' AND l.request_id = ''
     ) AS found ORDER BY found.break_id, found.rank, found.at""")
+_BEFORE = text("""
+    SELECT DISTINCT v.run_id FROM recon_run r
+    JOIN recon_run v ON (v.party, v.scheme, v.day) = (r.party, r.scheme, r.day) AND v.state = 'void'
+    JOIN recon_break b ON b.run_id = v.run_id AND b.state = 'waiting'
+    WHERE r.run_id = :run""")
 _CARRY_OVER = text("""
     UPDATE recon_break n SET state = 'resolved', remedy = o.remedy, action_id = o.action_id,
         resolution = o.resolution, resolved_by = o.resolved_by, approved_by = o.approved_by,
@@ -195,9 +200,11 @@ def propose(connection: Connection, rows: Sequence[tuple[int, Remedy, str]]) -> 
         connection.execute(_PROPOSE, {"rows": as_json(values)})
 
 
-def carry_over(connection: Connection, run_id: int) -> int:
+def carry_over(connection: Connection, run_id: int, now: datetime) -> int:
     """What people had ended in a run that this one took the place of stays ended, where the books say the same as
     then: a refund, say, that stands in the payer's books of a later day. How many."""
+    for row in connection.execute(_BEFORE, {"run": run_id}).all():
+        follow(connection, now, row.run_id)
     return int(connection.execute(_CARRY_OVER, {"run": run_id}).rowcount)
 
 
@@ -256,7 +263,7 @@ _RESENT = text("""
     UPDATE recon_break b SET state = 'resolved', resolved_at = :now
     FROM recon_run old JOIN recon_run new USING (party, scheme, day)
     WHERE b.run_id = old.run_id AND old.state = 'void' AND new.state = 'done' AND new.run_id > old.run_id
-      AND b.state = 'waiting' AND b.remedy = 'resend_answer'
+      AND b.state = 'waiting' AND b.remedy = 'resend_answer' AND (CAST(:run AS bigint) IS NULL OR b.run_id = :run)
       AND NOT EXISTS (SELECT 1 FROM recon_break n WHERE n.run_id = new.run_id AND n.key = b.key)""")
 
 
@@ -267,8 +274,7 @@ def follow(connection: Connection, now: datetime, run_id: int | None = None) -> 
     """
     done = [int(row.break_id) for row in connection.execute(_FOLLOW, {"run": run_id, "now": now})]
     link(connection, done)
-    resent = connection.execute(_RESENT, {"now": now}).rowcount if run_id is None else 0
-    return len(done) + resent
+    return len(done) + connection.execute(_RESENT, {"run": run_id, "now": now}).rowcount
 
 
 def link(connection: Connection, break_ids: Sequence[int]) -> None:

@@ -43,8 +43,7 @@ _ACTIVE = text("""
     SELECT payer FROM ledger_entry WHERE business_day = :day
     UNION SELECT payer FROM ledger_entry WHERE effective_day = :day
     UNION SELECT institution FROM ledger_entry WHERE business_day = :day AND institution = ANY(:declared)
-    UNION SELECT party FROM statement WHERE day = :day AND state = 'standing'
-    UNION SELECT party FROM recon_run WHERE day = :day AND state IN ('running', 'done', 'signed_off')""")
+    UNION SELECT party FROM statement WHERE day = :day AND state = 'standing'""")
 _RUNS_OF_DAY = text("""
     SELECT party || '/' || scheme AS name, run_id, state FROM recon_run
     WHERE day = :day AND state IN ('running', 'done', 'signed_off')""")
@@ -141,7 +140,7 @@ def sign(connection: Connection, run_id: int, *, by: str, approver: str, now: da
 
 def active_parties(connection: Connection, day: date, declared: Collection[str]) -> set[str]:
     """Payers in whose books the day must have something, institutions likewise where they are `declared` to be
-    compared, and everybody whose books came or were compared."""
+    compared, and everybody whose books came."""
     values = {"day": day, "declared": list(declared)}
     return {row.payer for row in connection.execute(_ACTIVE, values) if row.payer}
 

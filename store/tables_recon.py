@@ -147,6 +147,7 @@ breaks = Table(
     Index("recon_break_by_run", "run_id", "class"),
     Index("recon_break_by_case", "case_id", postgresql_where=text("case_id IS NOT NULL")),
     Index("recon_break_by_key", "key"),
+    Index("recon_break_waiting", "run_id", postgresql_where=text("state = 'waiting'")),
 )
 
 # What a digest was made of, piece by piece, so that a difference can be told to a piece; see `store.seals`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -14,13 +15,17 @@ from hub.people.actions import Actions
 from hub.people.recon import dry_run
 from hub.recon.remedies import propose
 from hub.recon.remedies_apply import Decision, detail_of
+from hub.recon.runs import Runs
+from hub.recon.statements import take_statement
 from routing.days import day_of
 from routing.postings import Account
 from routing.states import CaseState, LegState
 from schemas.errors import Conflict, Forbidden
+from schemas.money import fen_of, yuan_of
 from schemas.payer import Capabilities
-from schemas.statement import BreakClass, Remedy
+from schemas.statement import BreakClass, Remedy, Statement
 from store import breaks, ledger, seal_checks
+from store.database import open_engine
 from tests.support.builders import (
     BASIC,
     CRITICAL,
@@ -104,6 +109,65 @@ class Desk:
     def owed_fen(self) -> int:
         with self.hub.database.connect() as connection:
             return sum(one.balances[Account.RECEIVABLE] for one in ledger.balances(connection, payer=CRITICAL))
+
+
+@dataclass
+class Found:
+    """What a run has left open: (break, proposal) each, and proposals by case."""
+
+    run_id: int
+    open: list[tuple[int, Remedy]]
+    proposals: dict[str, str]
+
+
+@dataclass
+class Books:
+    """Statements of a desk's day as its parties send them, and the runs over them."""
+
+    desk: Desk
+
+    def of_payer(self, party: str, leg_no: int, *case_ids: str) -> None:
+        """Every settlement of these in the payer's own book."""
+        lines = []
+        for case_id in case_ids:
+            leg = self.desk.hub.case(case_id).leg(leg_no)
+            entry = self.desk.hub.payers[party].book[leg.request_id]
+            lines.append(self._line(case_id, request_id=leg.request_id, reference=f"REF-{leg.request_id[-8:]}",
+                                    amount=yuan_of(entry.amount_fen)))  # fmt: skip
+        self._sent(party, lines)
+
+    def of_hospital(self, *case_ids: str) -> None:
+        """What the hospital's last answers said of these."""
+        lines = []
+        for case_id in case_ids:
+            said = self.desk.hub.answers(case_id)[-1]
+            paid = sum(fen_of(one["amount"]) for one in said["shares"])
+            lines.append(self._line(case_id, total=said["total"], amount=yuan_of(paid), cash=said["cash"]))
+        self._sent(HOSPITAL, lines)
+
+    def _line(self, case_id: str, **changes: Any) -> dict[str, Any]:
+        case = self.desk.hub.case(case_id)
+        at = case.received_at.isoformat()
+        return {"institution": HOSPITAL, "settlement_no": case.settlement_no, "at": at, **changes}
+
+    def _sent(self, party: str, lines: list[dict[str, Any]]) -> None:
+        total = yuan_of(sum(fen_of(line["amount"]) for line in lines))
+        content = {"party": party, "day": self.desk.today, "count": len(lines), "total": total, "lines": lines}
+        hub = self.desk.hub.hub
+        take_statement(
+            hub.work_units, hub.books.active().book, Statement.model_validate(content),
+            sha256=uuid4().hex * 2, form="json", source="sent", by="li", now=self.desk.hub.clock.now(),
+        )  # fmt: skip
+
+    def compared(self, party: str) -> Found:
+        """A run over what stands."""
+        engine = open_engine(self.desk.hub.hub.settings.database_url.get_secret_value(), by_key=False)
+        made = Runs(engine, self.desk.hub.hub.books, self.desk.hub.clock).run(party, "daily", self.desk.today, "li")
+        with engine.connect() as connection:
+            left = list(breaks.of_run(connection, made.run_id, states=("open",)))
+        engine.dispose()
+        proposals = {str(one.case_id): one.proposal for one in left}
+        return Found(made.run_id, [(one.break_id, Remedy(one.proposal)) for one in left], proposals)
 
 
 def payers(**can: bool) -> dict[str, StubPayer]:
@@ -253,3 +317,43 @@ def test_one_that_cannot_be_done_stops_no_other(database_url):
         assert done.state == "executed"
         assert done.outcome.startswith(f"1 of 2 breaks seen to; not: break {other}: it is approved here")
         assert (desk.the(number).state, desk.the(other).state) == ("resolved", "open")
+
+
+def test_a_day_with_everything_wrong_is_closed_to_the_fen(database_url, monkeypatch):
+    monkeypatch.setitem(ADAPTERS, "stub", Reverses)
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        lost = desk.settled("S-1", lost_after_effect)
+        never = desk.settled("S-2", lost_before_effect)
+        declined = desk.settled("S-3", lost_after_effect)
+        fine = desk.settled("S-4")
+        desk.actions.approve(desk.ask("doubt.decline", f"leg/{declined}/2").id, "wang")
+        hub.payers[CRITICAL].capabilities = Reverses.capabilities
+        hub.clock.advance(2 * DAY_S)
+        books = Books(desk)
+        books.of_payer(CRITICAL, 2, lost, declined, fine)
+        books.of_payer(BASIC, 1, lost, never, declined, fine)
+        books.of_hospital(lost, never, declined)
+
+        found = books.compared(CRITICAL)
+        assert found.proposals == {lost: "confirm", declined: "reverse"}
+        assert books.compared(BASIC).proposals == {}
+        at_hospital = books.compared(HOSPITAL)
+        assert at_hospital.proposals == {fine: "resend_answer"}
+
+        for one in (found, at_hospital):
+            for number, remedy in one.open:
+                desk.apply(one.run_id, number, remedy)
+        hub.pump()
+        with pytest.raises(Conflict, match="1 of its legs are in doubt"):
+            desk.sign_off(found.run_id)
+        desk.actions.approve(desk.ask("doubt.decline", f"leg/{never}/2").id, "wang")
+
+        books.of_hospital(lost, never, declined, fine)
+        again = [books.compared(party) for party in (CRITICAL, BASIC, HOSPITAL)]
+        assert [one.proposals for one in again] == [{}, {}, {}]
+        for one in again:
+            desk.sign_off(one.run_id)
+        desk.seal()
+        assert desk.faults() == []
+        assert hub.payers[CRITICAL].net_fen == desk.owed_fen() == 15_000

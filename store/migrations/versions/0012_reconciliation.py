@@ -194,6 +194,9 @@ def upgrade() -> None:
     )
     op.create_index("recon_break_by_key", "recon_break", ["key"], unique=False)
     op.create_index("recon_break_by_run", "recon_break", ["run_id", "class"], unique=False)
+    op.create_index(
+        "recon_break_waiting", "recon_break", ["run_id"], unique=False, postgresql_where=sa.text("state = 'waiting'")
+    )
     op.create_table(
         "seal_part",
         sa.Column("subject", sa.Text(), nullable=False, comment="day/<date> or run/<id>"),
