@@ -133,10 +133,10 @@ def test_what_is_audited_cannot_be_taken_back_and_nobody_audits_alone(hub):
     desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **BOTH))[CRITICAL]
     asked = desk.ask("audit", f"claim/{number}", deducted="0.00")
     with pytest.raises(Forbidden):
-        desk._actions.approve(asked.id, "li")
+        desk.approve(asked, "li")
     desk.ask("deduct", f"claim/{number}", settlement_no="S-1", amount="1.00", code="A01")
 
-    outdated = desk._actions.approve(asked.id, "wang")
+    outdated = desk.approve(asked)
     desk.do("audit", f"claim/{number}", deducted="1.00")
     cancel = {"institution": HOSPITAL, "request_no": "FC-1", "settle_request_no": "FS-1", "reason": "更正"}
     taken = hub.send(Transaction.FEES_SETTLE_CANCEL, cancel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import orjson
 from sqlalchemy import text
 
 from routing.days import day_of
@@ -36,11 +37,9 @@ def totals(day: date, request_no: str, **changes: Any) -> dict[str, Any]:
     return message | sums | changes
 
 
-def claims_of(hub: TestHub, message: dict[str, Any]) -> dict[str, int]:
+def claims_of(hub: TestHub, message: dict[str, Any], party: str = HOSPITAL) -> dict[str, int]:
     """Send totals with a claim; the claims by payer."""
-    import orjson
-
-    taken = hub.send(Transaction.FEES_SETTLE, message | {"claim": message.get("claim", {})})
+    taken = hub.send(Transaction.FEES_SETTLE, message | {"claim": message.get("claim", {})}, party=party)
     assert taken.error is None, taken.error
     answer = orjson.loads(taken.answer or b"")
     assert answer["balanced"], answer
@@ -60,6 +59,10 @@ class Desk:
     def do(self, kind: str, subject: str, **detail: Any) -> Action:
         """Both agree."""
         asked = self.ask(kind, subject, **detail)
-        done = self._actions.approve(asked.id, "wang") if asked.state == "requested" else asked
+        done = self.approve(asked) if asked.state == "requested" else asked
         assert done.state == "executed", done.outcome
         return done
+
+    def approve(self, asked: Action, by: str = "wang") -> Action:
+        """The second person says yes, whatever comes of it."""
+        return self._actions.approve(asked.id, by)
