@@ -147,6 +147,21 @@ ERRORS: dict[str, Bilingual] = {
     "action.waiting": Bilingual(zh="相同操作已在等待批准。", en="The same action waits for approval already."),
     "action.decided": Bilingual(zh="该操作已有结果。", en="This action has its end already."),
     "action.not_found": Bilingual(zh="没有此操作。", en="There is no such action."),
+    "recon.not_found": Bilingual(zh="没有此日期。", en="There is no such day."),
+    "recon.scheme": Bilingual(zh="没有此对账方案。", en="There is no such party or scheme of reconciliation."),
+    "recon.running": Bilingual(zh="正在对账，请稍候。", en="These books are being compared at this moment."),
+    "recon.signed_off": Bilingual(
+        zh="该日对账已签字，之后的差异记入后一日。", en="It is signed off: corrections are entries of a later day."
+    ),
+    "recon.day_to_come": Bilingual(zh="该日尚未开始。", en="This day has not begun."),
+    "recon.not_ready": Bilingual(zh="尚有未了事项，不能签字或封账。", en="Something stands in the way of closing it."),
+    "run.not_found": Bilingual(zh="没有此次对账。", en="There is no such run."),
+    "run.state": Bilingual(zh="该次对账的状态不允许此操作。", en="The run's breaks are not to be touched."),
+    "break.not_found": Bilingual(zh="没有此差异。", en="There is no such break."),
+    "break.undecided": Bilingual(
+        zh="没有可自动处理的差异，须由人工决定。", en="What is left must be decided by people."
+    ),
+    "break.nothing_done": Bilingual(zh="没有一项差异能够处理。", en="None of it could be done."),
     "dead_letter.not_found": Bilingual(zh="没有此死信。", en="There is no such dead letter."),
     "dead_letter.closed": Bilingual(zh="死信已处理。", en="The dead letter is not open any more."),
     "dead_letter.blocked": Bilingual(zh="死信无法重放。", en="The dead letter cannot be replayed."),
@@ -218,7 +233,8 @@ ERRORS: dict[str, Bilingual] = {
         zh="该期间已申报，请先撤销原申报。", en="It is applied for already: take the claim back first."
     ),
     "claim.overlaps": Bilingual(
-        zh="该期间的部分结算已在其他申报中，请先撤销该申报。", en="Another claim holds some of it: take that back first."
+        zh="该期间的部分结算已在其他申报中，请先撤销该申报。",
+        en="Another claim holds some of it: take that back first.",
     ),
     "claim.state": Bilingual(zh="该申报的审核状态不允许此操作。", en="The claim is past that."),
     "claim.not_found": Bilingual(zh="没有该申报。", en="There is no such claim."),

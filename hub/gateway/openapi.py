@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from adapters.hospital.problems import CONTENT_TYPE
 from hub.gateway import openapi_operators as operators
+from hub.gateway import recon_openapi as recon
 from hub.gateway.mailbox import LIMIT_MAX, WAIT_S_MAX, MailboxAck
 from hub.gateway.openapi_statements import own_books
 from hub.gateway.reading import IDEMPOTENCY_KEY
@@ -85,6 +86,7 @@ def document() -> bytes:
             "/api/v1/mailbox/ack": {"post": _acknowledge()},
             "/api/v1/statements/{day}": {"get": own_books(_refusals), "put": _statement_file()},
             **operators.paths(_refusals),
+            **recon.paths(_refusals),
             "/healthz": {"get": _health("Whether the process lives")},
             "/readyz": {"get": _health("Whether requests can be served", 503)},
         },
@@ -100,8 +102,8 @@ def document() -> bytes:
 
 
 def _schemas() -> Json:
-    inputs = [(model, "validation") for model in (*_READ, *operators.READ)]
-    outputs = [(model, "serialization") for model in (*_WRITTEN, *operators.WRITTEN)]
+    inputs = [(model, "validation") for model in (*_READ, *operators.READ, *recon.READ)]
+    outputs = [(model, "serialization") for model in (*_WRITTEN, *operators.WRITTEN, *recon.WRITTEN)]
     _, definitions = models_json_schema([*inputs, *outputs], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
     found: Json = definitions["$defs"]
     return dict(sorted(found.items()))

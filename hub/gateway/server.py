@@ -29,6 +29,8 @@ from hub.gateway.national.doors import NationalDoor
 from hub.gateway.national.endpoint import NationalService
 from hub.gateway.operators import Operators
 from hub.gateway.protocol import BoundedHttp, Leaving
+from hub.gateway.recon import ReconEndpoints
+from hub.gateway.recon_desk import ReconDesk
 from hub.gateway.signatures import SignedCallers, caller_keys
 from hub.gateway.soap.door import SoapDoor
 from hub.gateway.soap.service import SoapService
@@ -42,7 +44,7 @@ from hub.inbound import Inbound, Taken
 from hub.listener import BACKLOG, listen
 from hub.party_secrets import read_secrets
 from hub.people.finding import Finder
-from hub.people.office import open_office
+from hub.people.office import Office, open_office
 from hub.routes import HINT_PREFIX, new_id
 from hub.settings import Settings
 
@@ -84,6 +86,9 @@ class GatewayServer:
         self._statements = BatchedCalls[Callable[[], Any], Any](
             "gateway-statements", _call_each, batch_max=1, workers=2, has_effects=True
         )
+        self._recon = BatchedCalls[Callable[[], Any], Any](
+            "gateway-recon", _call_each, batch_max=1, workers=2, has_effects=True
+        )
         self._office = BatchedCalls[Callable[[], Any], Any](
             "gateway-office", _call_each, batch_max=1, workers=1, has_effects=True
         )
@@ -109,6 +114,7 @@ class GatewayServer:
                 *self._national(hub, settings, doorkeeper, courier).routes(),
                 *StatementFiles(doorkeeper, hub.work_units, hub.books, hub.clock, self._statements).routes(),
                 *OwnBooks(doorkeeper, hub.work_units, hub.books, self._statements).routes(),
+                *self._reconciliation(hub, settings).routes(),
             ],
             signatures,
         )
@@ -121,14 +127,15 @@ class GatewayServer:
         self._shared = False
 
     def _operators(self, hub: Hub, settings: Settings) -> Operators:
-        from hub.bootstrap import broker_topology, person_secret
+        from hub.bootstrap import person_secret
 
-        door = OfficeDoor(settings.operator_token_secret.get_secret_value(), settings.trust_party_header)
-        office = open_office(
-            hub.work_units, hub.clock, lambda: broker_topology(hub.books.active().book), lambda: hub.payers
-        )
+        office = _office_of(hub)
         standing = Standing(office, hub.work_units.read, lambda: list(hub.payers), Finder(person_secret(settings)))
-        return Operators(door, office, self._office, hub.clock, standing)
+        return Operators(_office_door(settings), office, self._office, hub.clock, standing)
+
+    def _reconciliation(self, hub: Hub, settings: Settings) -> ReconEndpoints:
+        desk = ReconDesk(_office_of(hub), hub.work_units, hub.books, hub.clock)
+        return ReconEndpoints(_office_door(settings), desk, self._recon)
 
     def _national(self, hub: Hub, settings: Settings, doorkeeper: Doorkeeper, courier: Courier) -> NationalService:
         from hub.bootstrap import person_secret
@@ -198,7 +205,7 @@ class GatewayServer:
         self._waiters.stop(STOP_MARGIN_S)
 
     def _pools(self) -> tuple[BatchedCalls[Any, Any], ...]:
-        return (self._intake, self._views, self._calls, self._checks, self._statements, self._office)
+        return (self._intake, self._views, self._calls, self._checks, self._statements, self._recon, self._office)
 
     def _begin_to_stop(self, timeout_s: float) -> None:
         assert self._server is not None
@@ -222,6 +229,16 @@ class GatewayServer:
         self._loop = loop
         self._running.set()
         await self._server.serve(sockets=[self._listener])
+
+
+def _office_door(settings: Settings) -> OfficeDoor:
+    return OfficeDoor(settings.operator_token_secret.get_secret_value(), settings.trust_party_header)
+
+
+def _office_of(hub: Hub) -> Office:
+    from hub.bootstrap import broker_topology
+
+    return open_office(hub.work_units, hub.clock, lambda: broker_topology(hub.books.active().book), lambda: hub.payers)
 
 
 def _config(app: GatewayApp, leaving: Leaving) -> uvicorn.Config:

@@ -27,7 +27,7 @@ from routing.days import day_of
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import HubError
-from store import hub_side, incidents, recon_watch
+from store import breaks, hub_side, incidents, matching, recon_watch
 from store.database import database_is_away
 from store.incidents import Found
 
@@ -120,7 +120,9 @@ class Continuous:
         book = means.books.active().book
         differences = self._running_day(book)
         runs = self._due_days(book)
-        with means.work_units.engine.begin() as connection:
+        with means.engine.begin() as connection:
+            matching.prepare(connection)
+            breaks.follow(connection, means.clock.now())
             tell(connection, means.clock.now())
         log.info("recon_pass", asked=asked, differences=differences, runs=runs)
         return Passed(asked, runs, differences)
@@ -158,7 +160,8 @@ class Continuous:
     def _due_days(self, book: RuleBook) -> int:
         means = self._means
         now = means.clock.now()
-        with means.engine.connect() as connection:
+        with means.engine.begin() as connection:
+            matching.prepare(connection)
             sealed_to = recon_watch.sealed_to(connection)
             days = days_to_read(book, now, sealed_to)
             found = recon_watch.days_of(connection, days, now - timedelta(days=SENDERS_DAYS))
@@ -215,8 +218,15 @@ def _late(due: Due, why: Mapping[str, str]) -> Found:
 
 
 def tell(connection: Connection, now: datetime) -> None:
-    """Bring the incidents up to date with what waits for people: open breaks, failed runs, statements that came."""
-    replace(connection, OPEN, recon_watch.breaks_open(connection), now)
+    """Bring the incidents up to date with what waits for people: open breaks, failed runs, statements that came.
+
+    A break that waited for the effect of its remedy is resolved first, where that is there.
+    """
+    found = recon_watch.breaks_open(connection)
+    waiting = [one.facts["run"] for one in found if one.facts["waiting"]]
+    if sum(breaks.follow(connection, now, run_id) for run_id in waiting):
+        found = recon_watch.breaks_open(connection)
+    replace(connection, OPEN, found, now)
     replace(connection, FAILED, recon_watch.failed(connection, day_of(now) - timedelta(days=FAILED_DAYS)), now)
     for subject in recon_watch.stated_since(connection, LATE):
         incidents.recover_subject(connection, LATE, subject, now)

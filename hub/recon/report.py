@@ -172,6 +172,8 @@ def read_report(
     """The report of `day` as everything stands at `now`, read in one view of the database."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     connection.execute(text(f"SET LOCAL statement_timeout = {int(READ_S_MAX * 1000)}"))
+    for method in ("seqscan", "hashjoin", "mergejoin"):
+        connection.execute(text(f"SET LOCAL enable_{method} = on"))
     counts = recon_reports.break_counts(connection, day, day_of(now))
     runs = recon_reports.runs(connection, day)
     of_day = ledger.balances(connection, ["payer", "institution"], first=day, last=day)

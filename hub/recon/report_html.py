@@ -178,10 +178,11 @@ def _breaks(report: Report) -> str:
         ("平台", "hub#"), ("支付方", "payer#"), ("医院", "hospital#"), ("差额", "off by#"), ("首次", "since"),
         ("建议与原因", "proposal, reason"),
     ]  # fmt: skip
-    if not report.breaks:
+    if not report.breaks_total:
         return _section("未决差异", "Open breaks", _nothing("没有", "none"))
     note = _more(report.breaks_total - len(report.breaks), report.list_command)
-    return _section("未决差异", "Open breaks", _table(heads, map(_break, report.breaks)) + note)
+    table = _table(heads, map(_break, report.breaks)) if report.breaks else ""
+    return _section("未决差异", "Open breaks", table + note)
 
 
 def _break(one: ListedBreak) -> list[str]:
