@@ -51,7 +51,7 @@ class Party(Value):
     timeout, 10 s at least, when left out."""
     breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Calls that fail one after the other until the payer counts as down; 0 for never."""
-    lacks: frozenset[Literal["idempotent_submit", "inquiry", "reversal", "cancel"]] = frozenset()
+    lacks: frozenset[Literal["idempotent_submit", "inquiry", "reversal", "cancel", "statements"]] = frozenset()
     """What this party's interface cannot be trusted with although its adapter knows how."""
     ca_file: str = ""
     client_certificate_file: str = ""
