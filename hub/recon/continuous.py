@@ -19,7 +19,7 @@ from hub.books import RuleBooks
 from hub.calls import Payer
 from hub.ports import Clock
 from hub.recon.continuous_asking import able_payers, ask_again
-from hub.recon.continuous_day import LinesOf, RunningDay
+from hub.recon.continuous_day import MARGIN, LinesOf, RunningDay
 from hub.recon.continuous_due import Due, days_to_read, due_work, schemes_of
 from hub.watch import this_process
 from hub.work import WorkUnits
@@ -74,6 +74,8 @@ class Means:
     runs: RunMaker
     puller: Puller
     lines_of: LinesOf
+    margin: timedelta = MARGIN
+    """What was booked so shortly before a payer is asked is not compared yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Continuous:
 
     def _running_day(self, book: RuleBook) -> int:
         means = self._means
-        running = RunningDay(means.engine, means.work_units, means.payers, means.lines_of)
+        running = RunningDay(means.engine, means.work_units, means.payers, means.lines_of, means.margin)
         able = able_payers(means.work_units, means.payers)
         regions = [(one.code, one.region) for one in book.institutions]
         count = 0

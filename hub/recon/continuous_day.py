@@ -83,12 +83,20 @@ class Looked:
 class RunningDay:
     """Compares the running day with payers that tell their books when they are asked."""
 
-    def __init__(self, engine: Engine, work_units: WorkUnits, payers: Mapping[str, Payer], lines_of: LinesOf) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        work_units: WorkUnits,
+        payers: Mapping[str, Payer],
+        lines_of: LinesOf,
+        margin: timedelta = MARGIN,
+    ) -> None:
         """`engine` is one for reports."""
         self._engine = engine
         self._work_units = work_units
         self._payers = payers
         self._lines_of = lines_of
+        self._margin = margin
 
     def look(self, scheme: Scheme, institutions: tuple[str, ...] | None, now: datetime) -> Looked:
         """Fetch, compare, and have asked about whatever the payer has and we miss; HubError: it cannot be fetched."""
@@ -117,7 +125,7 @@ class RunningDay:
             found = recon_watch.differences(
                 connection,
                 day,
-                began_at=now - MARGIN,
+                began_at=now - self._margin,
                 from_at=midnight + MIDNIGHT,
                 unsure=[state.value for state in (*AWAITING_PAYER, LegState.PLANNED)],
                 limit=DIFFERENCES_MAX,

@@ -13,20 +13,38 @@ from sqlalchemy import text
 
 from hub.recon import continuous
 from hub.recon.continuous import Continuous, Means
+from hub.recon.pulling import Pulling
+from hub.recon.remedies import propose
+from hub.recon.runs import Runs
 from hub.watch import Watch
 from routing.days import CHINA_STANDARD_TIME, day_of
 from routing.schemes import Scheme
 from routing.states import CaseState, LegState
+from sandbox.parties import BASIC as SANDBOX_BASIC
+from sandbox.parties import CRITICAL_ILLNESS
+from sandbox.parties import REGION as SANDBOX_REGION
+from sandbox.rules import rule_book
+from sandbox.server import CastSettings, Sandbox
+from sandbox.statements import FaultKind as Wrong
+from sandbox.statements import StatementFault
 from schemas.errors import Unavailable
 from schemas.statement import StatementLine
+from schemas.transactions import Transaction
 from store import incidents, recon_watch
 from store.database import open_engine
 from store.incidents import Incident
 from tests.support.builders import BASIC, CRITICAL, HOSPITAL, StubPayer, lost_after_effect, unreachable
 from tests.support.hub_in_process import TestHub, a_hub
+from tests.support.sandbox_builders import cases
 
 DAY_S = 86_400.0
 PULLED = {"party": CRITICAL, "statement": "pulled"}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(CastSettings(volatile=True)) as started:
+        yield started
 
 
 @dataclass
@@ -402,3 +420,45 @@ def test_a_hub_reconciles_by_itself_unless_it_is_told_not_to(database_url: str) 
         assert "recon" in {sweep._name for sweep in world.hub.hub.sweeps}
     with a_hub(database_url, running=False, settings_changes={"recon_every_s": 0.0}) as quiet:
         assert "recon" not in {sweep._name for sweep in quiet.hub.sweeps}
+
+
+# -------------------------------------------------------------------------------------------- with everything real
+
+
+def test_real_payers_are_asked_compared_and_their_day_closed_without_people(
+    database_url: str, sandbox: Sandbox
+) -> None:
+    bills = [one for one in cases(60) if one.visit_kind == "inpatient"][:4]
+    book = rule_book(sandbox.endpoints(), [], valid_from=date(2026, 1, 1))
+    codes = sorted({bill.institution for bill in bills})
+    book["institutions"] = [{"code": code, "name": code, "region": SANDBOX_REGION} for code in codes]
+    book["reconciliation"] = [{"party": code, "statement": "pulled"} for code in (SANDBOX_BASIC, CRITICAL_ILLNESS)]
+    engine = open_engine(database_url, by_key=False)
+    with a_hub(database_url, running=False, **book) as hub:
+        for bill in bills:
+            hub.send(Transaction.SETTLE, bill.body, party=bill.institution)
+        hub.pump()
+        inside, day = hub.hub, day_of(hub.clock.now())
+        pulling = Pulling(engine, inside.books, hub.clock, inside.payers.__getitem__, sleep=lambda _: None)
+        runs = Runs(engine, inside.books, hub.clock, propose)
+        means = Means(engine, inside.work_units, inside.books, hub.clock, inside.payers, runs, pulling,
+                      pulling.glance, margin=timedelta(0))  # fmt: skip
+        recon = Continuous(means, every_s=3600.0)
+
+        assert recon.make_pass().differences == 0
+        wrong = StatementFault(kind=Wrong.WRONG_FEN, day=day)
+        sandbox.cast.apps[CRITICAL_ILLNESS].statements.set_faults([wrong])
+        assert recon.make_pass().differences == 1
+
+        hub.clock.advance(2 * DAY_S)
+        passed = recon.make_pass()
+
+        assert passed.runs >= 2
+        with engine.connect() as connection:
+            states = connection.execute(
+                text("SELECT party, state, counts FROM recon_run WHERE day = :day AND state <> 'void'"), {"day": day}
+            ).all()
+            found = [one.facts["classes"] for one in incidents.listed(connection, kind="recon.breaks_open")]
+        assert {one.party: one.state for one in states} == {SANDBOX_BASIC: "done", CRITICAL_ILLNESS: "done"}
+        assert found == [{"amount": 1}]
+    engine.dispose()
