@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import orjson
@@ -18,6 +19,7 @@ from store.dead_letters import StoredLetter
 
 _LETTERS_SHOWN = 20
 LEG = "leg/"
+REMEDIES = "recon.apply"
 Told = tuple[list[StoredLetter], Table | None, str]
 
 
@@ -53,7 +55,9 @@ def show(action: Action, told: Told, console: Console) -> None:
     letters, forecasts, summary = told
     console.print(f"[bold]Action {action.id}[/]  {action.kind}  {escape(action.subject)}")
     console.print(action_line(action), markup=False)
-    if letters:
+    if action.kind == REMEDIES:
+        _show_remedies(action, console)
+    elif letters:
         console.print(f"letters: {_some([letter.id for letter in letters])}")
     elif action.detail:
         console.print(orjson.dumps(dict(action.detail), option=orjson.OPT_INDENT_2).decode(), markup=False)
@@ -72,6 +76,18 @@ def show(action: Action, told: Told, console: Console) -> None:
             f"or hub action reject {action.id} --reason WHY --by YOU",
             soft_wrap=True,
         )
+
+
+def _show_remedies(action: Action, console: Console) -> None:
+    """What is to be done about how many breaks, and about the first of them each."""
+    decided = [(number, remedy, note) for number, remedy, note in action.detail["remedies"]]
+    counted = Counter(remedy for _, remedy, _ in decided)
+    told = ", ".join(f"{count} {remedy}" for remedy, count in counted.items())
+    console.print(f"run {action.detail['run']}: {told}; hub recon breaks --run {action.detail['run']}", markup=False)
+    for number, remedy, note in decided[:_LETTERS_SHOWN]:
+        console.print(f"  break {number}: {remedy}{f' ({note})' if note else ''}", markup=False)
+    if len(decided) > _LETTERS_SHOWN:
+        console.print(f"  and {len(decided) - _LETTERS_SHOWN} more")
 
 
 def _some(ids: Sequence[int]) -> str:

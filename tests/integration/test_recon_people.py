@@ -24,8 +24,9 @@ from schemas.errors import Conflict, Forbidden
 from schemas.money import fen_of, yuan_of
 from schemas.payer import Capabilities
 from schemas.statement import BreakClass, Remedy, Statement
-from store import breaks, ledger, seal_checks
+from store import breaks, invariants, ledger, seal_checks
 from store.database import open_engine
+from store.invariants import INVARIANTS
 from tests.support.builders import (
     BASIC,
     CRITICAL,
@@ -357,3 +358,5 @@ def test_a_day_with_everything_wrong_is_closed_to_the_fen(database_url, monkeypa
         desk.seal()
         assert desk.faults() == []
         assert hub.payers[CRITICAL].net_fen == desk.owed_fen() == 15_000
+        with hub.database.connect() as connection:
+            assert [one.code for one in INVARIANTS if invariants.broken(connection, one, None)] == []
