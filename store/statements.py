@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 import orjson
@@ -460,5 +460,5 @@ def _values(key: Key) -> dict[str, Any]:
 
 def _stored(row: Any) -> Stored:
     number, party, scheme, day, form, source, sha256, by, at, rows, total, state, replaces, told = row
-    came = Came(form, source, sha256, by, at)
+    came = Came(form, source, sha256, by, at.astimezone(UTC))
     return Stored(int(number), Key(party, scheme, day), came, rows, int(total), state, replaces, tuple(told))

@@ -409,4 +409,4 @@ def _remember(connection: Connection, book: RuleBook, key: Key, came: Came, erro
     violations = error.violations if isinstance(error, InvalidMessage) else ()
     told = [one.as_dict() for one in violations[:PROBLEMS_MAX]]
     whole = {"field": "statement", "code": error.code, "remedy": error.message}
-    statements.refuse(connection, key, came, [whole, *told] if error.message != _SAID or not told else told, rows)
+    statements.refuse(connection, key, came, told or [whole], rows)
