@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
+from urllib.parse import parse_qsl
 
 import orjson
 from pydantic import ValidationError
 
 from sandbox import clock, entries
 from sandbox.entries import Entry
-from sandbox.statements import SCRIPT, line_json, spoiled, statement_of
+from sandbox.statements import REFUNDS, SCRIPT, line_json, spoiled, statement_of
 from sandbox.web import Answer, Call, Handler, PartyApp, as_json
 
 STATEMENT = "/sandbox/statement/"
@@ -66,12 +67,14 @@ class _Controls:
         return as_json({"party": self._app.code, "injected": [spoiled(one) for one in self._app.statements.injected()]})
 
     async def statement(self, call: Call) -> Answer:
-        """A day's statement as its sender would upload it."""
+        """A day's statement as its sender would upload it; `refunds` says how they are kept."""
+        refunds = dict(parse_qsl(call.query.decode())).get("refunds", "rows")
         try:
             day = date.fromisoformat(call.path.removeprefix(STATEMENT))
+            lines = await asyncio.to_thread(self._app.statement, day, REFUNDS.validate_python(refunds))
         except ValueError:
-            return as_json({"error": "the day is YYYY-MM-DD"}, 422)
-        statement = statement_of(self._app.code, day, await asyncio.to_thread(self._app.statement, day))
+            return as_json({"error": "the day is YYYY-MM-DD, refunds are rows, left_out or netted"}, 422)
+        statement = statement_of(self._app.code, day, lines)
         told = statement.model_dump(mode="json", exclude={"lines"})
         return as_json(told | {"lines": [line_json(line) for line in statement.lines]})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from sandbox import entries
+from sandbox import clock, entries
 from sandbox.claims_desk import NOBODY, Desk
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind
@@ -43,6 +43,7 @@ def noted(code: str, desk: Desk, notice: ClaimNotice) -> Entry:
         institution=str(message.get("institution", "")),
         settlement_no=str(message.get("settlement_no", message.get("visit_no", ""))),
         reference=f"{desk.prefix}N{notice.request_id[-12:].upper()}",
+        decided_at=clock.now().isoformat(timespec="seconds"),
         content=f"{notice.transaction}|{notice.original_request_id or ''}",
     )
 

@@ -60,7 +60,8 @@ def line_json(line: StatementLine) -> dict[str, Any]:
 
 def _of_day(written: Sequence[Entry], day: date) -> list[StatementLine]:
     originals = {entry.request_id.removesuffix(":review"): entry for entry in written if _stands(entry)}
-    return [line for entry in written if day_of(entry) == day for line in _lines(entry, originals)]
+    moved = (entry for entry in written if entry.outcome in (entries.APPROVED, entries.CANCELLED))
+    return [line for entry in moved if day_of(entry) == day for line in _lines(entry, originals)]
 
 
 def day_of(entry: Entry) -> date:
@@ -165,6 +166,7 @@ class StatementFault(Value):
 
 
 SCRIPT = TypeAdapter(tuple[StatementFault, ...])
+REFUNDS: TypeAdapter[Refunds] = TypeAdapter(Refunds)
 
 
 @dataclass(frozen=True, slots=True)

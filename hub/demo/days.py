@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
+import yaml
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from hub.demo import days_clock, mixed
+from hub.books import RuleBooks
+from hub.bootstrap import broker_topology
+from hub.demo import days_clock, days_faults, mixed
 from hub.demo.days_clock import DemoClock
+from hub.demo.days_close import ClosedDay, Closing, Found, hosted_by_us
+from hub.demo.days_faults import Compared, Expected, Misdeeds
 from hub.demo.days_life import LivedDay, Living, last_days, midnight_after, plan
+from hub.demo.days_month import Month, PaidMonth
+from hub.demo.days_statements import Statements, schemes
 from hub.demo.mixed import CONCURRENCY, Traffic
+from hub.demo.mixed_day import mixed_rule_book
 from hub.demo.mixed_ways import Senders
 from hub.demo.run import demo_database, demo_folder, tell_where_the_logs_are
 from hub.demo.samples import yesterday
 from hub.demo.screen import Screen
-from hub.demo.stage import Stage, sandbox_addresses, staged, start_hub, start_sandbox
-from routing.days import CHINA_STANDARD_TIME
+from hub.demo.stage import PARTY_SECRETS, Stage, sandbox_addresses, staged, start_hub, start_sandbox
+from hub.people.office import NoTransport, Office, open_office
+from hub.recon.askable import payers_of
+from hub.recon.runs import Runs
+from hub.settings import Settings
+from hub.work import WorkUnits
+from routing.days import CHINA_STANDARD_TIME, day_of
 from sandbox.his_book import HospitalBook
+from store import invariants, seal_checks
+from store.invariants import INVARIANTS
 
 OFFICE_OPENS = time(9, 30)
 """When a day's statements have come and its books are closed: the next morning."""
+BEFORE_MIDNIGHT = timedelta(seconds=7)
+"""Where the clock goes on when an evening is over: the hub notices within five seconds."""
+VERIFY_S_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +57,53 @@ class DaysOptions:
 
 
 @dataclass(slots=True)
+class DaysReport:
+    """Everything about the days."""
+
+    cases: int
+    cancels: int
+    statuses: dict[str, int]
+    troubles: list[str]
+    days: list[ClosedDay]
+    found: list[Found]
+    compared: Compared
+    month: PaidMonth
+    broken: list[str]
+    """What `hub verify` finds: invariants that do not hold, and rows that are not as they were sealed."""
+    actions: int
+    faults: bool
+    folder: str = ""
+
+    @property
+    def open(self) -> list[Found]:
+        """Breaks that nobody has seen to."""
+        return [one for one in self.found if not one.explains_itself and not one.how]
+
+    @property
+    def good(self) -> bool:
+        """Every day is sealed, what was found is what was done, everything is paid, and nothing is broken."""
+        sealed = all(one.seal is not None for one in self.days)
+        return sealed and self.compared.exact and self.month.paid and not (self.open or self.troubles or self.broken)
+
+
+@dataclass(slots=True)
 class World:
     """What runs and what is known while the days go by."""
 
     stage: Stage
     engine: Engine
     clock: DemoClock
-    control: dict[str, str]
-    book: HospitalBook
-    living: Living
     traffic: Traffic
+    living: Living
     screen: Screen
-    faults: bool
+    misdeeds: Misdeeds | None = None
+    held_back: list[str] = field(default_factory=list)
 
     def wake(self, moment: datetime) -> None:
         """Let it be `moment`, and the hub at work and aware of it."""
         if "hub" not in self.stage.processes:
-            self.clock.set(moment)
+            self.clock.set(moment - timedelta(hours=1))
             start_hub(self.stage)
-            return
         said = self._said()
         self.clock.set(moment)
         self.stage.wait("hub", lambda: self._said() > said)
@@ -65,6 +113,164 @@ class World:
         return self.stage.log("hub").read_bytes().count(b'"clock_jumped"')
 
 
-def morning_after(day: LivedDay) -> datetime:
-    """When a day is closed."""
-    return datetime.combine(day.day + timedelta(days=1), OFFICE_OPENS, CHINA_STANDARD_TIME)
+def run_days_demo(options: DaysOptions, screen: Screen) -> DaysReport:
+    """Live the days, close them, pay the month. Raises DemoFailed when something does not start or is refused."""
+    with demo_folder(options.keep) as folder:
+        try:
+            with staged(folder, "") as stage:
+                stage.dialects = True
+                mixed.write_secrets(stage)
+                screen.say("starting the payers, one for each dialect, and the database")
+                start_sandbox(stage)
+                with demo_database(folder, days_clock.set_up) as engine:
+                    report = _live(stage, engine, options, screen)
+            if not report.good:
+                tell_where_the_logs_are(folder, options.keep, screen)
+            return report
+        except Exception:
+            tell_where_the_logs_are(folder, options.keep, screen)
+            raise
+
+
+def _live(stage: Stage, engine: Engine, options: DaysOptions, screen: Screen) -> DaysReport:
+    lived, people = plan(list(last_days(options.days, yesterday() + timedelta(days=1))), options.cases, options.seed)
+    told = sandbox_addresses(stage)
+    clock = DemoClock(engine, told["control"])
+    clock.set(lived[0].begins - timedelta(days=1))
+    mixed.prepare(stage, engine, rule_book(told["endpoints"]), people.coverage(), clock.now())
+    book = HospitalBook(stage.folder / "hospitals.sqlite3")
+    senders = Senders(stage.hub_url, book, CONCURRENCY)
+    traffic = Traffic(senders)
+    misdeeds = Misdeeds(told["control"]) if options.faults else None
+    world = World(stage, engine, clock, traffic, Living(stage, engine, traffic, book), screen, misdeeds)
+    try:
+        screen.say("starting the hub")
+        with _closing(world, told["control"], book, lived, options) as (closing, office):
+            for number, one in enumerate(lived):
+                _one_day(world, closing, one, last=number == len(lived) - 1)
+            return _finish(world, closing, office, book, options, str(options.keep or ""))
+    finally:
+        senders.close()
+        book.close()
+        stage.stop("hub")  # before its database
+
+
+def rule_book(endpoints: dict[str, str]) -> str:
+    """The rule book of the mixed day, with the ways in which its parties' books are compared."""
+    content = yaml.safe_load(mixed_rule_book(endpoints))
+    content["reconciliation"] = schemes()
+    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
+
+
+@contextlib.contextmanager
+def _closing(
+    world: World, control: dict[str, str], book: HospitalBook, lived: Sequence[LivedDay], options: DaysOptions
+) -> Iterator[tuple[Closing, Office]]:
+    """The people's office with everything that they need to close days."""
+    stage, engine, clock = world.stage, world.engine, world.clock
+    books = RuleBooks(engine, clock)
+    active = books.active().book
+    layout = broker_topology(active)
+    office = open_office(
+        WorkUnits(engine, NoTransport(), layout.resolve), clock, lambda: layout, lambda: active.party_by_code
+    )
+    statements_folder = stage.folder / "statements"
+    statements_folder.mkdir(exist_ok=True)
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    settings = Settings(
+        party_secrets=str(stage.folder / PARTY_SECRETS),
+        person_key_secret=SecretStr(stage.environment()["HUB_PERSON_KEY_SECRET"]),
+    )
+    with payers_of(settings, url, books, clock) as payer_of:
+        statements = Statements(
+            engine, books, clock, payer_of, control, world.traffic.senders, stage.hub_url, book, statements_folder,
+            [one for day in lived for one in day.cases], {},
+        )  # fmt: skip
+        script = days_faults.script([one.day for one in lived]) if options.faults else {}
+        for party, faults in script.items():
+            statements.spoil(party, faults)
+        hosted = hosted_by_us((one.code, one.adapter) for one in active.parties)
+        closing = Closing(
+            engine, Runs(engine, books, clock), statements, office.actions, world.living.settle_down, script, hosted
+        )
+        yield closing, office
+
+
+def _one_day(world: World, closing: Closing, lived: LivedDay, *, last: bool) -> None:
+    """From an evening's bills to the morning after."""
+    screen, day = world.screen, lived.day
+    world.wake(lived.begins)
+    evening = lived.evening if world.misdeeds else [*lived.evening, *lived.lonely]
+    around = len(lived.midnight)
+    screen.say(f"{day}: settling {len(evening) + around} bills in four regions, {around} of them around midnight")
+    with screen.counting(len(evening)) as advance:
+        world.living.settle(evening, advance)
+    world.living.settle_down()
+    if world.misdeeds is not None:
+        world.misdeeds.undo_by_hand(lived)
+        _lose_an_answer(world, world.misdeeds, lived)
+    if midnight_after(day) - world.clock.now() > 2 * BEFORE_MIDNIGHT:
+        world.wake(midnight_after(day) - BEFORE_MIDNIGHT)
+    world.living.settle_around(midnight_after(day), world.clock.now, lived.midnight)
+    world.living.settle_down(doubts=len(world.held_back))
+    world.wake(datetime.combine(day + timedelta(days=1), OFFICE_OPENS, CHINA_STANDARD_TIME))
+    screen.say(f"{day + timedelta(days=1)} {OFFICE_OPENS:%H:%M}: statements, comparison, remedies, signatures")
+    world.living.undo(lived.tomorrow)
+    world.living.settle_down(doubts=len(world.held_back))
+    closing.morning(day, last=last)
+    if world.misdeeds is not None:
+        world.misdeeds.answer_again()
+        world.held_back.clear()
+    sealed = [str(one.day) for one in closing.days.values() if one.seal is not None]
+    screen.say(f"sealed so far: {', '.join(sealed) or 'nothing'}")
+
+
+def _lose_an_answer(world: World, misdeeds: Misdeeds, lived: LivedDay) -> None:
+    """Bills are sent one by one until the payer has booked one and its answer is lost."""
+    for one in lived.lonely:
+        misdeeds.lose_the_next_answer()
+        world.traffic.live(one)
+        if misdeeds.was_lost(lived.day, one.case.institution, one.case.settlement_no):
+            world.held_back.append(one.settle.key)
+            return
+        misdeeds.answer_again()
+
+
+def _finish(
+    world: World, closing: Closing, office: Office, book: HospitalBook, options: DaysOptions, folder: str
+) -> DaysReport:
+    world.screen.say("the month: applications, audit, orders, payment files, confirmations")
+    active = closing.statements.book_in_force
+    regions = {one.code: one.region for one in active.institutions}
+    month = Month(world.engine, office.actions, world.traffic.senders, book, regions, lambda: day_of(world.clock.now()))
+    left = [one for one in closing.found.values() if one.how == "left with a reason"]
+    paid = month.settle([day for day in closing.days if closing.days[day].seal], left)
+    world.screen.say("verifying everything")
+    expected: list[Expected] = list(days_faults.expected_of(closing.statements.injected()))
+    expected += world.misdeeds.done if world.misdeeds else []
+    tally = world.traffic.tally
+    return DaysReport(
+        cases=tally.cases,
+        cancels=tally.cancels,
+        statuses=dict(tally.statuses),
+        troubles=tally.troubles,
+        days=list(closing.days.values()),
+        found=list(closing.found.values()),
+        compared=days_faults.compare(expected, closing.found),
+        month=paid,
+        broken=list(_broken(world.engine)),
+        actions=closing.actions_made,
+        faults=options.faults,
+        folder=folder,
+    )
+
+
+def _broken(engine: Engine) -> Iterator[str]:
+    """What `hub verify` would find."""
+    for one in INVARIANTS:
+        with engine.connect() as connection:
+            invariants.prepare(connection, VERIFY_S_MAX)
+            if rows := invariants.broken(connection, one, None):
+                yield f"{one.code}: {len(rows)} rows, such as {rows[0].subject} ({rows[0].detail})"
+    with engine.connect() as connection:
+        yield from (f"{one.subject}: {one.detail}" for one in seal_checks.faults(connection))

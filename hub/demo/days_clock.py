@@ -7,7 +7,7 @@ found first and add how far we are ahead; nothing of the hub knows of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import psycopg2
@@ -24,11 +24,10 @@ CREATE OR REPLACE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE 
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$;
 """
 _AHEAD = text("UPDATE demo_clock SET ahead = make_interval(secs => :seconds)")
-_NOW = text("SELECT clock_timestamp()")
 
 
 def set_up(url: str) -> None:
-    """Give an empty database a clock that can be set; before its tables are made, for they keep what `now` they know."""
+    """Give an empty database a clock that can be set, before its tables are made: they keep the `now` they know."""
     connection = psycopg2.connect(url)
     try:
         with connection, connection.cursor() as cursor:
@@ -38,21 +37,22 @@ def set_up(url: str) -> None:
 
 
 class DemoClock:
-    """The one clock of a demo; `now()` is what its database says. Processes that run go by it after a restart."""
+    """The one clock of a demo. Its database, on this machine, and its parties go by it at once; a hub that runs notices
+    within seconds."""
 
     def __init__(self, engine: Engine, control: Mapping[str, str]) -> None:
         self._engine = engine
         self._control = control
+        self._ahead = timedelta(0)
 
     def now(self) -> datetime:
         """The moment, in UTC."""
-        with self._engine.connect() as connection:
-            moment: datetime = connection.execute(_NOW).scalar_one()
-        return moment.astimezone(UTC)
+        return datetime.now(UTC) + self._ahead
 
     def set(self, moment: datetime) -> None:
         """Let it be `moment` for the database and for the parties; ValueError when they take no clock."""
-        seconds = (moment - datetime.now(UTC)).total_seconds()
+        self._ahead = moment - datetime.now(UTC)
+        seconds = self._ahead.total_seconds()
         with self._engine.begin() as connection:
             connection.execute(_AHEAD, {"seconds": seconds})
         # All parties are one process: whoever is asked sets the clock of all.

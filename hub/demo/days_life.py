@@ -16,10 +16,14 @@ from hub.demo.mixed_day import MixedCase, MixedDay
 from hub.demo.stage import DemoFailed, Stage
 from routing.days import CHINA_STANDARD_TIME
 from sandbox.his_book import HospitalBook
+from sandbox.parties import ANKANG, REGION
 
 MIDNIGHT_PERCENT = 15
+LONELY_MAX = 4
+LOSES_ANSWERS = ANKANG
+"""Whose answers may be lost: nobody whom it insures comes at midnight, when it may not be asked."""
 SETTLE_DOWN_S_MAX = 90.0
-_LEAD_S, _LEAD_S_PER_BILL = 12.0, 0.12
+_LEAD_S, _LEAD_S_PER_BILL = 30.0, 0.3
 """How long before midnight an evening begins, so that it is over when the last bills are sent."""
 _AROUND_MIDNIGHT_S = 2.0
 _UNDER_WAY = text(
@@ -30,16 +34,18 @@ _UNDER_WAY = text(
 
 @dataclass(slots=True)
 class LivedDay:
-    """One day's bills: `evening` before midnight, `midnight` around it, `tomorrow` what the next day undoes."""
+    """One day's bills: `evening` before midnight, `midnight` around it, `tomorrow` what the next day undoes; `lonely`
+    ones are of people with policies and are sent one by one, if at all."""
 
     day: date
     evening: list[MixedCase]
     midnight: list[MixedCase]
     tomorrow: list[MixedCase] = field(default_factory=list)
+    lonely: list[MixedCase] = field(default_factory=list)
 
     @property
     def cases(self) -> list[MixedCase]:
-        return [*self.evening, *self.midnight]
+        return [*self.evening, *self.midnight, *self.lonely]
 
     @property
     def begins(self) -> datetime:
@@ -61,16 +67,20 @@ def plan(days: Sequence[date], cases: int, seed: int) -> tuple[list[LivedDay], M
 
 def _lived(drawn: MixedDay, *, last: bool) -> LivedDay:
     bills = list(drawn)
-    around = max(1, len(bills) * MIDNIGHT_PERCENT // 100)
+    asked = {index for index, one in enumerate(bills) if LOSES_ANSWERS in drawn.insured_with(one)}
+    plain = [index for index in asked if bills[index].undo is None and bills[index].region == REGION]
+    lonely = set(sorted(plain)[-LONELY_MAX:])
     # Any kind and region: the bills lie in order of kind.
-    at_midnight = set(Random(drawn.seed).sample(range(len(bills)), around))
+    others = [index for index in range(len(bills)) if index not in asked]
+    at_midnight = set(Random(drawn.seed).sample(others, min(len(others), len(bills) * MIDNIGHT_PERCENT // 100)))
     later = [index for index, one in enumerate(bills) if one.undo is not None][::2]
     kept = [replace(one, undo=None) if index in later else one for index, one in enumerate(bills)]
     return LivedDay(
         drawn.day,
-        evening=[one for index, one in enumerate(kept) if index not in at_midnight],
+        evening=[one for index, one in enumerate(kept) if index not in at_midnight | lonely],
         midnight=[one for index, one in enumerate(kept) if index in at_midnight],
         tomorrow=[] if last else [bills[index] for index in later],
+        lonely=[kept[index] for index in sorted(lonely)],
     )
 
 

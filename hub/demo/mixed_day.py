@@ -74,6 +74,11 @@ class MixedDay:
         for number in range(0, self._drawn.population.size, 2):
             yield _taihe_policy(self._drawn.population.person(number), begins)
 
+    def insured_with(self, one: MixedCase) -> set[str]:
+        """The insurers that a bill's person holds policies of, as far as the city's people go."""
+        policies = self._drawn.population.policies(one.case.person)
+        return {insurer for policy in policies for insurer in parties.INSURERS_OF[policy.product]}
+
     def _placed(self) -> list[tuple[DayCase, str]]:
         stays_wanted = max(len(_STAY_REGIONS), self.cases * _STAYS_PERCENT // 100)
         stays: list[DayCase] = []

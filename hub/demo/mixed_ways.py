@@ -89,9 +89,13 @@ class Senders:
         self._soap = SoapHospital(hub_url, concurrency)
         self._book = book
 
+    def say(self, way: str, request: HospitalRequest) -> Result:
+        """To its end; anything."""
+        return self._soap.send(request) if way == SOAP else self.http.send(request)
+
     def send(self, way: str, request: HospitalRequest) -> Result:
         """To its end; in the book when it is about a settlement that counts."""
-        result = self._soap.send(request) if way == SOAP else self.http.send(request)
+        result = self.say(way, request)
         answer = result.answer or {}
         if "revision" in answer and answer["status"] != "trial":
             self._book.write([answer])

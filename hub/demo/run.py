@@ -59,12 +59,12 @@ def run_demo(options: DemoOptions, screen: Screen) -> DemoReport:
                 with demo_database(folder) as engine:
                     report = _live(stage, engine, options, screen)
             if not report.proof.agree:
-                tell_where_the_logs_are(folder, options, screen)
+                tell_where_the_logs_are(folder, options.keep, screen)
             return report
         except DemoRefused:
             raise
         except Exception:
-            tell_where_the_logs_are(folder, options, screen)
+            tell_where_the_logs_are(folder, options.keep, screen)
             raise
 
 
@@ -81,10 +81,10 @@ def run_mixed_demo(options: DemoOptions, screen: Screen) -> MixedReport:
                 with demo_database(folder) as engine:
                     report = _live_mixed(stage, engine, options, screen)
             if not report.good:
-                tell_where_the_logs_are(folder, options, screen)
+                tell_where_the_logs_are(folder, options.keep, screen)
             return report
         except Exception:
-            tell_where_the_logs_are(folder, options, screen)
+            tell_where_the_logs_are(folder, options.keep, screen)
             raise
 
 
@@ -103,10 +103,10 @@ def _live_mixed(stage: Stage, engine: Engine, options: DemoOptions, screen: Scre
         stage.stop("hub")  # before its database
 
 
-def tell_where_the_logs_are(folder: Path, options: DemoOptions, screen: Screen) -> None:
+def tell_where_the_logs_are(folder: Path, keep: Path | None, screen: Screen) -> None:
     """They outlive a folder that does not."""
     kept = folder
-    if options.keep is None:
+    if keep is None:
         kept = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}logs-"))
         for log in (*folder.glob("*.log"), *folder.glob("postgres/*.log")):
             shutil.copy(log, kept)
@@ -222,7 +222,7 @@ def demo_database(folder: Path, before: Callable[[str], None] = lambda _: None) 
     with local_postgres(folder) as url:
         before(url)
         upgrade(url)
-        engine = open_engine(url, pool_size=2, application="hub-demo", by_key=False)
+        engine = open_engine(url, pool_size=8, application="hub-demo", by_key=False)
         try:
             yield engine
         finally:
