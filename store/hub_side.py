@@ -137,7 +137,8 @@ SELECT b.key, b.case_id, b.leg_no, min(b.institution) AS institution, min(b.paye
         - coalesce(sum(e.amount_fen) FILTER (WHERE e.credit = 'receivable'), 0))::bigint AS fen,
     (coalesce(sum(e.amount_fen) FILTER (WHERE e.debit = 'personal'), 0)
         - coalesce(sum(e.amount_fen) FILTER (WHERE e.credit = 'personal'), 0))::bigint AS account_fen
-FROM recon_run r JOIN recon_break b USING (run_id) JOIN ledger_entry e ON e.cause = 'break/' || b.break_id
+FROM recon_run r JOIN recon_break b USING (run_id)
+JOIN ledger_entry e ON e.cause <> '' AND e.cause = 'break/' || b.break_id
 WHERE r.party = :party AND r.scheme = :scheme AND r.day = :day AND e.kind = 'correction'
 GROUP BY b.key, b.case_id, b.leg_no
 """
@@ -148,9 +149,10 @@ UPDATE recon_hub h SET settled_fen = h.settled_fen + c.fen, corrected = true,
 FROM recon_correction c WHERE h.case_id = c.case_id AND h.leg_no = c.leg_no
 """
 _NEWLY_THERE = """
-INSERT INTO recon_hub (case_id, leg_no, institution, payer, settlements, refunds, settled_fen, refunded_fen,
+INSERT INTO recon_hub (key, case_id, leg_no, institution, payer, settlements, refunds, settled_fen, refunded_fen,
     account_settled_fen, account_refunded_fen, total_settled_fen, total_refunded_fen, by_cancel, late, corrected)
-SELECT c.case_id, c.leg_no, c.institution, c.payer, 1, 0, c.fen, 0, c.account_fen, 0, 0, 0, false, false, true
+SELECT replace(c.case_id::text, '-', '') || '-' || c.leg_no, c.case_id, c.leg_no, c.institution, c.payer, 1, 0,
+    c.fen, 0, c.account_fen, 0, 0, 0, false, false, true
 FROM recon_correction c
 WHERE c.case_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM recon_hub h WHERE h.case_id = c.case_id AND h.leg_no = c.leg_no)
@@ -160,16 +162,17 @@ WHERE c.case_id IS NOT NULL
 def stage(connection: Connection, side: HubSide) -> None:
     """Our books of the day as the temporary table `recon_hub`, one row per item, and `recon_correction`.
 
-    Both are gone with the transaction. A correction without a case of ours is only in the latter, by its break's key.
+    An item's `key` is the request that its payer was sent; of a settlement as a whole it ends with -0. Both tables are
+    gone with the transaction. A correction without a case of ours is only in the latter, by its break's key.
     """
     leg, payer = ("0::smallint", "''") if side.whole else ("e.leg_no", "e.payer")
     group = "e.case_id, e.institution" if side.whole else "e.case_id, e.leg_no, e.institution, e.payer"
     connection.execute(
         text(f"""
         CREATE TEMP TABLE recon_hub ON COMMIT DROP AS
-        SELECT e.case_id, {leg} AS leg_no, e.institution, {payer} AS payer, {_times(True)} AS settlements,
-            {_times(False)} AS refunds, {_SUMS}, bool_or(e.kind = 'cancel') AS by_cancel,
-            bool_or(e.kind = 'late_approval') AS late, false AS corrected
+        SELECT replace(e.case_id::text, '-', '') || '-' || {leg} AS key, e.case_id, {leg} AS leg_no, e.institution,
+            {payer} AS payer, {_times(True)} AS settlements, {_times(False)} AS refunds, {_SUMS},
+            bool_or(e.kind = 'cancel') AS by_cancel, bool_or(e.kind = 'late_approval') AS late, false AS corrected
         FROM ledger_entry e WHERE {side.on_day} AND {side.belongs} GROUP BY {group}"""),
         side.values,
     )

@@ -67,7 +67,6 @@ def prepare(connection: Connection) -> None:
         ("enable_mergejoin", "on"),
         ("plan_cache_mode", "auto"),
         ("work_mem", f"'{WORK_MEM_MB}MB'"),
-        ("temp_buffers", "'32MB'"),
         ("statement_timeout", f"'{STATEMENT_TIMEOUT_S}s'"),
         ("idle_in_transaction_session_timeout", "'600s'"),
     ):

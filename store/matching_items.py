@@ -7,7 +7,16 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from store.hub_side import SETTLES, HubSide
-from store.matching_rows import NUMBER_OF_PAYER, WELL_FORMED, Statements, only_of_payer
+from store.matching_rows import (
+    KEY_SHAPE,
+    NUMBER_OF_PAYER,
+    Statements,
+    keyed_lines,
+    of_the_day,
+    only_of_payer,
+    request_key,
+    values_of,
+)
 
 _TABLES = (
     """
@@ -16,8 +25,8 @@ _TABLES = (
         request_id text, reference text, case_id uuid, leg_no smallint, key text) ON COMMIT DROP
     """,
     """
-    CREATE TEMP TABLE recon_item (item integer GENERATED ALWAYS AS IDENTITY, case_id uuid, leg_no smallint, key text,
-        institution text, payer text, settlement_no text, request_id text, reference text,
+    CREATE TEMP TABLE recon_item (item integer GENERATED ALWAYS AS IDENTITY, case_id uuid, leg_no smallint,
+        request_key text, key text, institution text, payer text, settlement_no text, request_id text, reference text,
         under_way boolean, by_cancel boolean, late boolean) ON COMMIT DROP
     """,
     """
@@ -35,51 +44,60 @@ def gather(connection: Connection, side: HubSide, statements: Statements, *, due
     """The temporary tables `recon_item` (what differs) and `recon_part` (what each book has of it, row by row)."""
     for table in _TABLES:
         connection.execute(text(table))
+    connection.execute(text(_known_elsewhere(side)), side.values)
     _set_loose_apart(connection, side, statements)
-    if connection.execute(text("SELECT EXISTS (SELECT 1 FROM recon_loose)")).scalar_one():
+    if _any(connection, "recon_loose"):
         _find_loose(connection, side)
     _add_items(connection, side, due=due, now=now)
-    if connection.execute(text("SELECT EXISTS (SELECT 1 FROM recon_item)")).scalar_one():
+    if _any(connection, "recon_item"):
         connection.execute(text("ANALYZE recon_item"))
         _add_our_parts(connection, side)
         _add_their_parts(connection, side, statements)
         connection.execute(text("ANALYZE recon_part"))
 
 
-def _legs_of(side: HubSide) -> str:
-    """SQL for the legs `l` of cases `c` that could be on this party's books."""
+def _any(connection: Connection, table: str, where: str = "true") -> bool:
+    return bool(connection.execute(text(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {where})")).scalar_one())
+
+
+def _known_elsewhere(side: HubSide) -> str:
+    """SQL: requests of this party that lines name and that we have not booked on this day, as `recon_known`."""
     source = "settlement_case c" if side.whole else "settlement_case c JOIN settlement_leg l USING (case_id)"
     mine = "c.institution = :party" if side.kind == "institution" else "l.payer = :party"
-    return f"{source} WHERE c.purpose = 'settle' AND {mine}"
+    leg = "f.leg_no = 0" if side.whole else "l.leg_no = f.leg_no"
+    return f"""
+        CREATE TEMP TABLE recon_known ON COMMIT DROP AS
+        WITH named AS MATERIALIZED (
+            SELECT d.key, CASE WHEN d.key ~ {KEY_SHAPE} THEN CAST(left(d.key, 32) AS uuid) END AS case_id,
+                CASE WHEN d.key ~ {KEY_SHAPE} THEN CAST(substr(d.key, 34) AS smallint) END AS leg_no
+            FROM recon_candidate d
+            WHERE d.key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM recon_hub h WHERE h.key = d.key)
+        )
+        SELECT f.* FROM named f WHERE EXISTS (
+            SELECT 1 FROM {source} WHERE c.purpose = 'settle' AND {mine} AND c.case_id = f.case_id AND {leg})"""
 
 
 def _set_loose_apart(connection: Connection, side: HubSide, statements: Statements) -> None:
     """Lines that name a request which is not this party's, and lines that were not found: `recon_loose`."""
-    leg = "" if side.whole else " AND l.leg_no = f.leg_no"
-    connection.execute(
-        text(f"""
-        CREATE TEMP TABLE recon_foreign ON COMMIT DROP AS
-        SELECT f.case_id, f.leg_no FROM recon_candidate f
-        WHERE NOT EXISTS (SELECT 1 FROM recon_hub h WHERE h.case_id = f.case_id AND h.leg_no = f.leg_no)
-          AND NOT EXISTS (SELECT 1 FROM {_legs_of(side)} AND c.case_id = f.case_id{leg})"""),
-        side.values,
+    foreign = (
+        "SELECT d.key FROM recon_candidate d WHERE d.key IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM recon_hub h WHERE h.key = d.key) "
+        "AND NOT EXISTS (SELECT 1 FROM recon_known k WHERE k.key = d.key)"
     )
-    if connection.execute(text("SELECT EXISTS (SELECT 1 FROM recon_foreign)")).scalar_one():
-        connection.execute(text("DELETE FROM recon_candidate c USING recon_foreign f "
-                                "WHERE c.case_id = f.case_id AND c.leg_no = f.leg_no"))  # fmt: skip
-        same = "left(l.request_id, 32)" if side.whole else "l.request_id"
-        own = "replace(f.case_id::text, '-', '')" + ("" if side.whole else " || '-' || f.leg_no")
-        for pair in statements.pairs:
+    values = values_of(side, statements)
+    named = _any(connection, f"({foreign}) AS f")
+    nameless = _any(connection, "recon_candidate", "key IS NULL")
+    for pair in statements.pairs:
+        into = f"INSERT INTO recon_loose SELECT {_LINE.format(pair=pair)} FROM"
+        mine = f"l.statement_id = ANY(:ids{pair}){only_of_payer(side, pair)}"
+        if named:
+            same = f"f.key = {request_key(side)}"
             connection.execute(
-                text(f"INSERT INTO recon_loose SELECT {_LINE.format(pair=pair)} FROM statement_line l "
-                     f"JOIN recon_foreign f ON {same} = {own} "
-                     f"WHERE l.statement_id = ANY(:ids) AND {WELL_FORMED}{only_of_payer(side, pair)}"),
-                side.values | {"ids": statements.ids_of(pair)},
-            )  # fmt: skip
-    connection.execute(
-        text(f"INSERT INTO recon_loose SELECT {_LINE.format(pair='m.pair')} FROM recon_mapped m "
-             "JOIN statement_line l USING (statement_id, line_no) WHERE m.case_id IS NULL")
-    )  # fmt: skip
+                text(f"{into} statement_line l JOIN ({foreign}) f ON {same} WHERE {mine} AND l.request_id <> ''"),
+                values,
+            )
+        if nameless:
+            of_the_day(connection, f"{into} {keyed_lines(side, pair)} AS l WHERE l.key IS NULL", values)
 
 
 def _find_loose(connection: Connection, side: HubSide) -> None:
@@ -150,20 +168,21 @@ _UNDER_WAY = "('planned', 'claimed', 'in_doubt', 'held', 'deferred', 'cancelling
 
 def _add_items(connection: Connection, side: HubSide, *, due: datetime, now: datetime) -> None:
     legs = "l.case_id = c.case_id" if side.whole else "l.case_id = c.case_id AND l.leg_no = k.leg_no"
-    request = "''" if side.whole else "replace(c.case_id::text, '-', '') || '-' || k.leg_no"
     connection.execute(
         text(f"""
-        INSERT INTO recon_item (case_id, leg_no, key, institution, payer, settlement_no, request_id, reference,
-            under_way, by_cancel, late)
-        SELECT k.case_id, k.leg_no, 'case/' || k.case_id || '/' || k.leg_no, c.institution,
-            {"''" if side.whole else "coalesce(f.payer, '')"}, c.settlement_no, {request},
+        INSERT INTO recon_item (case_id, leg_no, request_key, key, institution, payer, settlement_no, request_id,
+            reference, under_way, by_cancel, late)
+        SELECT k.case_id, k.leg_no, h_key.key, 'case/' || k.case_id || '/' || k.leg_no, c.institution,
+            {"''" if side.whole else "coalesce(f.payer, '')"}, c.settlement_no, {"''" if side.whole else "h_key.key"},
             {"''" if side.whole else "coalesce(f.reference, '')"},
             coalesce(f.open_since > :due OR :early AND f.open_since IS NOT NULL, false),
             coalesce(h.by_cancel, false), coalesce(h.late, false)
-        FROM (SELECT case_id, leg_no FROM recon_candidate
+        FROM (SELECT h.case_id, h.leg_no FROM recon_candidate d JOIN recon_hub h USING (key)
+              UNION SELECT case_id, leg_no FROM recon_known
               UNION SELECT case_id, leg_no FROM recon_loose WHERE case_id IS NOT NULL) AS k
+        CROSS JOIN LATERAL (SELECT replace(k.case_id::text, '-', '') || '-' || k.leg_no AS key) AS h_key
         JOIN settlement_case c USING (case_id)
-        LEFT JOIN recon_hub h ON h.case_id = k.case_id AND h.leg_no = k.leg_no
+        LEFT JOIN recon_hub h ON h.key = h_key.key
         LEFT JOIN LATERAL (
             SELECT min(l.payer) AS payer, min({NUMBER_OF_PAYER}) AS reference,
                 max(coalesce(l.doubt_since, l.claimed_at, c.received_at)) FILTER (WHERE l.state IN {_UNDER_WAY})
@@ -210,30 +229,34 @@ def _add_our_parts(connection: Connection, side: HubSide) -> None:
     )
 
 
+_OF_LINE = "l.kind = 'settle', l.total_fen, l.amount_fen, l.account_fen, false"
+
+
 def _add_their_parts(connection: Connection, side: HubSide, statements: Statements) -> None:
+    values = values_of(side, statements)
+    same_payer = side.kind == "institution" and not side.whole
+    same_reference = f"r.reference = l.reference{' AND r.payer = l.payer' if same_payer else ''}"
     for pair in statements.pairs:
-        values = side.values | {"ids": statements.ids_of(pair)}
-        same = "left(l.request_id, 32) = replace(i.case_id::text, '-', '')" if side.whole else (
-            "l.request_id = i.request_id")  # fmt: skip
-        connection.execute(
-            text(f"""
-            INSERT INTO recon_part
-            SELECT i.item, {pair}, 0, l.kind = 'settle', l.total_fen, l.amount_fen, l.account_fen, false
-            FROM recon_item i JOIN statement_line l ON {same}
-            WHERE i.case_id IS NOT NULL AND l.statement_id = ANY(:ids) AND {WELL_FORMED}{only_of_payer(side, pair)}
-              AND NOT EXISTS (SELECT 1 FROM recon_loose o WHERE o.statement_id = l.statement_id
-                                                            AND o.line_no = l.line_no)"""),
-            values,
+        mine = f"l.statement_id = ANY(:ids{pair}){only_of_payer(side, pair)}"
+        ways = (
+            f"FROM recon_item i JOIN statement_line l ON {request_key(side)} = i.request_key "
+            f"WHERE l.request_id <> '' AND {mine}",
+            "FROM recon_item i JOIN recon_reference r ON r.key = i.request_key "
+            f"JOIN statement_line l ON {same_reference} WHERE l.request_id = '' AND {mine}",
+            "FROM recon_item i JOIN recon_name n ON n.key = i.request_key AND NOT n.several "
+            "JOIN statement_line l ON l.institution = n.institution AND l.settlement_no = n.settlement_no "
+            f"{'AND l.payer = n.payer ' if same_payer else ''}WHERE l.request_id = '' AND {mine} "
+            f"AND NOT EXISTS (SELECT 1 FROM recon_reference r WHERE {same_reference})",
         )
-    for source, same in (
-        ("recon_mapped", "o.case_id = i.case_id AND o.leg_no = i.leg_no"),
-        ("recon_loose", "o.case_id = i.case_id AND o.leg_no = i.leg_no"),
-        ("recon_loose", "o.case_id IS NULL AND o.key = i.key"),
-    ):
-        connection.execute(
-            text(f"INSERT INTO recon_part SELECT i.item, o.pair, 0, o.settles, o.total_fen, o.amount_fen, "
-                 f"o.account_fen, false FROM recon_item i JOIN {source} o ON {same}")
-        )  # fmt: skip
+        for way in ways:
+            of_the_day(connection, f"INSERT INTO recon_part SELECT i.item, {pair}, 0, {_OF_LINE} {way}", values)
+    for same in ("o.case_id = i.case_id AND o.leg_no = i.leg_no", "o.key = i.key AND o.case_id IS NULL"):
+        loose = "o.pair, 0, o.settles, o.total_fen, o.amount_fen, o.account_fen, false"
+        of_the_day(
+            connection,
+            f"INSERT INTO recon_part SELECT i.item, {loose} FROM recon_item i JOIN recon_loose o ON {same}",
+            {},
+        )
     for pair, book in statements.near:
         _add_near_parts(connection, side, pair, book.statement_id, (book.day - side.day).days)
 
@@ -242,22 +265,19 @@ def _add_near_parts(connection: Connection, side: HubSide, pair: int, statement_
     """What a book of another day has of our items, by whatever number its lines go."""
     payer = " AND l.payer = i.payer" if side.kind == "institution" and not side.whole else ""
     by_number = f"l.institution = i.institution AND l.settlement_no = i.settlement_no{payer}"
-    if side.whole:
-        ways = [
-            f"{WELL_FORMED} AND left(l.request_id, 32) = replace(i.case_id::text, '-', '')",
-            f"NOT {WELL_FORMED} AND l.settlement_no <> '' AND {by_number}",
-        ]
-    else:
-        ways = [
-            "l.request_id <> '' AND l.request_id = i.request_id",
-            f"NOT {WELL_FORMED} AND l.reference <> '' AND l.reference = i.reference{payer}",
-            f"NOT {WELL_FORMED} AND NOT (l.reference <> '' AND l.reference = i.reference{payer}) "
-            f"AND l.settlement_no <> '' AND {by_number}",
-        ]
+    by_reference = f"l.reference <> '' AND l.reference = i.reference{payer}"
+    # A line whose request is nobody's goes by its other numbers.
+    nameless = "(l.request_id = '' OR NOT l.request_id ~ :shape)"
+    ways = [
+        f"{request_key(side)} = coalesce(i.request_key, i.request_id) AND l.request_id <> ''",
+        f"{nameless} AND l.settlement_no <> '' AND {by_number}",
+    ]
+    if not side.whole:
+        ways = [ways[0], f"{nameless} AND {by_reference}", f"{ways[1]} AND NOT ({by_reference})"]
     for way in ways:
-        connection.execute(
-            text(f"INSERT INTO recon_part SELECT i.item, {pair}, :apart, l.kind = 'settle', l.total_fen, l.amount_fen, "
-                 f"l.account_fen, false FROM recon_item i JOIN statement_line l ON {way} "
-                 f"WHERE l.statement_id = :id{only_of_payer(side, pair)}"),
-            side.values | {"id": statement_id, "apart": apart},
-        )  # fmt: skip
+        of_the_day(
+            connection,
+            f"INSERT INTO recon_part SELECT i.item, {pair}, :apart, {_OF_LINE} "
+            f"FROM recon_item i JOIN statement_line l ON {way} WHERE l.statement_id = :id{only_of_payer(side, pair)}",
+            side.values | {"id": statement_id, "apart": apart, "shape": KEY_SHAPE.strip("'")},
+        )

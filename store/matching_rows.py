@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,12 +13,10 @@ from store.hub_side import HubSide
 
 PAYER, HOSPITAL = 1, 2
 """The books that are held against ours; ours are 0."""
-WELL_FORMED = "l.request_id ~ '^[0-9a-f]{32}-[1-9][0-9]{0,3}$'"
-"""SQL that a line `l` names a request as we name them, so that it says case and leg by itself."""
+KEY_SHAPE = "'^[0-9a-f]{32}-(0|[1-9][0-9]{0,3})$'"
+"""SQL for how our keys look."""
 NUMBER_OF_PAYER = "split_part(l.payer_reference, '/', 1)"
 """SQL for the payer's number of the settlement of a leg `l`; the number of the visit may stand behind it."""
-CASE_OF_REQUEST = "CAST(left(l.request_id, 32) AS uuid)"
-LEG_OF_REQUEST = "CAST(substr(l.request_id, 34) AS smallint)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ _OWN = text(
 _HOSPITALS = text(
     "SELECT DISTINCT ON (party, day) statement_id, party, scheme, day, form, by_payer = 1, rows FROM statement "
     "WHERE state = 'standing' AND party = ANY(:hospitals) AND day BETWEEN :first_day AND :last_day "
-    "AND (by_payer = 1 OR rows = 0) AND (form <> 'national' OR :basic) "
+    "AND by_payer = 1 AND (form <> 'national' OR :basic) "
     "ORDER BY party, day, scheme = :scheme DESC, scheme = 'daily' DESC, scheme"
 )
 _CARRIED = text("SELECT EXISTS (SELECT 1 FROM statement_line WHERE statement_id = :id AND total_fen <> 0)")
@@ -120,161 +118,163 @@ def only_of_payer(side: HubSide, pair: int) -> str:
 
 
 def resolve(connection: Connection, side: HubSide, statements: Statements) -> None:
-    """Keys for the lines that do not name our request, by `recon_hub`, as the temporary table `recon_mapped`.
+    """What lines that do not name our request are known by: the temporary tables `recon_reference` and `recon_name`.
 
-    By the payer's own number first, then by the institution's. A line that is not found there has no `case_id`.
+    The payer's own number goes before the institution's. Both lead to keys of `recon_hub`.
     """
-    connection.execute(text(_MAPPED))
-    nameless = [pair for pair in statements.pairs if _any_without_request(connection, statements.ids_of(pair))]
-    if not nameless:
-        return
-    connection.execute(text(_references(side)))
-    connection.execute(text(_names(side)))
-    connection.execute(text("ANALYZE recon_reference"))
-    connection.execute(text("ANALYZE recon_name"))
-    for pair in nameless:
-        values = side.values | {"pair": pair, "ids": statements.ids_of(pair)}
-        connection.execute(text(_map(side, pair)), values)
-    connection.execute(text("ANALYZE recon_mapped"))
+    ids = [book.statement_id for _, book in statements.today]
+    by_reference = not side.whole and _any(connection, ids, "l.reference <> ''")
+    by_number = _any(connection, ids, "l.settlement_no <> ''")
+    connection.execute(text(_references() if by_reference else _NO_REFERENCES))
+    connection.execute(text(_names(side) if by_number else _NO_NAMES))
+    for table in ("recon_reference", "recon_name"):
+        connection.execute(text(f"ANALYZE {table}"))
 
 
-_MAPPED = """
-CREATE TEMP TABLE recon_mapped (pair smallint, statement_id bigint, line_no integer, settles boolean,
-    total_fen bigint, amount_fen bigint, account_fen bigint, institution text, case_id uuid, leg_no smallint)
-ON COMMIT DROP
-"""
-
-
-def _any_without_request(connection: Connection, ids: list[int]) -> bool:
-    query = f"SELECT EXISTS (SELECT 1 FROM statement_line l WHERE l.statement_id = ANY(:ids) AND NOT {WELL_FORMED})"
+def _any(connection: Connection, ids: list[int], known_by: str) -> bool:
+    query = (
+        f"SELECT EXISTS (SELECT 1 FROM statement_line l WHERE l.statement_id = ANY(:ids) "
+        f"AND l.request_id = '' AND {known_by})"
+    )
     return bool(connection.execute(text(query), {"ids": ids}).scalar_one())
 
 
-def _references(side: HubSide) -> str:
+_NO_REFERENCES = "CREATE TEMP TABLE recon_reference (reference text, payer text, key text) ON COMMIT DROP"
+_NO_NAMES = (
+    "CREATE TEMP TABLE recon_name (institution text, settlement_no text, payer text, key text, several boolean) "
+    "ON COMMIT DROP"
+)
+
+
+def _references() -> str:
     # A number that a payer used twice says nothing.
-    source = (
-        f"SELECT {NUMBER_OF_PAYER} AS reference, h.payer, (array_agg(h.case_id))[1] AS case_id, "
-        "min(h.leg_no) AS leg_no FROM recon_hub h JOIN settlement_leg l USING (case_id, leg_no) "
+    return (
+        f"CREATE TEMP TABLE recon_reference ON COMMIT DROP AS SELECT {NUMBER_OF_PAYER} AS reference, h.payer, "
+        "min(h.key) AS key FROM recon_hub h JOIN settlement_leg l USING (case_id, leg_no) "
         f"WHERE l.payer_reference <> '' GROUP BY {NUMBER_OF_PAYER}, h.payer HAVING count(*) = 1"
     )
-    return f"CREATE TEMP TABLE recon_reference ON COMMIT DROP AS {source}{' LIMIT 0' if side.whole else ''}"
 
 
 def _names(side: HubSide) -> str:
-    payer = ", payer" if side.kind == "institution" else ""
+    """Where a payer has several legs in a case, its number says which case, and no more: see `matching_items`."""
+    payer = "payer" if side.kind == "institution" else "''::text"
     return f"""
         CREATE TEMP TABLE recon_name ON COMMIT DROP AS
-        SELECT c.institution, c.settlement_no{payer}, h.case_id, h.leg_no, h.several
-        FROM (SELECT case_id{payer}, min(leg_no) AS leg_no, min(leg_no) <> max(leg_no) AS several
-              FROM recon_hub GROUP BY case_id{payer}) h
+        SELECT c.institution, c.settlement_no, h.payer, replace(h.case_id::text, '-', '') || '-' || h.leg_no AS key,
+            h.several
+        FROM (SELECT case_id, {payer} AS payer, min(leg_no) AS leg_no, min(leg_no) <> max(leg_no) AS several
+              FROM recon_hub GROUP BY case_id, {payer}) h
         JOIN settlement_case c USING (case_id)"""
 
 
-def _map(side: HubSide, pair: int) -> str:
+def keyed_lines(side: HubSide, pair: int) -> str:
+    """SQL: the lines `l` of one book without our request, with the `key` that they lead to; null where to none."""
     same_payer = side.kind == "institution" and not side.whole
     return f"""
-        INSERT INTO recon_mapped
-        SELECT :pair, l.statement_id, l.line_no, l.kind = 'settle', l.total_fen, l.amount_fen, l.account_fen,
-            l.institution, coalesce(r.case_id, n.case_id), coalesce(r.leg_no, n.leg_no)
+        (SELECT l.*, coalesce(r.key, n.key) AS key
         FROM statement_line l
         LEFT JOIN recon_reference r ON r.reference = l.reference{" AND r.payer = l.payer" if same_payer else ""}
         LEFT JOIN recon_name n ON n.institution = l.institution AND n.settlement_no = l.settlement_no AND NOT n.several
             {" AND n.payer = l.payer" if same_payer else ""}
-        WHERE l.statement_id = ANY(:ids) AND NOT {WELL_FORMED}{only_of_payer(side, pair)}"""
+        WHERE l.statement_id = ANY(:ids{pair}) AND l.request_id = ''{only_of_payer(side, pair)})"""
 
 
-def compare(connection: Connection, side: HubSide, statements: Statements) -> int:
-    """How many items agree on every side that is compared; the others are the temporary table `recon_candidate`.
+def request_key(side: HubSide) -> str:
+    """SQL: the key that the request of a line `l` leads to, if it is one of ours."""
+    return "left(l.request_id, 32) || '-0'" if side.whole else "l.request_id"
 
-    Items agree when settlements, refunds and what of both came from personal accounts come to the same, each by itself.
-    """
-    connection.execute(text("CREATE TEMP TABLE recon_candidate (case_id uuid, leg_no smallint) ON COMMIT DROP"))
-    columns = [name for pair in statements.pairs for name in _columns(pair, statements)]
-    if not columns:
-        return int(connection.execute(text("SELECT count(*) FROM recon_hub")).scalar_one())
-    sources = [_hub_rows(statements)]
-    for pair in statements.pairs:
-        sources += [_lines(side, statements, pair, mapped=False), _lines(side, statements, pair, mapped=True)]
-    agree = " AND ".join(f"sum({name}) = 0" for name in columns)
+
+def values_of(side: HubSide, statements: Statements) -> dict[str, Any]:
+    """The parameters of everything that reads the statements of the day."""
     values = side.values | {"covered": [book.party for book in statements.hospitals]}
     for pair in (PAYER, HOSPITAL):
         values |= {f"ids{pair}": statements.ids_of(pair), f"gross{pair}": statements.gross_of(pair)}
-    agreed = connection.execute(
-        text(f"""
-        WITH item AS MATERIALIZED (
-            SELECT case_id, leg_no, {agree} AS agrees FROM ({" UNION ALL ".join(sources)}) AS r
-            GROUP BY case_id, leg_no
-        ), differing AS (INSERT INTO recon_candidate SELECT case_id, leg_no FROM item WHERE NOT agrees)
-        SELECT count(*) FILTER (WHERE agrees) FROM item"""),
-        values,
-    ).scalar_one()
-    connection.execute(text("ANALYZE recon_candidate"))
-    return int(agreed)
+    return values
 
 
-_PARTS = ("settled", "refunded", "account_settled", "account_refunded")
-_TOTALS = ("total_settled", "total_refunded")
+def of_the_day(connection: Connection, statement: str, values: Mapping[str, Any]) -> None:
+    """Run a statement that joins nothing but the day's own rows, which are many, whatever the statistics say.
+
+    Lines that have just come are in no statistics: the planner would take them for a few, and walk through the others
+    for each of them.
+    """
+    connection.execute(text("SET LOCAL enable_nestloop = off"))
+    connection.execute(text(statement), values)
+    connection.execute(text("SET LOCAL enable_nestloop = on"))
 
 
-def _columns(pair: int, statements: Statements) -> list[str]:
-    names = (*_PARTS, *_TOTALS) if statements.totals_carried else _PARTS
-    return [f"{name}{pair}" for name in names]
+def compare(connection: Connection, side: HubSide, statements: Statements) -> int:
+    """How many of our items have the very same rows in every book that is compared.
+
+    The keys of all others, ours and theirs, are the temporary table `recon_candidate`; null stands for lines that lead
+    to nothing of ours. Rows of which nobody bears anything are in no book.
+    """
+    connection.execute(text("CREATE TEMP TABLE recon_candidate (key text) ON COMMIT DROP"))
+    if statements.pairs:
+        sources = _our_rows(side, statements)
+        for pair in statements.pairs:
+            sources += _their_rows(side, statements, pair)
+        counters = [f"sum(in{pair}) <> 0" for pair in statements.pairs]
+        of_the_day(
+            connection,
+            f"""
+            INSERT INTO recon_candidate
+            SELECT DISTINCT key FROM (
+                SELECT key FROM ({" UNION ALL ".join(sources)}) AS row
+                GROUP BY key, settles, amount, account, total HAVING {" OR ".join(counters)}) AS differing""",
+            values_of(side, statements),
+        )
+        connection.execute(text("ANALYZE recon_candidate"))
+    agreeing = "SELECT count(*) FROM recon_hub h WHERE NOT EXISTS (SELECT 1 FROM recon_candidate c WHERE c.key = h.key)"
+    return int(connection.execute(text(agreeing)).scalar_one())
 
 
-def _hub_rows(statements: Statements) -> str:
-    """SQL: our items, below zero, once in the terms of every book that they are held against."""
-    columns = []
-    for pair in statements.pairs:
-        covered = "institution = ANY(:covered)" if pair == HOSPITAL and statements.own_pair == PAYER else "true"
-        gross = _gross_of_hub(statements, pair)
-        columns += [
-            f"CASE WHEN {covered} THEN -({_hub_value(name[:-1], gross)}) ELSE 0 END AS {name}"
-            for name in _columns(pair, statements)
-        ]
-    return f"SELECT case_id, leg_no, {', '.join(columns)} FROM recon_hub"
+def _our_rows(side: HubSide, statements: Statements) -> list[str]:
+    """SQL: our rows, counted down in every book that they are held against, in the terms of that book."""
+    in_same_terms = not any(statements.gross_of(pair) for pair in statements.pairs)
+    groups = [statements.pairs] if in_same_terms else [(pair,) for pair in statements.pairs]
+    found = []
+    for pairs in groups:
+        gross = "false" if in_same_terms else _gross(side, statements, pairs[0])
+        columns = ", ".join(_counter(pair, _covered(side, pair) if pair in pairs else None, -1) for pair in (1, 2))
+        for settles, name in ((True, "settled"), (False, "refunded")):
+            amount, account = f"{name}_fen", f"account_{name}_fen"
+            total = f"total_{name}_fen" if statements.totals_carried else "0::bigint"
+            found.append(
+                f"SELECT key, {str(settles).lower()} AS settles, "
+                f"CASE WHEN {gross} THEN {amount} + {account} ELSE {amount} END AS amount, "
+                f"CASE WHEN {gross} THEN 0 ELSE {account} END AS account, {total} AS total, {columns} "
+                f"FROM recon_hub WHERE {amount} <> 0 OR {account} <> 0"
+            )
+    return found
 
 
-def _gross_of_hub(statements: Statements, pair: int) -> str:
+def _their_rows(side: HubSide, statements: Statements, pair: int) -> list[str]:
+    """SQL: the rows of one book, counted up; those that name our request, and the others."""
+    columns = ", ".join(_counter(one, "true" if one == pair else None, 1) for one in (1, 2))
+    account = f"CASE WHEN {_gross(side, statements, pair, 'l.')} THEN 0 ELSE l.account_fen END"
+    total = "l.total_fen" if statements.totals_carried else "0::bigint"
+    rest = f"l.kind = 'settle', l.amount_fen, {account}, {total}, {columns}"
+    borne = "(l.amount_fen <> 0 OR l.account_fen <> 0)"
+    return [
+        f"SELECT {request_key(side)}, {rest} FROM statement_line l WHERE l.statement_id = ANY(:ids{pair}) "
+        f"AND l.request_id <> '' AND {borne}{only_of_payer(side, pair)}",
+        f"SELECT l.key, {rest} FROM {keyed_lines(side, pair)} AS l WHERE {borne}",
+    ]
+
+
+def _counter(pair: int, when: str | None, step: int) -> str:
+    if when is None:
+        return f"0 AS in{pair}"
+    return f"{step} AS in{pair}" if when == "true" else f"CASE WHEN {when} THEN {step} ELSE 0 END AS in{pair}"
+
+
+def _covered(side: HubSide, pair: int) -> str:
+    return "institution = ANY(:covered)" if pair == HOSPITAL and side.kind == "payer" else "true"
+
+
+def _gross(side: HubSide, statements: Statements, pair: int, of: str = "") -> str:
+    """SQL: whether amounts of this book hold the personal account too."""
     if not statements.gross_of(pair):
         return "false"
-    return f"institution = ANY(:gross{pair})" if pair == HOSPITAL else "true"
-
-
-def _hub_value(part: str, gross: str) -> str:
-    if part in _TOTALS:
-        # A bill of which nobody bears anything is in no other book.
-        return f"CASE WHEN settled_fen <> 0 OR account_settled_fen <> 0 OR refunded_fen <> 0 THEN {part}_fen ELSE 0 END"
-    if gross == "false":
-        return f"{part}_fen"
-    if part.startswith("account"):
-        return f"CASE WHEN {gross} THEN 0 ELSE {part}_fen END"
-    return f"CASE WHEN {gross} THEN {part}_fen + account_{part}_fen ELSE {part}_fen END"
-
-
-def _lines(side: HubSide, statements: Statements, pair: int, *, mapped: bool) -> str:
-    """SQL: the lines of one book, under our keys."""
-    columns = [
-        f"{_line_value(name[:-1], statements, one) if one == pair else '0::bigint'} AS {name}"
-        for one in statements.pairs
-        for name in _columns(one, statements)
-    ]
-    if mapped:
-        settles = f"SELECT l.*, l.settles AS s FROM recon_mapped l WHERE l.pair = {pair} AND l.case_id IS NOT NULL"
-        return f"SELECT l.case_id, l.leg_no, {', '.join(columns)} FROM ({settles}) AS l"
-    leg = "0::smallint" if side.whole else LEG_OF_REQUEST
-    settles = (
-        "SELECT l.*, l.kind = 'settle' AS s FROM statement_line l "
-        f"WHERE l.statement_id = ANY(:ids{pair}) AND {WELL_FORMED}{only_of_payer(side, pair)}"
-    )
-    return f"SELECT {CASE_OF_REQUEST}, {leg}, {', '.join(columns)} FROM ({settles}) AS l"
-
-
-def _line_value(part: str, statements: Statements, pair: int) -> str:
-    wanted = "NOT l.s" if part.endswith("refunded") else "l.s"
-    if part in _TOTALS:
-        return f"CASE WHEN {wanted} AND (l.amount_fen <> 0 OR l.account_fen <> 0) THEN l.total_fen ELSE 0 END"
-    if part.startswith("account"):
-        gross = statements.gross_of(pair)
-        apart = "" if not gross else f" AND NOT l.institution = ANY(:gross{pair})" if pair == HOSPITAL else " AND false"
-        return f"CASE WHEN {wanted}{apart} THEN l.account_fen ELSE 0 END"
-    return f"CASE WHEN {wanted} THEN l.amount_fen ELSE 0 END"
+    return f"{of}institution = ANY(:gross{pair})" if pair == HOSPITAL and side.kind == "payer" else "true"

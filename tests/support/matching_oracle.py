@@ -65,6 +65,10 @@ def _stripped(rows: Sequence[Row]) -> list[Row]:
     return [Row(row.amount, row.account, 0, row.refund) for row in rows]
 
 
+def _stripped_once(rows: Sequence[Row]) -> list[Row]:
+    return once(_stripped(rows))
+
+
 def pair_class(
     hub: Sequence[Row], theirs: Sequence[Row], switches: Switches, missing: str, *, under_way: bool, by_cancel: bool
 ) -> str:
@@ -80,6 +84,10 @@ def pair_class(
         return "not_yet_due"
     if x and (_once_agrees(h, x) or _once_agrees(_stripped(hub), _stripped(theirs))):
         return "duplicate"
+    if not hub and _cancels_out(_stripped_once(theirs)) and not _cancels_out(theirs):
+        return "duplicate"
+    if (not hub and _cancels_out(theirs)) or (not theirs and _cancels_out(hub) and not _cancels_out(h)):
+        return "reversed_pair"
     if not h:
         if _cancels_out(x):
             return "reversed_pair"
