@@ -66,11 +66,14 @@ def _selected(columns: tuple[str, ...]) -> str:
 
 
 _SELECT_CASES = f"SELECT {_selected(_CASE_COLUMNS)} FROM settlement_case"
-_WHERE_IDS = "WHERE case_id = ANY($1)"
-_LOCK_CASES = Prepared(f"{_SELECT_CASES} {_WHERE_IDS} ORDER BY settlement_case.case_id FOR UPDATE", "uuid[]")
-_READ_CASES = Prepared(f"{_SELECT_CASES} {_WHERE_IDS}", "uuid[]")
+# A join rather than `= ANY($1)`: where the tables are in months, only the one that an id belongs to is looked into.
+_WITH_IDS = "JOIN unnest($1) AS wanted(id) ON case_id = wanted.id"
+_LOCK_CASES = Prepared(
+    f"{_SELECT_CASES} {_WITH_IDS} ORDER BY settlement_case.case_id FOR UPDATE OF settlement_case", "uuid[]"
+)
+_READ_CASES = Prepared(f"{_SELECT_CASES} {_WITH_IDS}", "uuid[]")
 _READ_LEGS = Prepared(
-    f"SELECT {_selected(_LEG_COLUMNS)} FROM settlement_leg {_WHERE_IDS} ORDER BY settlement_leg.case_id, leg_no",
+    f"SELECT {_selected(_LEG_COLUMNS)} FROM settlement_leg {_WITH_IDS} ORDER BY settlement_leg.case_id, leg_no",
     "uuid[]",
 )
 _CONSIDERED = text("SELECT considered FROM settlement_case WHERE case_id = CAST(:id AS uuid)")

@@ -39,8 +39,8 @@ class Exchange:
 
 _COLUMNS = tuple(Exchange.__dataclass_fields__)
 _REQUESTS = Prepared(
-    "SELECT CAST(case_id AS text), body FROM exchange WHERE case_id = ANY($1) "
-    "AND leg_no = 0 AND direction = 'in' AND operation IN ('settle', 'trial')",
+    "SELECT CAST(case_id AS text), body FROM exchange JOIN unnest($1) AS wanted(id) ON case_id = wanted.id "
+    "WHERE leg_no = 0 AND direction = 'in' AND operation IN ('settle', 'trial')",
     "uuid[]",
 )
 _OF_CASE = text(
