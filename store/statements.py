@@ -146,9 +146,12 @@ _NAMED_CASES = text(
     "UPDATE incoming i SET settlement_no = c.settlement_no, reference = '' FROM settlement_case c "
     "WHERE i.case_id <> '' AND c.case_id = CAST(i.case_id AS uuid) AND c.institution = :party"
 )
+# By the index of whatever cases are known by: a payer's number has none of its own. Of its parts the first is meant.
 _NAMED_LEGS = text(
-    "UPDATE incoming i SET institution = c.institution FROM settlement_leg l JOIN settlement_case c USING (case_id) "
-    "WHERE l.payer = :party AND l.payer_reference = i.reference"
+    "UPDATE incoming i SET institution = c.institution FROM search_key k JOIN settlement_case c USING (case_id) "
+    "JOIN settlement_leg l USING (case_id) "
+    "WHERE k.key = CAST(CAST('x' || encode(substr(sha256(convert_to('reference:' || i.reference, 'UTF8')), 1, 8), "
+    "'hex') AS bit(64)) AS bigint) AND l.payer = :party AND split_part(l.payer_reference, '/', 1) = i.reference"
 )
 
 

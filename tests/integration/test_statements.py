@@ -46,6 +46,7 @@ from tests.support.master_data import BASIC_PARTY
 from tests.support.national_his import PERSON, NationalHis, insured
 from tests.support.national_his import a_zip as national_zip
 from tests.support.rule_books import put_in_force
+from tests.support.statement_files import a_zip
 
 DAY = date(2026, 3, 2)
 NOW = datetime(2026, 3, 3, 1, 0, tzinfo=UTC)
@@ -301,13 +302,6 @@ def test_a_workbook_says_the_same(books: Books) -> None:
     assert books.refused(wrong, name="w.xlsx") == [("file", "file.invalid")]
 
 
-def a_zip(*rows: str, name: str = "detail.txt") -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, "".join(f"{row}\n" for row in rows))
-    return packed.getvalue()
-
-
 def test_the_national_file_of_a_payer_names_its_own_numbers(books: Books) -> None:
     content = a_zip(
         "A-1\tM-1\tP-1\t300.00\t225.00\t10.00\t0\tnull",
@@ -507,15 +501,19 @@ def test_the_file_of_3202_is_the_statement_of_its_day(database_url: str) -> None
         assert ("已签结" in warning, sorted(differs)) == (True, ["S-2"])
 
 
-def test_a_national_file_of_an_institution_names_our_cases(database_url: str, books: Books) -> None:
+def test_a_national_file_names_our_cases(database_url: str, books: Books) -> None:
     with a_hub(database_url, BASIC_RULE, CRITICAL_RULE, running=False) as world:
         case_id = world.settle().case_id
+        world.pump()
+        reference = next(leg.payer_reference for leg in world.case(case_id).legs if leg.payer == BASIC)
     number = short_number(case_id)
     row = f"{number}\tM\tP\t300.00\t225.00\t0\t0\tnull"
 
     answer = books.take(a_zip(row, row.replace(number, "S-9")), 2, "450.00", party=HOSPITAL, name="day.zip")
+    payers = books.take(a_zip(row.replace(number, reference)), 1, "225.00", party=BASIC, name="day.zip")
 
     assert [(line[2], line[3], line[4], line[6]) for line in books.lines(answer.statement_id)] == [
         (HOSPITAL, "S-1", "", ""),
         (HOSPITAL, "", "", "S-9"),
     ]
+    assert [(line[2], line[6]) for line in books.lines(payers.statement_id)] == [(HOSPITAL, reference)]

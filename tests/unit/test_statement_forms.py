@@ -1,0 +1,141 @@
+"""The forms of a statement's file: what becomes of headings, cells and national rows before the database sees them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import xlsxwriter
+
+from hub.gateway.national.clearing import rows_of
+from hub.gateway.national.numbers import short_number
+from hub.gateway.national.statements import lines_of
+from hub.imports.layout import InvalidFile
+from hub.recon.forms import Form, form_of
+from hub.recon.forms.headings import columns_of
+from schemas.errors import InvalidMessage
+from store.statements import COLUMNS
+from tests.support.statement_files import a_zip
+
+CASE = "01a2029c-0ca9-7385-b306-fb754f15710b"
+
+
+def read(form: Form) -> str:
+    """All of the lines."""
+    with form.opened() as chunks:
+        return b"".join(iter(chunks.read, b"")).decode()
+
+
+def a_file(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def test_headings_are_known_in_both_languages_and_any_order() -> None:
+    assert columns_of(COLUMNS) == COLUMNS
+    assert columns_of(["　支付金额 ", "Reference"]) == ("amount", "reference")
+
+
+def test_every_wrong_heading_is_named_but_no_long_text_is_repeated() -> None:
+    with pytest.raises(InvalidFile) as refusal:
+        columns_of(["kind", "kind", "x" * 41, "\x07", "fee"])
+
+    assert [one.split(":")[0] for one in refusal.value.complaints] == [
+        "column 2", "column 3", "column 4", "column 5", "the heading must name amount", "columns"]  # fmt: skip
+    assert "'fee'" in refusal.value.complaints[3]
+    assert "xxx" not in str(refusal.value)
+
+
+def test_the_bytes_of_a_csv_go_on_as_they_are(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbfamount;reference\r\n1.00;R-1\r\n"
+    form = form_of(a_file(tmp_path, "day.csv", content), institutions=False)
+
+    assert (form.columns, form.separator, form.first_row) == (("amount", "reference"), ";", 2)
+    assert form.sha256() == hashlib.sha256(content).hexdigest()
+    assert read(form) == "1.00;R-1\r\n"
+    assert form.sha256() == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("day.csv", b"\xff\xfea\x00m\x00"),
+        ("day.csv", b"x" * 5000),
+        ("day.csv", b"amount\n" + b"1" * 2 * 1024**2),
+        ("day.xlsx", b"amount\n1.00\n"),
+        ("day.zip", b"amount\n1.00\n"),
+        ("day.txt", b""),
+        ("day.pdf", b"%PDF"),
+        ("day.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    ],
+)
+def test_what_is_of_no_form_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    with pytest.raises(InvalidFile):
+        read(form_of(a_file(tmp_path, name, content), institutions=False))
+
+
+def test_numbers_of_a_sheet_become_the_text_that_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / "day.xlsx"
+    with xlsxwriter.Workbook(str(path)) as book:
+        sheet = book.add_worksheet()
+        for number, row in enumerate((("reference", "amount"), (17, 0.1 + 0.2), (" R-2", -80), ("R-3", 1e-7))):
+            sheet.write_row(number, 0, row)
+
+    form = form_of(path, institutions=False)
+
+    assert read(form).splitlines() == ['"17","0.3"', '"R-2","-80"', '"R-3","0.0000001"']
+
+
+def test_a_number_that_has_lost_digits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "day.xlsx"
+    with xlsxwriter.Workbook(str(path)) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ("reference", "amount"))
+        sheet.write_row(1, 0, (12345678901234567890, 1))
+
+    with pytest.raises(InvalidFile, match="row 2: a number has lost digits"):
+        read(form_of(path, institutions=False))
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("A\tM\tP\t3.00\t2.00\t1.00\t0\tnull", 'settle,"A",,"3.00","2.00","1.00"'),
+        ("A\tM\tP\t-3.00\t-2.00\tnull\t1\tnull", 'refund,"A",,"-3.00","-2.00","0"'),
+        ("A\tM\tP\t3.00\t2.00\t0\t1", 'settle,"A",,"3.00","2.00","0"'),
+        ("A\tM\tP\t0\t0.00\tnull\t1\tnull", 'refund,"A",,"0","0.00","0"'),
+        ('A","B\tM\tP\t1\t1\t0\t0\tnull', 'settle,"A"",""B",,"1","1","0"'),
+    ],
+)
+def test_national_rows_leave_persons_and_visits_outside(tmp_path: Path, row: str, line: str) -> None:
+    form = form_of(a_file(tmp_path, "day.zip", a_zip(row)), institutions=False)
+
+    assert read(form) == f"{line}\n"
+
+
+def test_an_institution_names_settlements_by_our_numbers(tmp_path: Path) -> None:
+    number = short_number(CASE)
+    path = a_file(tmp_path, "day.txt", f"setl_id\tx\tx\tx\tx\tx\tx\tx\n{number}\tM\tP\t1\t1\t0\t0\tnull\n".encode())
+
+    ours, theirs = (read(form_of(path, institutions=one)) for one in (True, False))
+
+    assert ours == f'settle,"{number}",{CASE},"1","1","0"\n'
+    assert theirs == f'settle,"{number}",,"1","1","0"\n'
+
+
+def test_the_sign_says_which_row_of_3202_takes_back() -> None:
+    packed = a_zip(
+        "A\tM\tP\t3.00\t2.00\t0\t1\tnull", "A\tM\tP\t-3.00\t-2.00\t0\t1\tnull", "B\tM\tP\t3.00\t2.00\t0\t0\tnull"
+    )
+
+    lines = lines_of("H44030000001", rows_of(packed), {"B": "S-1"})
+
+    told = [(line.kind, line.settlement_no, line.reference, line.amount) for line in lines]
+    assert told == [("settle", None, "A", 200), ("refund", None, "A", -200), ("settle", "S-1", None, 200)]
+
+
+def test_a_row_of_3202_with_two_signs_is_refused() -> None:
+    with pytest.raises(InvalidMessage):
+        lines_of("H44030000001", rows_of(a_zip("A\tM\tP\t3.00\t-2.00\t0\t0\tnull")), {})
