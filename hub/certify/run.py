@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-from hub.certify import books, golden, inquiries, notices, refusals, repeats, trouble, undoing
+from hub.certify import books, golden, inquiries, notices, refusals, repeats, statements, trouble, undoing
 from hub.certify.books import back_to
 from hub.certify.checks import CHECKS, Check, CheckFailed, Group, NotApplicable, Result, Verdict, both, must
 from hub.certify.cleaning import clean_up
@@ -20,7 +20,7 @@ from schemas.base import Bilingual
 from schemas.errors import HubError
 from schemas.money import yuan_of
 
-SHELVES = (golden, refusals, repeats, undoing, inquiries, trouble, notices, books)
+SHELVES = (golden, refusals, repeats, undoing, inquiries, trouble, notices, books, statements)
 """Where the checks are: importing them registers them."""
 
 LEFT_NOTHING = Check(
@@ -44,6 +44,7 @@ _WORDS = {
     "reversal": "reversal（冲正）",
     "cancel": "cancel（撤销）",
     "trial": "trial（试算）",
+    "statements": "statements（对账单）",
 }
 
 

@@ -14,14 +14,19 @@ from hub.certify.checks import must
 from hub.certify.control import SideDoor
 from hub.certify.evidence import Evidence, Mask, answer_text, mask_of, personal_values, sent_text
 from hub.disclosure import disclosed, disclosed_notice
-from hub.ports import NoticeAdapter
+from hub.ports import NoticeAdapter, StatementAdapter
 from routing.rulebook import Party
 from schemas.codes import Outcome
 from schemas.errors import HubError, Unavailable
 from schemas.money import yuan_of
 from schemas.payer import Capabilities, Decision, Notice, Operation, PayerTask, PreparedCall, RawAnswer
+from schemas.statement_pages import StatementPage, StatementQuestion
 
 UNDOES = (Operation.CANCEL, Operation.REVERSE)
+
+
+SHOWN_MAX = 4_000
+"""Characters of a page of books: a test system may hold those of many runs."""
 
 
 class Line(Protocol):
@@ -124,6 +129,25 @@ class Stage:
         call = teller.prepare_notice(notice)
         read: Callable[[RawAnswer], Decision] = lambda raw: teller.decode_notice(notice, raw)  # noqa: E731
         return self._heard(call, notice, read, notice.transaction, notice.request_id, 0)
+
+    def page(self, question: StatementQuestion) -> StatementPage:
+        """Ask for a page of the party's books of a day."""
+        asked = cast(StatementAdapter, self.adapter)
+        call, begun = asked.prepare_statement(question), perf_counter()
+        raw, ended = RawAnswer(b""), "no page"
+        try:
+            raw = self._line(call, question.request_id, self.party.timeout_s)
+            page = asked.decode_statement(question, raw)
+            ended = f"page {page.page} of {page.pages}, {page.count} lines in all"
+            return page
+        except HubError as failed:
+            ended = type(failed).__name__
+            raise
+        finally:
+            mask, took_ms = mask_of(list(self._hidden)), (perf_counter() - begun) * 1000
+            sent, answered = mask(sent_text(call)), mask(answer_text(raw))[:SHOWN_MAX]
+            self.evidence.append(Evidence("statement", question.request_id, sent, answered, raw.status, ended, took_ms))
+            self.said.append(f"statement: {ended}")
 
     def send_only(self, task: PayerTask, call: PreparedCall) -> None:
         """Say something and expect no answer to it; it stays a doubt."""

@@ -20,12 +20,12 @@ from sandbox.book import Book
 from sandbox.claims_desk import decision_json
 from sandbox.entries import Entry
 from sandbox.faults import Fault, FaultKind
-from sandbox.insurer_rest import NOT_FOUND, PATH, RestInsurer
+from sandbox.insurer_rest import NOT_FOUND, PATH, STATEMENTS, RestInsurer
 from sandbox.parties import ANKANG, ANKANG_PRODUCT, DESKS
 from sandbox.rules import rule_book
 from sandbox.web import CUT, Answer, Call, Reply, as_json
 from schemas.errors import OutcomeUnknown
-from schemas.money import yuan_of
+from schemas.money import fen_of, signed_fen_of, yuan_of
 from schemas.payer import ClaimCancel, Operation, PreparedCall, RawAnswer
 from schemas.transactions import Transaction
 
@@ -64,7 +64,8 @@ class Played:
         self.partner = partner
 
     def say(self, call: PreparedCall, request_id: str, timeout_s: float) -> RawAnswer:
-        asked = Call(call.method, call.path, b"", "", call.body)
+        path, _, query = call.path.partition("?")
+        asked = Call(call.method, path, query.encode(), "", call.body)
         answer = asyncio.run(self.partner._dispatch(asked))
         if not isinstance(answer, Reply):
             raise OutcomeUnknown("cut", code="call.cut")
@@ -116,6 +117,8 @@ class Wrong(RestInsurer):
         return replace(answer, body=orjson.dumps(self.answered(asked, right)))
 
     def _own(self, call: Call) -> tuple[Answer | None, dict[str, Any]]:
+        if call.path.startswith(f"{STATEMENTS}/"):
+            return None, {"operation": "statement", "request_id": ""}
         if call.method == "GET":
             request_id = call.path.removeprefix(f"{PATH}/")
             return self.tells(request_id), {"operation": "inquire", "request_id": request_id}
@@ -258,6 +261,18 @@ class InquiryNamesAnotherAmount(Wrong):
         return answer | ({"amount": yuan_of(round(float(answer["amount"]) * 100) - 1)} if spoiled else {})
 
 
+class StatesAnotherAmount(Wrong):
+    """Its statement holds a fen more for each settlement than it answered, and adds up."""
+
+    def answered(self, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if asked["operation"] != "statement":
+            return answer
+        settled = [line for line in answer["lines"] if line["kind"] == "settle"]
+        for line in settled:
+            line["amount"] = yuan_of(fen_of(line["amount"]) + 1)
+        return answer | {"total": yuan_of(signed_fen_of(answer["total"]) + len(settled))}
+
+
 class HasNoPageForTheUnknown(Wrong):
     """Answers an inquiry about what never came like a page that is missing."""
 
@@ -286,7 +301,9 @@ class TrialBooks(Wrong):
 
     def claims(self, asked: dict[str, Any]) -> Answer | None:
         if asked["operation"] == "trial":
-            self.book.record([Entry(asked["request_id"], entries.SETTLE, entries.APPROVED, 100, 100)])
+            moment = "2026-03-02T09:00:00+08:00"
+            tried = Entry(asked["request_id"], entries.SETTLE, entries.APPROVED, 100, 100, decided_at=moment)
+            self.book.record([tried])
         return None
 
 
