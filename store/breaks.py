@@ -88,6 +88,7 @@ _OF_RUN = text(
     "AND (:class = '' OR b.class = :class) AND (:proposal = '' OR b.proposal = :proposal) "
     "ORDER BY b.break_id LIMIT :limit"
 )
+_COUNT_OPEN = text("SELECT count(*) FROM recon_break WHERE run_id = :run AND state = 'open'")
 _BY_ID = text(_SELECT + "WHERE b.break_id = ANY(:ids) ORDER BY b.break_id")
 _LOCK = text("SELECT b.break_id FROM recon_break b WHERE b.break_id = ANY(:ids) ORDER BY b.break_id FOR UPDATE OF b")
 # Each line of the party's own statement that a break is about, however the line names it.
@@ -161,6 +162,11 @@ def of_run(
             return
         after = page[-1].break_id
         left = None if left is None else left - len(page)
+
+
+def count_open(connection: Connection, run_id: int) -> int:
+    """How many nobody has decided."""
+    return int(connection.execute(_COUNT_OPEN, {"run": run_id}).scalar_one())
 
 
 def by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Break]:

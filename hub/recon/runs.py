@@ -21,7 +21,7 @@ from routing.days import day_of
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import Conflict, NotFound
-from store import matching, matching_runs
+from store import breaks, matching, matching_runs
 from store.hub_side import HubSide, institutions_of
 from store.matching_runs import Day, Run
 
@@ -109,9 +109,11 @@ class Runs:
             found = matching.match(connection, asked)
             matching_runs.finish(connection, run_id, found, self._clock.now())
             self._propose(connection, run_id)
-        log.info("recon_run_done", run_id=run_id, party=of.party, scheme=of.scheme, day=str(of.day), open=found.open)
+            # What people had ended in the run before is not open again.
+            left = breaks.count_open(connection, run_id)
+        log.info("recon_run_done", run_id=run_id, party=of.party, scheme=of.scheme, day=str(of.day), open=left)
         finding = str(found.totals["finding"])
-        return RunResult(run_id, of.party, of.scheme, of.day, found.counts, found.totals, found.open, finding)
+        return RunResult(run_id, of.party, of.scheme, of.day, found.counts, found.totals, left, finding)
 
     def _give_up(self, connection: Connection, run_id: int, error: Exception) -> None:
         log.error("recon_run_failed", run_id=run_id, error=type(error).__name__)

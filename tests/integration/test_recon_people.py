@@ -167,6 +167,7 @@ class Books:
         with engine.connect() as connection:
             left = list(breaks.of_run(connection, made.run_id, states=("open",)))
         engine.dispose()
+        assert made.open == len(left)
         proposals = {str(one.case_id): one.proposal for one in left}
         return Found(made.run_id, [(one.break_id, Remedy(one.proposal)) for one in left], proposals)
 
