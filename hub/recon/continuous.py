@@ -139,7 +139,7 @@ class Continuous:
         count = 0
         for scheme in schemes_of(book):
             payer = able.get(scheme.party)
-            if scheme.statement != "pulled" or payer is None or not payer.can.statements:
+            if scheme.statement != "pulled" or payer is None or not _tells_at_any_time(payer):
                 continue
             seen = self._each(scheme.name, self._look_at, running, scheme, hub_side.institutions_of(scheme, regions))
             count += seen or 0
@@ -201,6 +201,11 @@ class Continuous:
                 raise
             log.exception("recon_not_done", scheme=name, what=work.__name__, error=type(error).__name__)
         return None
+
+
+def _tells_at_any_time(payer: Payer) -> bool:
+    """Whether asking about half a day is harmless: some want our whole day and keep it as the day's comparison."""
+    return payer.can.statements and not payer.can.statements_compared
 
 
 def _subject(due: Due) -> str:

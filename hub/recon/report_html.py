@@ -197,7 +197,7 @@ def _break(one: ListedBreak) -> list[str]:
         numbers or escape(one.key),
         *(side(figures) for figures in (one.hub, one.payer_side, one.hospital)),
         yuan(one.difference_fen),
-        str(one.first_day),
+        f'<span class="nw">{one.first_day}</span>',
         f"<b>{escape(one.proposal) or words.UNKNOWN}</b><br>{escape(one.reason)}{action}",
     ]
 
@@ -279,7 +279,7 @@ def _statements(report: Report) -> str:
             f"{one.rows:,}",
             yuan(one.total_fen),
             _both(said(words.STATEMENT_STATES, one.state)),
-            f"{moment(one.received_at)}<br>{escape(one.received_by)}",
+            f'<span class="nw">{moment(one.received_at)}</span><br>{escape(one.received_by)}',
             f'<code class="hash">{escape(one.sha256)}</code>',
         ]
         for one in report.statements
