@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hub.books import RuleBooks
     from hub.ports import Clock
     from hub.recon.writers import Form
+    from schemas.errors import HubError
 
 DAY = ["%Y-%m-%d"]
 Day = Annotated[datetime, typer.Option(formats=DAY, help="The day in China Standard Time, such as 2026-03-02.")]
@@ -67,44 +68,58 @@ def export(
 
 
 def pull(
-    party: Party,
     day: Day,
+    party: Annotated[str, typer.Option(help="A payer; all whose scheme says that it is pulled, without.")] = "",
     scheme: SchemeCode = "daily",
     by: Annotated[
         str, typer.Option("--by", envvar="HUB_OPERATOR", help="Who you are: small letters, such as li.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Ask a payer for its books of a day and put them on record as its statement.
+    """Ask payers for their books of a day and put them on record as their statements. Exit code 1 when one is missing.
 
     Example: hub recon pull --party ANKANG --day 2026-03-02 --by li
     """
     from hub.people.operators import is_operator
     from hub.recon.askable import payers_of
-    from hub.recon.pulling import Pulling
-    from schemas.errors import HubError, InvalidMessage
+    from hub.recon.pulling import Pulling, pulled_schemes
+    from schemas.errors import HubError
 
     if by and not is_operator(by):
         fail("--by: 2 to 32 small letters, digits and _ -", USAGE)
+    answers, failed = [], []
     with _database() as (engine, url, books, clock), payers_of(settings(), url, books, clock) as payer_of:
-        try:
-            answer = Pulling(engine, books, clock, payer_of).pull(party, scheme, day.date(), by or "cli")
-        except HubError as error:
-            named = error.violations if isinstance(error, InvalidMessage) else ()
-            told = "".join(f"\n  {one.field}: {one.remedy}" for one in named)
-            fail(f"{error.code}: {error.message}{told}")
-    _show(answer.model_dump(mode="json"), as_json=as_json)
+        wanted = [(party, scheme)] if party else pulled_schemes(books.active().book)
+        pulling = Pulling(engine, books, clock, payer_of)
+        for code, of_scheme in wanted:
+            try:
+                answers.append(pulling.pull(code, of_scheme, day.date(), by or "cli").model_dump(mode="json"))
+            except HubError as error:
+                failed.append(_told(code, error))
+    _show(answers, as_json=as_json)
+    if failed:
+        fail("\n".join(failed))
+    if not wanted:
+        fail("no payer's scheme says that its statement is pulled: name one with --party")
 
 
-def _show(answer: dict[str, object], *, as_json: bool) -> None:
+def _told(code: str, error: HubError) -> str:
+    from schemas.errors import InvalidMessage
+
+    named = error.violations if isinstance(error, InvalidMessage) else ()
+    return f"{code}: {error.code}: {error.message}" + "".join(f"\n  {one.field}: {one.remedy}" for one in named)
+
+
+def _show(answers: list[dict[str, object]], *, as_json: bool) -> None:
     if as_json:
-        show_json(answer)
+        show_json({"statements": answers})
         return
-    replaced = f"; it replaces {answer['replaced']}" if answer["replaced"] else ""
-    console().print(
-        f"Statement {answer['statement_id']} of {answer['party']}/{answer['scheme']} for {answer['day']}: "
-        f"{answer['rows']} lines, {answer['total']} yuan{replaced}"
-    )
+    for answer in answers:
+        replaced = f"; it replaces {answer['replaced']}" if answer["replaced"] else ""
+        console().print(
+            f"Statement {answer['statement_id']} of {answer['party']}/{answer['scheme']} for {answer['day']}: "
+            f"{answer['rows']} lines, {answer['total']} yuan{replaced}"
+        )
 
 
 def _form(name: str) -> Form:

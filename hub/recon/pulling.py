@@ -27,6 +27,7 @@ from hub.recon.compared import Compared
 from hub.recon.outgoing import scheme_of
 from hub.recon.statements import take_file
 from hub.recon.writers import Form, OutLine, write
+from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import Conflict, InvalidMessage, OutcomeUnknown, Unavailable, Violation
 from schemas.statement import StatementAnswer, StatementHeader, StatementLine
@@ -59,6 +60,12 @@ class Reading:
     def heard(self, body: bytes) -> None:
         self.answers += 1
         self.digest.update(body)
+
+
+def pulled_schemes(book: RuleBook) -> list[tuple[str, str]]:
+    """(party, scheme) of every payer whose statement the hub fetches."""
+    schemes = [scheme for party in book.parties for scheme in book.schemes_of(party.code)]
+    return [(scheme.party, scheme.code) for scheme in schemes if scheme.statement == "pulled"]
 
 
 class Pulling:

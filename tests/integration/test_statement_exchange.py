@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy import Engine, text
 from hub.books import RuleBooks
 from hub.gateway.identity import token_for
 from hub.recon.outgoing import export
-from hub.recon.pulling import Pulling
+from hub.recon.pulling import Pulling, pulled_schemes
 from hub.recon.statements import StatementRefused, take_file
 from hub.recon.writers import SUFFIXES, Form
 from routing.days import day_of
@@ -28,11 +29,11 @@ from sandbox.server import CastSettings, Sandbox
 from sandbox.statements import FaultKind as Wrong
 from sandbox.statements import StatementFault
 from schemas.codes import VisitKind
-from schemas.errors import Conflict, InvalidMessage, OutcomeUnknown
+from schemas.errors import Conflict, InvalidMessage, OutcomeUnknown, Unavailable
 from schemas.money import signed_fen_of
 from schemas.statement import Statement, StatementHeader
 from schemas.transactions import Transaction
-from store import payers
+from store import payers, statements
 from store.database import open_engine
 from tests.support.dialect_payers import a_stay
 from tests.support.hub_in_process import TOKEN_SECRET, TestHub, a_hub
@@ -43,7 +44,7 @@ STAYS = 6
 A_STAY = a_stay()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(CastSettings(volatile=True)) as started:
         for app in started.cast.apps.values():
@@ -86,22 +87,48 @@ class Lived:
             return {tuple(row) for row in connection.execute(query, {"id": statement_id})}
 
 
-@pytest.fixture
-def lived(database_url, sandbox) -> Iterator[Lived]:
+class Changing:
+    """An adapter whose payer books something between the first page and the second, so many times."""
+
+    def __init__(self, adapter, changes: int) -> None:
+        self._adapter = adapter
+        self._changes = changes
+
+    def __getattr__(self, name: str):
+        return getattr(self._adapter, name)
+
+    def decode_statement(self, question, answer):
+        page = self._adapter.decode_statement(question, answer)
+        if question.page == 1 or not self._changes:
+            return page
+        self._changes -= 1
+        return page.model_copy(update={"count": page.count + 1})
+
+
+@pytest.fixture(scope="module")
+def day_lived(shelf, sandbox) -> Iterator[Lived]:
     bills = [one for one in cases(60) if one.visit_kind == "inpatient"][:STAYS]
     book = rule_book(sandbox.endpoints(), [], valid_from=date(2026, 1, 1))
     book["institutions"] = [
         {"code": code, "name": code, "region": REGION} for code in sorted({bill.institution for bill in bills})
     ]
-    engine = open_engine(database_url, by_key=False)
-    with a_hub(database_url, running=False, **book) as hub:
+    with shelf.database() as url, a_hub(url, running=False, **book) as hub:
+        engine = open_engine(url, by_key=False)
         for bill in bills:
             hub.send(Transaction.SETTLE, bill.body, party=bill.institution)
         hub.pump()
         hub.send(Transaction.CANCEL, bills[0].cancel_body(), party=bills[0].institution)
         hub.pump()
         yield Lived(hub, engine)
-    engine.dispose()
+        engine.dispose()
+
+
+@pytest.fixture
+def lived(day_lived, sandbox) -> Iterator[Lived]:
+    """One day for all tests; none of them settles anything."""
+    yield day_lived
+    for payer in (BASIC, CRITICAL_ILLNESS):
+        sandbox.set_faults(payer, [])
 
 
 def test_what_payers_tell_page_by_page_is_what_the_hub_has_booked(lived, tmp_path):
@@ -116,7 +143,7 @@ def test_what_payers_tell_page_by_page_is_what_the_hub_has_booked(lived, tmp_pat
         assert (pulled.rows, pulled.total) == (header.count, header.total)
         assert pulled.rows == rows
         assert theirs == ours
-        assert (again.statement_id, again.replaced) == (pulled.statement_id, None)
+        assert again == pulled
 
 
 @pytest.mark.parametrize("party", [BASIC, "institution"])
@@ -204,8 +231,23 @@ def test_a_total_that_does_not_hold_is_refused_whole_and_remembered(lived, sandb
 
     assert [one.code for one in refused.value.violations] == ["statement.total"]
     with lived.engine.connect() as connection:
-        states = connection.execute(text("SELECT state FROM statement WHERE party = :p"), {"p": CRITICAL_ILLNESS})
-        assert [row.state for row in states] == ["refused"]
+        (newest,) = statements.listed(connection, party=CRITICAL_ILLNESS, limit=1)
+    assert (newest.state, newest.problems[0]["code"]) == ("refused", "statement.total")
+
+
+def test_books_that_change_between_two_pages_are_read_again(lived):
+    payer = lived.hub.hub.payers[BASIC]
+
+    def pulled(changes: int):
+        changing = replace(payer, adapter=Changing(payer.adapter, changes))
+        return Pulling(lived.engine, lived.books, lived.hub.clock, lambda _: changing, sleep=lambda _: None).pull(
+            BASIC, "daily", lived.day, "li"
+        )
+
+    assert pulled(2).rows == STAYS + 1
+    with pytest.raises(Unavailable) as changed:
+        pulled(3)
+    assert changed.value.code == "statement.changed"
 
 
 def test_nobody_is_asked_who_cannot_be_or_must_not_be(lived):
@@ -213,16 +255,22 @@ def test_nobody_is_asked_who_cannot_be_or_must_not_be(lived):
         lived.pull(HENGAN)
     with pytest.raises(Conflict) as institution:
         lived.pull(lived.book.institutions[0].code)
-    with lived.engine.begin() as connection:
-        payers.turn(connection, BASIC, stopped=True, reason="test", by="li", now=lived.hub.clock.now())
+    turn_calls(lived, stopped=True)
     with pytest.raises(Conflict) as stopped:
         lived.pull(BASIC)
+    turn_calls(lived, stopped=False)
 
     assert [one.value.code for one in (by_queue, institution, stopped)] == [
         "statement.not_asked",
         "statement.not_asked",
         "payer.stopped",
     ]
+    assert pulled_schemes(lived.book) == []
+
+
+def turn_calls(lived: Lived, *, stopped: bool) -> None:
+    with lived.engine.begin() as connection:
+        payers.turn(connection, BASIC, stopped=stopped, reason="test", by="li", now=lived.hub.clock.now())
 
 
 def test_a_region_that_compares_and_an_insurer_asked_case_by_case_have_what_the_hub_has(database_url, tmp_path):
