@@ -206,7 +206,7 @@ def _recon_difference(facts: Facts) -> Words:
         f"{_whose_day(facts)} so far: {count} differences ({what}), in all {facts['off_by']}; "
         f"first: {facts['first'][0]}",
         "it is looked at again every hour; what is left tomorrow is a break with a proposal",
-        f"hub case show {facts['first'][0].partition('/')[0]}",
+        f"hub case show {facts['case_id']}" if facts["case_id"] else f"hub recon report {facts['day']}",
     )
 
 

@@ -180,16 +180,17 @@ def stated_since(connection: Connection, kind: str) -> set[str]:
 
 # ------------------------------------------------------------------------------------------------ the running day
 
-COLUMNS = ("kind", "case_id", "leg_no", "reference", "amount_fen", "account_fen")
+COLUMNS = ("case_id", "leg_no", "institution", "settlement_no", "reference", "amount_fen")
 """Of a line of the running day, in the order of its COPY."""
 _LINES = """
-    CREATE TEMP TABLE recon_running (kind text, case_id uuid, leg_no smallint, reference text, amount_fen bigint,
-        account_fen bigint) ON COMMIT DROP"""
+    CREATE TEMP TABLE recon_running (case_id uuid, leg_no smallint, institution text, settlement_no text,
+        reference text, amount_fen bigint) ON COMMIT DROP"""
 # What only has the payer's own number is found among the day's own legs; the rest of those waits for the day's run.
 _BY_REFERENCE = """
     UPDATE recon_running p SET case_id = l.case_id, leg_no = l.leg_no
     FROM recon_hub h JOIN settlement_leg l USING (case_id, leg_no)
-    WHERE p.case_id IS NULL AND p.reference <> '' AND l.payer_reference = p.reference AND l.payer = :payer"""
+    WHERE p.case_id IS NULL AND l.payer = :payer
+      AND p.reference IN (l.payer_reference, split_part(l.payer_reference, '/', 1)) AND p.reference <> ''"""
 _SIDES = """
     CREATE TEMP TABLE recon_both ON COMMIT DROP AS
     SELECT case_id, leg_no, p.fen AS payer_fen, p.rows AS payer_rows, h.fen AS hub_fen, l.state, l.decided_at,
@@ -205,7 +206,8 @@ _TO_ASK = text("""
 _DIFFERENCES = text("""
     SELECT CASE WHEN known IS NULL OR payer_rows IS NOT NULL AND hub_fen IS NULL THEN 'missing_at_hub'
                 WHEN payer_rows IS NULL THEN 'missing_at_payer' ELSE 'amount' END AS what,
-        CAST(case_id AS text) AS case_id, leg_no, coalesce(payer_fen, 0) AS payer_fen, coalesce(hub_fen, 0) AS hub_fen
+        CAST(case_id AS text) AS case_id, case_id || '/' || leg_no AS name, coalesce(payer_fen, 0) AS payer_fen,
+        coalesce(hub_fen, 0) AS hub_fen
     FROM recon_both b
     WHERE coalesce(payer_fen, 0) <> coalesce(hub_fen, 0)
       AND (state IS NULL OR NOT state = ANY(:unsure))
@@ -217,16 +219,23 @@ _DIFFERENCES = text("""
                        THEN -e.amount_fen ELSE 0 END) FROM ledger_entry e
             WHERE e.case_id = b.case_id AND e.leg_no = b.leg_no
               AND e.effective_day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1), 0))
-    ORDER BY what, case_id, leg_no LIMIT :limit""")
+    UNION ALL
+    SELECT 'missing_at_hub', NULL, institution || '/' || settlement_no, sum(amount_fen)::bigint, 0
+    FROM recon_running p
+    WHERE case_id IS NULL AND settlement_no <> '' AND NOT EXISTS (
+        SELECT 1 FROM settlement_case c WHERE c.institution = p.institution AND c.case_key = p.settlement_no)
+    GROUP BY institution, settlement_no
+    ORDER BY what, name LIMIT :limit""")
 
 
 @dataclass(frozen=True, slots=True)
 class RunningDifference:
-    """A leg of which the payer's books of the running day say otherwise than ours, both net of refunds."""
+    """What the payer's books of the running day say otherwise than ours, both net of refunds. `name`: case and leg, or
+    for a settlement that we never heard of the institution and its number."""
 
     what: str
-    case_id: str
-    leg_no: int
+    case_id: str | None
+    name: str
     payer_fen: int
     hub_fen: int
 

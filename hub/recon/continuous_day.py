@@ -63,7 +63,7 @@ class Looked:
         """As an incident tells of it: by request ids and amounts, no data of patients."""
         counts = Counter(one.what for one in self.found)
         first = [
-            f"{one.case_id}/{one.leg_no}: {one.what}, theirs {yuan_of(one.payer_fen)}, ours {yuan_of(one.hub_fen)}"
+            f"{one.name}: {one.what}, theirs {yuan_of(one.payer_fen)}, ours {yuan_of(one.hub_fen)}"
             for one in self.found[:SHOWN]
         ]
         facts = {
@@ -75,6 +75,7 @@ class Looked:
             "counts": dict(counts),
             "off_by": yuan_of(sum(one.payer_fen - one.hub_fen for one in self.found)),
             "first": first,
+            "case_id": next((one.case_id for one in self.found if one.case_id), ""),
             "since": since.isoformat(),
         }
         return Found(self.subject, facts)
@@ -134,16 +135,14 @@ class RunningDay:
 
 
 def _row(line: StatementLine, *, in_fund: bool) -> bytes:
-    """One line in COPY's text form. Numbers that are not ours are dropped, so no text of the payer's is in it but its
-    reference, which holds no control characters."""
+    """One line in COPY's text form; codes and numbers hold neither backslashes nor control characters."""
     ours = leg_of_request_id(line.request_id) if line.request_id else None
-    amount = line.amount - line.account if in_fund else line.amount
     values: tuple[Any, ...] = (
-        line.kind.value,
         ours[0] if ours else None,
         ours[1] if ours else None,
-        (line.reference or "").replace("\\", "\\\\"),
-        amount,
-        line.account,
+        line.institution,
+        line.settlement_no or "",
+        line.reference or "",
+        line.amount - line.account if in_fund else line.amount,
     )
     return ("\t".join("\\N" if value is None else str(value) for value in values) + "\n").encode()

@@ -285,6 +285,9 @@ DIFFERENT: list[tuple[list[dict[str, Any]], dict[str, int]]] = [
     ([{}, {"request_id": "0" * 32 + "-2", "reference": "X"}], {"missing_at_hub": 1}),
     ([], {"missing_at_payer": 1}),
     ([{"request_id": None, "amount": 1}], {"amount": 1}),
+    ([{}, {"request_id": None, "reference": "X", "settlement_no": "UNHEARD-OF"}], {"missing_at_hub": 1}),
+    ([{}, {"request_id": None, "reference": "X", "settlement_no": "S-1"}], {}),
+    ([{}, {"request_id": None, "reference": "X"}], {}),
     ([{"request_id": None}], {}),
 ]
 

@@ -81,6 +81,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "counts": {"amount": 1, "missing_at_hub": 1},
         "off_by": "-0.10",
         "first": [f"{CASE}/2: amount, theirs 74.90, ours 75.00"],
+        "case_id": CASE,
         "since": SINCE,
     },
     "recon.statement_late": _DAY | {"due": LATER, "pulled": True, "error": "unavailable"},
