@@ -1,0 +1,225 @@
+"""Runs: one at a time, and one that counts; what they say of statements that are late and cases under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from hub.recon.runs import Runs
+from schemas.errors import Conflict, NotFound
+from store import matching_runs
+from store.database import open_engine
+from store.tables_ledger import entries
+from tests.support.builders import BASIC, BASIC_RULE, COMMERCIAL, COMMERCIAL_RULE, HOSPITAL, REGION, a_rule_book
+from tests.support.recon_books import (
+    DAY,
+    NEXT_MORNING,
+    FixedClock,
+    OneBook,
+    Share,
+    Told,
+    breaks_of,
+    hospital_lines,
+    no_proposals,
+    payer_lines,
+    refunded,
+    settled,
+    write_hub,
+    write_statement,
+)
+
+OF = matching_runs.Day(COMMERCIAL, "daily", DAY)
+ONE = settled(5_000)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    made = open_engine(database_url, pool_size=3)
+    yield made
+    made.dispose()
+
+
+def runs_at(engine: Engine, at: datetime = NEXT_MORNING) -> Runs:
+    book = a_rule_book(BASIC_RULE, COMMERCIAL_RULE)
+    return Runs(engine, OneBook(book), FixedClock(at), no_proposals)  # type: ignore[arg-type]
+
+
+def tell(engine: Engine, *shares: Share, apart: int = 0) -> None:
+    with engine.begin() as connection:
+        write_statement(connection, Told(COMMERCIAL, payer_lines(shares, apart), apart=apart))
+
+
+def book(engine: Engine, *shares: Share) -> None:
+    with engine.begin() as connection:
+        write_hub(connection, shares)
+
+
+def state_of(engine: Engine, run_id: int) -> str:
+    with engine.connect() as connection:
+        found = matching_runs.by_id(connection, run_id)
+    assert found is not None
+    return found.state
+
+
+def test_a_run_takes_the_place_of_the_one_before_and_never_of_one_that_is_signed_off(engine: Engine) -> None:
+    share = Share("S-1", COMMERCIAL, (ONE,), (settled(4_999),))
+    book(engine, share)
+    tell(engine, share)
+    runs = runs_at(engine)
+    first = runs.run(*OF, "li")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE recon_break SET first_day = first_day - 3"))
+
+    second = runs.run(*OF, "li")
+
+    assert (state_of(engine, first.run_id), state_of(engine, second.run_id)) == ("void", "done")
+    with engine.begin() as connection:
+        (found,) = matching_runs.breaks(connection, run_id=second.run_id)
+        assert found.first_day == DAY - timedelta(days=3), "it has been there since"
+        assert (found.hub, found.payer_side, found.hospital) == ([1, 0, 5_000, 0, 0], [1, 0, 4_999, 0, 0], None)
+        assert (found.difference_fen, second.open) == (-1, 1)
+        connection.execute(text("UPDATE recon_run SET state = 'signed_off' WHERE run_id = :id"), {"id": second.run_id})
+    with pytest.raises(Conflict, match="signed off"):
+        runs.run(*OF, "li")
+    with pytest.raises(NotFound):
+        runs.run(COMMERCIAL, "weekly", DAY, "li")
+    with pytest.raises(Conflict, match="not begun"):
+        runs.run(COMMERCIAL, "daily", DAY + timedelta(days=2), "li")
+
+
+def test_a_second_run_at_the_same_time_is_refused_and_one_that_died_is_taken_over(engine: Engine) -> None:
+    share = Share("S-1", COMMERCIAL, (ONE,), (ONE,))
+    book(engine, share)
+    tell(engine, share)
+    with engine.connect() as connection, matching_runs.held(connection, OF) as mine:
+        assert mine
+        with connection.begin():
+            died = matching_runs.begin(connection, OF, {}, 1, by="wang", at=NEXT_MORNING)
+        with pytest.raises(Conflict, match="by=wang, since=2026-03-03 02:00:00"):
+            runs_at(engine).run(*OF, "li")
+
+    result = runs_at(engine).run(*OF, "li")
+
+    assert result.counts == {"matched": 1}
+    assert state_of(engine, died) == "failed"
+
+
+def test_a_statement_that_has_not_come_is_said_once_and_is_no_break(engine: Engine) -> None:
+    book(engine, Share("S-1", COMMERCIAL, (ONE,)), Share("S-2", COMMERCIAL, (ONE,)))
+
+    before = runs_at(engine, NEXT_MORNING - timedelta(hours=3)).run(*OF, "li")
+    after = runs_at(engine).run(*OF, "li")
+    idle = runs_at(engine).run(BASIC, "daily", DAY, "li")
+
+    assert (before.counts, before.finding) == ({"not_yet_due": 2}, "the statement is due 2026-03-03 09:00")
+    assert (after.counts, after.finding) == ({"no_statement": 2}, "no statement since 2026-03-03 09:00")
+    assert after.totals["payer"] is None
+    assert after.totals["hub"]["settled_fen"] == 10_000
+    assert (idle.counts, idle.finding) == ({}, "")
+    tell(engine)
+    assert runs_at(engine).run(*OF, "li").counts == {"matched": 0, "missing_at_insurer": 2}, "an empty one is one"
+
+
+def test_a_case_that_is_under_way_is_not_yet_due_until_the_day_is(engine: Engine) -> None:
+    doubt = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    share = Share("S-1", COMMERCIAL, (), (ONE,), state="in_doubt", doubt_since=doubt)
+    book(engine, share)
+    tell(engine, share)
+
+    early = runs_at(engine, NEXT_MORNING - timedelta(hours=3)).run(*OF, "li")
+    late = runs_at(engine).run(*OF, "li")
+
+    assert (early.counts, early.open) == ({"matched": 0, "not_yet_due": 1}, 0)
+    assert (late.counts, late.open) == ({"matched": 0, "missing_at_hub": 1}, 1)
+
+
+def test_what_was_corrected_agrees_in_the_next_run_and_in_no_other_book(engine: Engine) -> None:
+    less = Share("S-1", COMMERCIAL, (ONE,), (settled(4_900),), (ONE,))
+    unknown = Share("S-2", COMMERCIAL, (), (settled(300),), known_by="ODD")
+    undone = Share("S-3", COMMERCIAL, (ONE,), (ONE, refunded(5_000)), (ONE,))
+    book(engine, less, undone)
+    tell(engine, less, unknown, undone)
+    runs = runs_at(engine)
+    assert runs.run(*OF, "li").open == 3
+
+    with engine.begin() as connection:
+        for found in matching_runs.breaks(connection, day=DAY):
+            connection.execute(insert(entries), [correction(found)])
+
+    assert runs.run(*OF, "li").counts == {"matched": 3}
+    with engine.begin() as connection:
+        write_statement(connection, Told(HOSPITAL, hospital_lines([less, undone], whole=True)))
+    assert runs.run(HOSPITAL, "daily", DAY, "li").counts == {"matched": 2}
+
+
+def correction(found: matching_runs.Break) -> dict[str, object]:
+    """The difference, written up or off."""
+    up = found.difference_fen > 0
+    return {
+        "region": REGION,
+        "business_day": DAY + timedelta(days=1),
+        "effective_day": DAY + timedelta(days=1),
+        "about_day": DAY,
+        "institution": found.institution,
+        "payer": found.payer,
+        "kind": "correction",
+        "debit": "receivable" if up else "difference",
+        "credit": "difference" if up else "receivable",
+        "amount_fen": abs(found.difference_fen),
+        "case_id": found.case_id,
+        "leg_no": found.leg_no,
+        "cause": f"break/{found.break_id}",
+    }
+
+
+def test_an_institution_is_compared_settlement_by_settlement(engine: Engine) -> None:
+    bill = settled(5_000, 200, total=9_000)
+    good = Share("S-1", BASIC, (bill,), (), (bill,))
+    second_leg = Share("S-1", COMMERCIAL, (settled(700),), leg_no=2)
+    whole = replace(good, hospital=(settled(5_700, 200, total=9_000),))
+    other_total = Share("S-2", BASIC, (bill,), (), (settled(5_000, 200, total=9_001),))
+    undone = Share("S-3", BASIC, (bill, refunded(5_000, 200, total=9_000)), (), (bill,))
+    reversed_ = replace(undone, no="S-4", hospital=(), undone_by="reversal")
+    gone = Share("S-5", BASIC, (bill,))
+    paid_by_patient = Share("S-6", BASIC, (), (), (settled(0, total=4_000),))
+    shares = [whole, other_total, undone, reversed_, gone, paid_by_patient]
+    book(engine, *shares, second_leg)
+    with engine.begin() as connection:
+        write_statement(connection, Told(HOSPITAL, hospital_lines(shares, whole=True)))
+
+    result = runs_at(engine).run(HOSPITAL, "daily", DAY, "li")
+
+    found = {key.split("/")[1]: name for key, (name, _) in breaks_of(engine, result.run_id).items()}
+    assert found == {
+        other_total.case_id: "amount",
+        undone.case_id: "status",
+        reversed_.case_id: "reversed_pair",
+        gone.case_id: "missing_at_hospital",
+    }
+    assert result.counts["matched"] == 1
+    assert result.totals["hub"]["total_fen"] == 9_000 * 3
+
+
+def test_lines_are_found_by_whatever_number_they_name(engine: Engine) -> None:
+    shares = [Share(f"S-{index}", COMMERCIAL, (ONE,), (ONE,), known_by=name)
+              for index, name in enumerate(("request_id", "reference", "settlement_no"))]  # fmt: skip
+    twice = [Share("S-9", COMMERCIAL, (settled(fen),), (settled(fen),), leg_no=leg, known_by="settlement_no")
+             for leg, fen in ((1, 800), (2, 300))]  # fmt: skip
+    in_doubt = Share("S-8", COMMERCIAL, (), (ONE,), state="in_doubt", known_by="settlement_no")
+    of_another = Share("S-7", BASIC, (ONE,), (ONE,))
+    foreign = Share("S-6", COMMERCIAL, (), (settled(77),), known_by="ODD")
+    book(engine, *shares, *twice, in_doubt, of_another)
+    tell(engine, *shares, *twice, in_doubt, of_another, foreign)
+
+    result = runs_at(engine).run(*OF, "li")
+
+    assert breaks_of(engine, result.run_id) == {
+        in_doubt.key: ("missing_at_hub", "open"),
+        f"line/{of_another.request_id}": ("missing_at_hub", "open"),
+        "line/ODD-S-6": ("missing_at_hub", "open"),
+    }
+    assert result.counts["matched"] == 5
