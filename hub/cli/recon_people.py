@@ -108,6 +108,7 @@ def export_breaks(
     run: RunId,
     path: Annotated[Path, typer.Argument(metavar="FILE.xlsx", dir_okay=False, help="Where to write.")],
     class_: Annotated[str, typer.Option("--class", help="Only breaks of this class.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Write a run's open breaks into a spreadsheet; people fill in the columns decision and note.
 
@@ -125,7 +126,10 @@ def export_breaks(
             count = sheet.write(path, breaks.of_run(connection, run, states=("open", "waiting"), break_class=class_))
         except InvalidFile as error:
             fail(str(error))
-    console().print(f"{count} breaks in {path}; then: hub recon import-breaks {path}", markup=False, soft_wrap=True)
+    if as_json:
+        show_json({"run": run, "breaks": count, "file": str(path)})
+    else:
+        console().print(f"{count} breaks in {path}; then: hub recon import-breaks {path}", markup=False, soft_wrap=True)
 
 
 def import_breaks(

@@ -234,9 +234,7 @@ def _undone_on_one_side(facts: Facts, payer: Side, hub: Side) -> Proposal:
     if leg.state in _UNDOING:
         return _undone_there(leg)
     if leg.state is LegState.APPROVED:
-        return _people(
-            "the payer has undone it, the hospital believes that it stands: cancel it or have it restored"
-        )
+        return _people("the payer has undone it, the hospital believes that it stands: cancel it or have it restored")
     return _people(f"the payer has a refund that we do not have on that day, and the leg is {leg.state}")
 
 
