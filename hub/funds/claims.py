@@ -16,8 +16,6 @@ from store import fund_figures, funds
 from store.fund_figures import Scope
 from store.funds import Claim
 
-DAYS_MAX = 366
-
 
 @dataclass(frozen=True, slots=True)
 class Application:
@@ -30,7 +28,7 @@ class Application:
 
 
 def apply(connection: Connection, book: RuleBook, asked: Application, *, by: str, now: datetime) -> list[Claim]:
-    """The claims. Conflict: days that are not sealed (`days`), the same asked for before, or entries that another
+    """The claims. Conflict: days that are not sealed, the same asked for before, or entries that another
     claim holds; then nothing was made."""
     scope = asked.scope
     check_scope(scope)
@@ -50,13 +48,14 @@ def check_scope(scope: Scope) -> None:
 
 
 def check_sealed(connection: Connection, first: date, last: date) -> None:
-    """Conflict naming the days that are not sealed: what they come to may still change."""
+    """Conflict naming the days that are not sealed (`first`, `last`, `days`): what they come to may still change."""
     sealed_to = funds.sealed_to(connection)
     start = first if sealed_to is None else max(first, sealed_to + timedelta(days=1))
-    days = [start + timedelta(days=number) for number in range((last - start).days + 1)][:DAYS_MAX]
-    if days:
-        named = str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        raise Conflict(f"not every day is sealed yet: {named}", code="claim.unsealed", days=[str(day) for day in days])
+    if start > last:
+        return
+    days = (last - start).days + 1
+    named = f"{start}" if days == 1 else f"{start} to {last}"
+    raise Conflict(f"not sealed yet: {named}", code="claim.unsealed", first=start, last=last, days=days)
 
 
 def account_included(book: RuleBook, payer: str) -> bool:

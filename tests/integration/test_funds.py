@@ -100,7 +100,7 @@ def test_nothing_is_claimed_before_the_days_are_sealed_nor_with_other_totals(hub
     asked_too_much = hub.send(Transaction.FEES_SETTLE, totals(day, "FS-3", claim={"applied": "450.01"}, **BOTH))
 
     assert isinstance(early.error, Conflict)
-    assert (early.error.code, early.error.context["days"]) == ("claim.unsealed", [str(day)])
+    assert (early.error.code, early.error.context["last"]) == ("claim.unsealed", day)
     answer = orjson.loads(wrong.answer)
     assert (answer["balanced"], answer["claims"], answer["difference"]) == (False, [], "-0.01")
     figures = {"count": 2, "payers_paid": "450.00", "their_count": 3, "their_payers_paid": "675.00"}
@@ -133,10 +133,10 @@ def test_what_is_audited_cannot_be_taken_back_and_nobody_audits_alone(hub):
     desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **BOTH))[CRITICAL]
     asked = desk.ask("audit", f"claim/{number}", deducted="0.00")
     with pytest.raises(Forbidden):
-        desk.approve(asked, "li")
+        desk.approve(asked.id, "li")
     desk.ask("deduct", f"claim/{number}", settlement_no="S-1", amount="1.00", code="A01")
 
-    outdated = desk.approve(asked)
+    outdated = desk.approve(asked.id)
     desk.do("audit", f"claim/{number}", deducted="1.00")
     cancel = {"institution": HOSPITAL, "request_no": "FC-1", "settle_request_no": "FS-1", "reason": "更正"}
     taken = hub.send(Transaction.FEES_SETTLE_CANCEL, cancel)

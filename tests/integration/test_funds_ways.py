@@ -13,7 +13,7 @@ from python_calamine import CalamineWorkbook
 from typer.testing import CliRunner
 
 from hub.cli.app import app
-from hub.funds import payments
+from hub.funds import files, payments
 from routing.postings import Account
 from schemas.errors import HubError
 from schemas.money import yuan_of
@@ -26,7 +26,7 @@ from tests.support.master_data import BASIC_PARTY
 from tests.support.national_his import NationalHis, a_purchase, insured
 
 PHARMACY = "P44030000009"
-STEPS = 45
+STEPS = 40
 
 
 def test_a_pharmacy_claims_like_a_hospital(database_url):
@@ -82,51 +82,45 @@ def test_the_command_line_takes_a_claim_to_its_statement(database_url, tmp_path,
     monkeypatch.chdir(tmp_path)
     settings = {"HUB_DATABASE_URL": database_url, "HUB_PERSON_KEY_SECRET": PERSON_SECRET, "HUB_OPERATOR": "li"}
 
-    def run(*arguments: str, **environment: str) -> dict[str, Any]:
-        done = CliRunner().invoke(app, [*arguments, "--json"], env=settings | environment)
+    def run(*arguments: str) -> dict[str, Any]:
+        done = CliRunner().invoke(app, ["fund", *arguments, "--json"], env=settings)
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
-    def agreed(*arguments: str) -> dict[str, Any]:
-        asked = run(*arguments)
-        (action,) = asked.get("actions", [asked])
-        return run("action", "approve", str(action["id"]), HUB_OPERATOR="wang")["actions"][0]
-
     with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+
+        def agreed(*arguments: str) -> None:
+            asked = run(*arguments, "--reason", "as agreed")
+            (action,) = asked.get("actions", [asked])
+            assert desk.approve(action["id"]).state == "executed"
+
         for number in ("S-1", "S-2"):
             hub.settle(number)
         hub.pump()
         day = str(seal(hub))
         days = ("--first", day, "--last", day)
-        why = ("--reason", "as agreed")
-        run("fund", "apply", HOSPITAL, CRITICAL, *days, *why)
-        (claim,) = run("fund", "claims", "--payer", CRITICAL)["claims"]
-        number = str(claim["claim_no"])
+        run("apply", HOSPITAL, CRITICAL, *days, "--reason", "as agreed")
         Path("cuts.csv").write_text("settlement_no,amount,code,reason\nS-1,1.50,A01,限价\nS-2,2.00,A02,\n", "utf-8")
-        run("fund", "sample", number, "--percent", "50", "--seed", "s-1")
-        run("fund", "deduct", number, "--file", "cuts.csv", *why)
-        agreed("fund", "audit", number, "--withhold", "5", *why)
-        agreed("fund", "order", CRITICAL, *why)
-        (payment,) = run("fund", "payments")["payments"]
-        file = run("fund", "file", CRITICAL, "--out", "pay.csv")
-        again = run("fund", "file", CRITICAL, "--again", str(file["file_no"]), "--out", "again.csv")
-        agreed("fund", "confirm", payment["payment_no"], "139.17", "--on", day, *why)
-        run("fund", "statement", payment["payment_no"], "--out", "s.xlsx")
-        shown = run("fund", "show", number)
-        (trio,) = run("fund", "balance", "--payer", CRITICAL, *days)["balances"]
-        text = CliRunner().invoke(app, ["fund", "show", number], env=settings).stdout
+        run("sample", "1", "--percent", "50", "--seed", "s-1")
+        run("deduct", "1", "--file", "cuts.csv", "--reason", "as agreed")
+        agreed("audit", "1", "--withhold", "5")
+        agreed("order", CRITICAL)
+        file = run("file", CRITICAL, "--out", "pay.csv")
+        payment_no = Path("pay.csv").read_text("utf-8").splitlines()[2].partition(",")[0]
+        run("statement", payment_no, "--out", "s.xlsx")
+        shown = run("show", "1")
+        (trio,) = run("balance", "--payer", CRITICAL, *days)["balances"]
+        text = CliRunner().invoke(app, ["fund", "show", "1"], env=settings).stdout
 
-    assert (shown["state"], shown["national_state"], shown["payable"]) == ("paid", "50", "139.17")
+    assert (shown["state"], shown["national_state"], shown["payable"]) == ("ordered", "20", "139.17")
     assert [(one["amount"], one["reason"]) for one in shown["deductions"]] == [("1.50", "限价"), ("2.00", "as agreed")]
     assert (shown["sample"]["size"], len(shown["sample"]["drawn"])) == (1, 1)
-    assert (file["total"], file == again, Path("pay.csv").read_bytes()) == (
-        "139.17",
-        True,
-        Path("again.csv").read_bytes(),
-    )
-    assert (trio["advanced"], trio["settled"], trio["deducted"], trio["to_be_settled"]) == (
-        *("150.00", "139.17"),
-        *("3.50", "7.33"),
+    assert files.check(Path("pay.csv").read_bytes()) == (CRITICAL, 1, 13_917)
+    assert file["total"] == "139.17"
+    assert (trio["advanced"], trio["settled"], trio["deducted"], trio["ordered"]) == (
+        *("150.00", "0.00"),
+        *("3.50", "139.17"),
     )
     sheets = CalamineWorkbook.from_path("s.xlsx")
     assert sheets.get_sheet_by_name("申报 claims").to_python()[-1][-1] == 139.17
@@ -193,7 +187,7 @@ class Life:
             asked = self.desk.ask(
                 "audit", f"claim/{claim.claim_no}", deducted=yuan_of(cuts), withheld_basis_points=points
             )
-            self.desk.approve(asked)
+            self.desk.approve(asked.id)
 
     def order(self) -> None:
         with self.hub.database.connect() as connection:

@@ -59,10 +59,10 @@ class Desk:
     def do(self, kind: str, subject: str, **detail: Any) -> Action:
         """Both agree."""
         asked = self.ask(kind, subject, **detail)
-        done = self.approve(asked) if asked.state == "requested" else asked
+        done = self.approve(asked.id) if asked.state == "requested" else asked
         assert done.state == "executed", done.outcome
         return done
 
-    def approve(self, asked: Action, by: str = "wang") -> Action:
+    def approve(self, action_id: int, by: str = "wang") -> Action:
         """The second person says yes, whatever comes of it."""
-        return self._actions.approve(asked.id, by)
+        return self._actions.approve(action_id, by)

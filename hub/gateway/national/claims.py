@@ -19,7 +19,6 @@ from store.fund_figures import Scope, Sums
 
 _KINDS = {code: kind for kind, code in CLEARING_TYPES.items()}
 _ANY_KIND = "99"
-_DAYS_SHOWN = 3
 _WITHDRAWN = "所属机构申请撤销"
 
 
@@ -98,11 +97,12 @@ def _funds(facts: Record, ours: Sums) -> int:
 
 
 def _named(refused: Conflict) -> Conflict | Spoken:
-    days = refused.context.get("days")
-    if isinstance(days, list):
-        shown = "、".join(map(str, days[:_DAYS_SHOWN])) + ("等" if len(days) > _DAYS_SHOWN else "")
-        return Spoken(f"所申报期间尚有{len(days)}天未封账（{shown}），请待封账后再申报")
-    return refused
+    """With the days that are not sealed, which our own sentence leaves out."""
+    if refused.code != "claim.unsealed":
+        return refused
+    first, last, days = (refused.context[name] for name in ("first", "last", "days"))
+    shown = f"{first}" if first == last else f"{first}至{last}"
+    return Spoken(f"所申报期间尚有{days}天未封账（{shown}），请待封账后再申报")
 
 
 def _difference(answer: FeesSettleAnswer) -> str:
