@@ -31,7 +31,7 @@ class HubSide:
     """Which of our books: a party's, by its scheme, of one day.
 
     `institutions`: those of the scheme's regions, where it clears by the institution's (`body`). `by_payer`: an
-    institution's books share by share; a payer's always are. `payers`: only these payers' shares; None for all.
+    institution's books share by share; a payer's always are.
     """
 
     scheme: Scheme
@@ -39,7 +39,6 @@ class HubSide:
     day: date
     institutions: tuple[str, ...] | None = None
     by_payer: bool = False
-    payers: tuple[str, ...] | None = None
 
     @property
     def whole(self) -> bool:
@@ -80,8 +79,6 @@ class HubSide:
         wanted = [f"e.{'payer' if self.kind == 'payer' else 'institution'} = :party", f"e.kind IN {KINDS}"]
         if not self.whole:
             wanted.append("e.leg_no > 0 AND 'hospital' NOT IN (e.debit, e.credit)")
-        if self.payers is not None:
-            wanted.append("e.payer = ANY(:payers)")
         if self.scheme.regions is not None:
             by_person = self.scheme.body == "insured"
             wanted.append("e.region = ANY(:regions)" if by_person else "e.institution = ANY(:institutions)")
@@ -99,7 +96,6 @@ class HubSide:
             "day": self.day,
             "first_day": self.day - timedelta(days=scheme.cut_off_days),
             "last_day": self.day + timedelta(days=scheme.cut_off_days),
-            "payers": list(self.payers or ()),
             "regions": sorted(scheme.regions or ()),
             "institutions": sorted(self.institutions or ()),
             "insurance_types": sorted(scheme.insurance_types or ()),

@@ -8,7 +8,7 @@ and says what is wrong with each. The table that both follow is in docs/how-to/r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -42,7 +42,6 @@ class Asked:
     now: datetime
     due: datetime
     basic: bool = False
-    basic_payers: tuple[str, ...] = ()
     hospitals: tuple[str, ...] = ()
     grosses: frozenset[tuple[str, str]] = frozenset()
 
@@ -76,9 +75,7 @@ def prepare(connection: Connection) -> None:
 def match(connection: Connection, asked: Asked) -> Matched:
     """Compare, and store every break of the run. The caller's transaction should see one moment (REPEATABLE READ)."""
     prepare(connection)
-    statements = find_statements(
-        connection, asked.side, hospitals=asked.hospitals, basic=asked.basic, grosses=asked.grosses
-    )
+    statements = find_statements(connection, asked.side, hospitals=asked.hospitals, grosses=asked.grosses)
     side = _told_apart(asked, statements)
     hub_side.stage(connection, side)
     connection.execute(text("ANALYZE recon_hub"))
@@ -114,5 +111,4 @@ def _told_apart(asked: Asked, statements: Statements) -> HubSide:
     side = asked.side
     if side.kind == "payer" or statements.own is None or not statements.own.by_payer:
         return side
-    only = asked.basic_payers if statements.own.form == "national" else None
-    return HubSide(side.scheme, side.kind, side.day, side.institutions, by_payer=True, payers=only)
+    return replace(side, by_payer=True)

@@ -21,15 +21,13 @@ NUMBER_OF_PAYER = "split_part(l.payer_reference, '/', 1)"
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A standing statement. `gross`: its amounts hold the personal account too."""
+    """A standing statement. `by_payer`: its lines name payers. `gross`: its amounts hold the personal account too."""
 
     statement_id: int
     party: str
     day: date
-    form: str
     by_payer: bool
     gross: bool
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +69,14 @@ class Statements:
 
 
 _OWN = text(
-    "SELECT statement_id, party, scheme, day, form, by_payer = 1, rows FROM statement WHERE state = 'standing' "
+    "SELECT statement_id, party, scheme, day, by_payer = 1 FROM statement WHERE state = 'standing' "
     "AND party = :party AND scheme = :scheme AND day BETWEEN :first_day AND :last_day ORDER BY day"
 )
 # An institution with several schemes has one book of settlements: the scheme of the same name, else the usual one.
 _HOSPITALS = text(
-    "SELECT DISTINCT ON (party, day) statement_id, party, scheme, day, form, by_payer = 1, rows FROM statement "
+    "SELECT DISTINCT ON (party, day) statement_id, party, scheme, day, by_payer = 1 FROM statement "
     "WHERE state = 'standing' AND party = ANY(:hospitals) AND day BETWEEN :first_day AND :last_day "
-    "AND by_payer = 1 AND (form <> 'national' OR :basic) "
+    "AND by_payer = 1 "
     "ORDER BY party, day, scheme = :scheme DESC, scheme = 'daily' DESC, scheme"
 )
 _CARRIED = text("SELECT EXISTS (SELECT 1 FROM statement_line WHERE statement_id = :id AND total_fen <> 0)")
@@ -89,7 +87,6 @@ def find_statements(
     side: HubSide,
     *,
     hospitals: Sequence[str],
-    basic: bool,
     grosses: frozenset[tuple[str, str]],
 ) -> Statements:
     """The standing statements of the day and its neighbours. `hospitals`: institutions to hold against a payer."""
@@ -98,13 +95,13 @@ def find_statements(
     def read(query: Any, **more: Any) -> list[Book]:
         rows = connection.execute(query, side.values | more)
         return [
-            Book(int(number), party, day, form, by_payer, (party, scheme) in grosses, rows_)
-            for number, party, scheme, day, form, by_payer, rows_ in rows
+            Book(int(number), party, day, by_payer, (party, scheme) in grosses)
+            for number, party, scheme, day, by_payer in rows
         ]
 
     books = [(pair, book) for book in read(_OWN)]
     if side.kind == "payer" and side.scheme.hospital == "compared":
-        books += [(HOSPITAL, book) for book in read(_HOSPITALS, hospitals=list(hospitals), basic=basic)]
+        books += [(HOSPITAL, book) for book in read(_HOSPITALS, hospitals=list(hospitals))]
     own = next((book for one, book in books if book.party == side.scheme.party and book.day == side.day), None)
     today = tuple(book for one, book in books if book.day == side.day and book is not own)
     near = tuple((one, book) for one, book in books if book.day != side.day)

@@ -150,7 +150,6 @@ def asked_of(book: RuleBook, scheme: Scheme, day: date, run_id: int, clock: Cloc
         now=clock.now(),
         due=scheme.due(day),
         basic=party is not None and party.kind == "basic",
-        basic_payers=tuple(one.code for one in book.parties if one.kind == "basic"),
         hospitals=tuple(book.institution_by_code),
         grosses=frozenset((one.party, one.code) for one in schemes if one.account == "in_fund"),
     )
