@@ -85,9 +85,10 @@ _DAY_SINCE = text(_DAY_ENTRIES.format("AND entry_id >= :since"))
 _DAY_RUNS = text("""
     SELECT 'run/' || run_id AS part, 1 AS rows, 0 AS amount_fen, digest FROM recon_run
     WHERE day = :day AND state = 'signed_off'""")
-_DAY_COUNT = text("SELECT count(*) FROM ledger_entry WHERE business_day = :day AND entry_id <= :top")
+_DAY_COUNT = text("""
+    SELECT count(*) FILTER (WHERE entry_id <= :top) AS before, coalesce(max(entry_id), 0) AS last
+    FROM ledger_entry WHERE business_day = :day""")
 _TOP = text("SELECT coalesce(max(entry_id), 0) FROM ledger_entry")
-_LAST_OF_DAY = text("SELECT coalesce(max(entry_id), 0) FROM ledger_entry WHERE business_day = :day")
 
 RUN_ENTRIES = """(payer = :party OR institution = :party) AND (entry_id <= :top OR entry_id = ANY(:linked))
     AND CASE WHEN :by_business_day THEN business_day ELSE effective_day END = :day"""
@@ -237,14 +238,15 @@ def take(connection: Connection, day: date, *, by: str, approver: str, reason: s
     top = int(connection.execute(_TOP).scalar_one())
     before = _read(connection, _DAY_UP_TO, day=day, top=top)
     _lock(connection)
-    parts = _settled(connection, day, before, top) + _read(connection, _DAY_RUNS, day=day)
+    now_booked = connection.execute(_DAY_COUNT, {"day": day, "top": top}).one()
+    parts = _settled(connection, day, before, top, now_booked.before) + _read(connection, _DAY_RUNS, day=day)
     last = listed(connection, 1)
     booked = [one for one in parts if one.part.startswith("entries/")]
     made = Seal(
         business_day=day,
         entries=sum(one.rows for one in booked),
         amount_fen=sum(one.amount_fen for one in booked),
-        last_entry_id=int(connection.execute(_LAST_OF_DAY, {"day": day}).scalar_one()),
+        last_entry_id=int(now_booked.last),
         digest=digest_of(parts),
         previous=last[0].chain if last else "",
         chain="",
@@ -259,9 +261,12 @@ def take(connection: Connection, day: date, *, by: str, approver: str, reason: s
     return made
 
 
-def _settled(connection: Connection, day: date, before: list[Part], top: int) -> list[Part]:
-    """The day's parts now that nobody posts: those from before, and anew the one that grew and what came after it."""
-    if connection.execute(_DAY_COUNT, {"day": day, "top": top}).scalar_one() != sum(one.rows for one in before):
+def _settled(connection: Connection, day: date, before: list[Part], top: int, count: int) -> list[Part]:
+    """The day's parts now that nobody posts: those from before, and anew the one that grew and what came after it.
+
+    `count`: how many entries up to `top` there are by now.
+    """
+    if count != sum(one.rows for one in before):
         # Somebody who had begun before we looked has ended since.
         return day_parts(connection, day)
     grown = _read(connection, _DAY_SINCE, day=day, since=top // CHUNK * CHUNK)

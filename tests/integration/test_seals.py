@@ -218,11 +218,11 @@ def test_parts_come_out_the_same_however_a_day_grew_while_it_was_read(database):
     posted(database, *(an_entry(MONDAY, fen) for fen in range(1, 26)))
     with database.begin() as connection:
         before = seals.day_parts(connection, MONDAY)
-        top = 20
-        early = [replace(before[0], rows=20)]
-        whole = seals._settled(connection, MONDAY, early, top)
+        early = [replace(before[0], rows=20, digest="of then")]
+        grew = seals._settled(connection, MONDAY, early, 20, 20)
+        one_was_late = seals._settled(connection, MONDAY, early, 21, 21)
 
-    assert whole == before
+    assert grew == one_was_late == before
 
 
 def test_who_posts_without_a_pause_is_waited_for_only_shortly(database):
