@@ -66,7 +66,14 @@ def export(
     with engine.connect() as connection, connection.begin():
         statements.begin(connection)
         lines = out_lines(connection, side, numbered=form is Form.NATIONAL)
-        return write(path, form, lines, party, scheme, day)
+        # A file that is only half there must not be taken for a statement.
+        half = path.with_name(f"{path.name}.part")
+        try:
+            header = write(half, form, lines, party, scheme, day)
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
+    return header
 
 
 def out_lines(connection: Connection, side: HubSide, *, numbered: bool) -> Iterator[OutLine]:

@@ -122,7 +122,7 @@ def _pieces(lines: Iterable[OutLine]) -> Iterator[bytes]:
     add = csv.writer(text, lineterminator="\n").writerow
     add(COLUMNS)
     for number, one in enumerate(lines, 1):
-        add([_text_of(one.line, name) for name in COLUMNS])
+        add(_csv_row(one.line))
         if number % _PIECE_ROWS == 0:
             yield text.getvalue().encode()
             text.seek(0)
@@ -130,12 +130,33 @@ def _pieces(lines: Iterable[OutLine]) -> Iterator[bytes]:
     yield text.getvalue().encode()
 
 
+def _csv_row(line: Line) -> tuple[str, ...]:
+    """In the order of COLUMNS."""
+    return (
+        line.kind,
+        line.institution,
+        line.settlement_no or "",
+        line.payer or "",
+        line.request_id or "",
+        line.reference or "",
+        yuan_of(line.total),
+        yuan_of(line.amount),
+        yuan_of(line.account),
+        yuan_of(line.cash),
+        _moment(line.at),
+    )
+
+
+def _moment(at: datetime | None) -> str:
+    return at.astimezone(CHINA_STANDARD_TIME).isoformat(timespec="seconds") if at is not None else ""
+
+
 def _text_of(line: Line, column: str) -> str:
     value: Any = getattr(line, column)
     if column in MONEY:
         return yuan_of(value)
     if isinstance(value, datetime):
-        return value.astimezone(CHINA_STANDARD_TIME).isoformat(timespec="seconds")
+        return _moment(value)
     return str(value or "")
 
 
