@@ -50,10 +50,11 @@ def propose(run: RunId, as_json: AsJson = False) -> None:
     from collections import Counter
 
     from hub.recon import remedies
-    from store import breaks
+    from store import breaks, seals
 
     with open_database(settings()) as engine, engine.begin() as connection:
         _the_run(connection, run)
+        seals.free(connection)
         breaks.follow(connection, datetime.now().astimezone(), run)
         count = remedies.propose(connection, run)
         proposed = Counter(one.proposal for one in breaks.of_run(connection, run, states=("open",)))

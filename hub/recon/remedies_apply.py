@@ -30,6 +30,7 @@ from store.ledger import Entry
 BREAKS_MAX = 500
 """Of one action: so many cases are held for the second or two that it takes."""
 NOTE_MAX = 500
+WORDS_TIMEOUT_S = 60
 NOON = time(12)
 """Of the statement's day, where the payer's books do not say when it settled."""
 HARMLESS = frozenset({Remedy.INQUIRE, Remedy.RESEND_ANSWER})
@@ -103,6 +104,8 @@ class Remedies:
         found = required(work.connection, numbers)
         # In one order for everybody; each is looked at again below, when it is held.
         work.store.cases.lock(work.connection, [one.case_id for one in found.values() if one.case_id])
+        # The one statement that reads a whole statement of a party.
+        work.connection.exec_driver_sql(f"SET LOCAL statement_timeout = {WORDS_TIMEOUT_S * 1000}")
         words = breaks.words_of(work.connection, numbers)
         bulk = _Bulk(work, action, book_in_force(work.connection), self._clock, self._doubts, words)
         made = [bulk.one(found[one.break_id], one) for one in decided]
