@@ -50,7 +50,8 @@ class Compared:
             )
 
     def _own(self) -> dict[str, list[OwnLine]]:
-        side = side_of(self.book, self.scheme, self.day)
+        apart = self.scheme.model_copy(update={"account": "apart"})
+        side = side_of(self.book, apart, self.day)
         with self.engine.connect() as connection, connection.begin():
             statements.begin(connection)
             lines = list(out_lines(connection, side, numbered=True))

@@ -68,6 +68,13 @@ def pulled_schemes(book: RuleBook) -> list[tuple[str, str]]:
     return [(scheme.party, scheme.code) for scheme in schemes if scheme.statement == "pulled"]
 
 
+def in_terms(scheme: Scheme) -> Callable[[StatementLine], StatementLine]:
+    """Lines that were put together here, where fund and account are apart, in the words of the party's scheme."""
+    if scheme.account == "apart":
+        return lambda line: line
+    return lambda line: line.model_copy(update={"amount": line.amount + line.account, "account": 0})
+
+
 class Pulling:
     """Fetches statements. `payer_of` gives the payer with the adapter that speaks its language."""
 
@@ -151,7 +158,7 @@ class Pulling:
 
     def _lines(self, payer: Payer, scheme: Scheme, day: date, reading: Reading) -> Iterator[StatementLine]:
         if not payer.can.statements:
-            return CaseByCase(self._engine, payer, PAGE_TIMEOUT_S, self._clock.now).lines(day)
+            return map(in_terms(scheme), CaseByCase(self._engine, payer, PAGE_TIMEOUT_S, self._clock.now).lines(day))
         if payer.can.statements_compared:
             return self._compared(payer, scheme, day, reading)
         return self._paged(payer, day, reading)
@@ -160,10 +167,10 @@ class Pulling:
         adapter = cast(StatementAdapter, payer.adapter)
         book, now = self._books.active().book, self._clock.now()
         for question in Compared(self._engine, book, payer, scheme, day, now).questions():
-            page = self._page(adapter, question, reading)
+            lines = [in_terms(scheme)(line) for line in self._page(adapter, question, reading).lines]
             count, total = reading.declared or (0, 0)
-            reading.declared = count + page.count, total + page.total
-            yield from page.lines
+            reading.declared = count + len(lines), total + sum(line.amount for line in lines)
+            yield from lines
 
     def _paged(self, payer: Payer, day: date, reading: Reading) -> Iterator[StatementLine]:
         adapter = cast(StatementAdapter, payer.adapter)

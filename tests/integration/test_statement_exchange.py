@@ -20,6 +20,8 @@ from hub.recon.pulling import Pulling, pulled_schemes
 from hub.recon.statements import StatementRefused, take_file
 from hub.recon.writers import SUFFIXES, Form
 from routing.days import day_of
+from routing.rulebook import RuleBook
+from routing.schemes import Scheme
 from sandbox.faults import Fault, FaultKind
 from sandbox.parties import BASIC, CRITICAL_ILLNESS, HENGAN, REGION
 from sandbox.parties_dialects import NATIONAL_BASIC, YONGTAI
@@ -85,6 +87,16 @@ class Lived:
         )
         with self.engine.connect() as connection:
             return {tuple(row) for row in connection.execute(query, {"id": statement_id})}
+
+
+class Kept:
+    """A rule book that stays in force."""
+
+    def __init__(self, book: RuleBook) -> None:
+        self.book = book
+
+    def active(self) -> Kept:
+        return self
 
 
 class Changing:
@@ -296,6 +308,14 @@ def test_a_region_that_compares_and_an_insurer_asked_case_by_case_have_what_the_
             assert {line[:5] + line[6:] for line in lived.lines(pulled.statement_id)} == {
                 line[:5] + line[6:] for line in ours
             }
+
+        book = lived.book
+        in_fund = Scheme(party=NATIONAL_BASIC, code="with-account", account="in_fund")
+        lived.books = Kept(book.model_copy(update={"reconciliation": (in_fund,)}))
+        gross = lived.pulling().pull(NATIONAL_BASIC, "with-account", lived.day, "li")
+        ours = lived.export(NATIONAL_BASIC, tmp_path / "gross.csv", scheme="with-account")
+        assert (gross.rows, gross.total) == (ours.count, ours.total)
+        lived.books = Kept(book)
 
         desk = sandbox.cast.apps[NATIONAL_BASIC].statements
         desk.set_faults([StatementFault(kind=Wrong.WRONG_FEN, day=lived.day)])
