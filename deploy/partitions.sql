@@ -1,8 +1,8 @@
--- Months for the tables that grow with every case; see docs/decisions/0025-partitions.md.
+-- Months for the tables that grow with every case; see docs/decisions/0026-partitions.md.
 --
 -- Converts a database of the hub in place, while the hub works on it. Every step below is a transaction of its own, or a
--- statement that may not be in one; until the last has come through all can be run again. Only the last waits for a lock that stops others, for
--- the moment of a few catalogue changes: no row is copied.
+-- statement that may not be in one; all of them can be run again as long as the tables have not changed places. Only when
+-- they do are locks needed that stop others, for the moment of some catalogue changes: no row is copied.
 --
 --   psql -d hub -v ON_ERROR_STOP=1 -f deploy/partitions.sql
 --
