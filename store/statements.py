@@ -114,7 +114,8 @@ _STORED = (
 )
 _KEY = "party = :party AND scheme = :scheme AND day = :day"
 _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
-_SIGNED_OFF = text(f"SELECT EXISTS (SELECT 1 FROM recon_run WHERE {_KEY} AND state = 'signed_off')")
+# A run is held by whoever signs it off: one waits for the other, and sees what became of it.
+_SIGNED_OFF = text(f"SELECT state FROM recon_run WHERE {_KEY} AND state IN ('done', 'signed_off') FOR SHARE")
 _OF_CONTENT = text(
     f"{_STORED} WHERE {_KEY} AND sha256 = :sha256 AND state <> 'refused' ORDER BY state = 'standing' DESC, "
     "statement_id DESC LIMIT 1"
@@ -179,8 +180,8 @@ def hold(connection: Connection, key: Key) -> None:
 
 
 def signed_off(connection: Connection, key: Key) -> bool:
-    """Whether the day is signed off: then its statement stays what it is."""
-    return bool(connection.execute(_SIGNED_OFF, _values(key)).scalar_one())
+    """Whether the day is signed off: then its statement stays what it is. Until this transaction ends it is not."""
+    return "signed_off" in connection.execute(_SIGNED_OFF, _values(key)).scalars().all()
 
 
 def of_content(connection: Connection, key: Key, sha256: str) -> Stored | None:

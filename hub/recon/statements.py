@@ -224,7 +224,6 @@ def _take_staged(connection: Connection, order: _Order) -> StatementAnswer:
     if (earlier := statements.of_content(connection, order.key, digest)) is not None:
         _check_sums(Sums(earlier.rows, earlier.total_fen, None, None, 0), (order.header.count, order.header.total))
         return _answer(_restored(connection, order, earlier))
-    _refuse_if_signed_off(connection, order.key)
     _complete_national(connection, order)
     came = Came(order.came.form, order.came.source, digest, order.came.by, order.came.at)
     statement_id, _ = statements.add(connection, order.key, came)
@@ -235,6 +234,7 @@ def _take_staged(connection: Connection, order: _Order) -> StatementAnswer:
         raise _NotRight
     _check_sums(sums, (order.header.count, order.header.total))
     _check_moments(connection, order, statement_id, sums)
+    _refuse_if_signed_off(connection, order.key)  # at last: whoever wants to sign off waits for us from here on
     return _finished(connection, order.scope, statement_id, sums)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 import xlsxwriter
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from typer.testing import CliRunner
 
 from hub.cli.app import app
@@ -40,6 +41,7 @@ from tests.support.builders import (
     a_rule_book,
     a_rule_book_text,
 )
+from tests.support.eventually import eventually
 from tests.support.http_client import Client
 from tests.support.hub_in_process import a_hub
 from tests.support.master_data import BASIC_PARTY
@@ -120,6 +122,12 @@ class Books:
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(sql), {"id": statement_id})]
 
+    def waits(self) -> bool:
+        """Whether somebody waits for a run."""
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND starts_with(query, :query)"
+        with self.engine.connect() as connection:
+            return connection.execute(text(waiting), {"query": "SELECT state FROM recon_run"}).first() is not None
+
     def states(self) -> list[str]:
         with self.engine.connect() as connection:
             return [one.state for one in statements.listed(connection)]
@@ -127,7 +135,7 @@ class Books:
 
 @pytest.fixture
 def books(database_url: str, tmp_path: Path) -> Iterator[Books]:
-    engine = open_engine(database_url, pool_size=2, by_key=False)
+    engine = open_engine(database_url, pool_size=4, by_key=False)
     yield Books(engine, a_rule_book(BASIC_RULE, CRITICAL_RULE), tmp_path)
     engine.dispose()
 
@@ -182,13 +190,7 @@ def test_the_same_content_is_answered_again_and_other_content_takes_its_place(bo
 def test_a_day_that_is_signed_off_keeps_its_statement(books: Books) -> None:
     first = books.take(a_csv(a_row(1)), 1, "100.50")
     with books.engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO recon_run (party, scheme, day, state, switches, rulebook_version, statement_ids, "
-                "started_by, started_at) VALUES (:party, 'daily', :day, 'signed_off', '{}', 1, '{}', 'li', now())"
-            ),
-            {"party": CRITICAL, "day": DAY},
-        )
+        a_run(connection, CRITICAL, DAY, "signed_off")
 
     with pytest.raises(Conflict) as refusal:
         books.take(a_csv(a_row(2)), 1, "100.50")
@@ -196,6 +198,33 @@ def test_a_day_that_is_signed_off_keeps_its_statement(books: Books) -> None:
     assert refusal.value.code == "statement.signed_off"
     assert books.take(a_csv(a_row(1)), 1, "100.50") == first
     assert books.states() == ["refused", "standing"]
+
+
+def test_whoever_replaces_a_statement_while_the_day_is_signed_off_waits_and_is_refused(books: Books) -> None:
+    books.take(a_csv(a_row(1)), 1, "100.50")
+    with books.engine.begin() as connection:
+        a_run(connection, CRITICAL, DAY, "done")
+
+    with ThreadPoolExecutor(1) as other, books.engine.connect() as signing:
+        with signing.begin():
+            signing.execute(text("UPDATE recon_run SET state = 'signed_off'"))
+            replacing = other.submit(books.take, a_csv(a_row(2)), 1, "100.50")
+            eventually(books.waits, 10)
+
+        with pytest.raises(Conflict):
+            replacing.result(10)
+    assert books.states() == ["refused", "standing"]
+
+
+def a_run(connection: Connection, party: str, day: date, state: str) -> None:
+    """A run of reconciliation that compared nothing."""
+    connection.execute(
+        text(
+            "INSERT INTO recon_run (party, scheme, day, state, switches, rulebook_version, statement_ids, "
+            "started_by, started_at) VALUES (:party, 'daily', :day, :state, '{}', 1, '{}', 'li', now())"
+        ),
+        {"party": party, "day": day, "state": state},
+    )
 
 
 WRONG: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
@@ -481,13 +510,7 @@ def test_the_file_of_3202_is_the_statement_of_its_day(database_url: str) -> None
             first, *others = reversed(statements.listed(connection))
             lines = text("SELECT kind, settlement_no, reference, amount_fen FROM statement_line ORDER BY statement_id")
             kept = [tuple(line) for line in connection.execute(lines)]
-            connection.execute(
-                text(
-                    "INSERT INTO recon_run (party, scheme, day, state, switches, rulebook_version, statement_ids, "
-                    "started_by, started_at) VALUES (:party, 'daily', :day, 'signed_off', '{}', 1, '{}', 'li', now())"
-                ),
-                {"party": HOSPITAL, "day": today},
-            )
+            a_run(connection, HOSPITAL, date.fromisoformat(today), "signed_off")
         number = settled["medins_setl_id"]
         assert (first.key.party, first.came.form, [one.state for one in others]) == (
             HOSPITAL, "national", ["replaced", "replaced", "standing"])  # fmt: skip
