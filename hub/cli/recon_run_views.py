@@ -75,7 +75,7 @@ def _totals(totals: Mapping[str, Any]) -> Table:
 
 def _counts(counts: Mapping[str, int]) -> Table:
     table = _table("class", "items", "meaning")
-    for name, count in counts.items():
+    for name, count in sorted(counts.items(), key=lambda one: (one[0] != "matched", one[0])):
         table.add_row(name, f"{count:,}", _meaning(name))
     return table
 
