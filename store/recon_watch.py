@@ -33,14 +33,17 @@ def only_one(engine: Engine, name: str) -> Iterator[bool]:
                 connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), values)
 
 
-# Every case that is not at its end is watched, so the partial index leads to all of them and to nothing else.
+# Every case that is not at its end is watched: the partial index leads to all of them and to nothing else. The planner
+# must neither walk all cases in the order of their ids instead, nor all legs.
 _ASKABLE = text("""
-    SELECT DISTINCT CAST(c.case_id AS text) AS case_id
-    FROM settlement_case c JOIN settlement_leg l USING (case_id)
-    WHERE c.watch_at IS NOT NULL AND c.case_id > CAST(:after AS uuid) AND l.state = ANY(:states)
-      AND l.doubt_since <= :doubt_at AND l.payer = ANY(:payers)
-      AND (l.next_at IS NULL OR l.next_at > :now)
-    ORDER BY case_id LIMIT :limit""")
+    WITH watched AS MATERIALIZED (SELECT case_id FROM settlement_case WHERE watch_at IS NOT NULL)
+    SELECT CAST(w.case_id AS text) AS id
+    FROM watched w, LATERAL (
+        SELECT 1 FROM settlement_leg l WHERE l.case_id = w.case_id AND l.state = ANY(:states)
+          AND l.doubt_since <= :doubt_at AND l.payer = ANY(:payers) AND (l.next_at IS NULL OR l.next_at > :now)
+        LIMIT 1) AS doubted
+    WHERE w.case_id > CAST(:after AS uuid)
+    ORDER BY w.case_id LIMIT :limit""")
 
 
 def askable_cases(
@@ -134,7 +137,7 @@ def sealed_to(connection: Connection) -> date | None:
     return last
 
 
-# A day that is signed off is over; what was left open there stands by name in its sign-off.
+# A run that is signed off is over, and so is a sealed day; what was left open there stands by name in its signature.
 _BREAKS_OPEN = text(f"""
     SELECT 'recon/' || r.party || '/' || r.scheme || '/' || r.day AS subject, jsonb_build_object(
         'payer', r.party, 'scheme', r.scheme, 'day', r.day, 'run', r.run_id, 'since', r.started_at,
@@ -143,7 +146,8 @@ _BREAKS_OPEN = text(f"""
             SELECT o.class, count(*) AS n FROM recon_break o
             WHERE o.run_id = r.run_id AND o.state IN ('open', 'waiting') GROUP BY o.class) AS by_class)) AS facts
     FROM recon_run r JOIN recon_break b USING (run_id)
-    WHERE r.state = 'done' AND b.state IN ('open', 'waiting')
+    WHERE r.day > coalesce((SELECT max(business_day) FROM day_seal), '-infinity') AND r.state = 'done'
+      AND b.state IN ('open', 'waiting')
     GROUP BY r.run_id ORDER BY r.run_id LIMIT {RUNS_MAX}""")
 _FAILED = text(f"""
     SELECT 'recon/' || party || '/' || scheme || '/' || day AS subject, jsonb_build_object(
@@ -153,8 +157,8 @@ _FAILED = text(f"""
     WHERE state = 'failed' ORDER BY run_id LIMIT {RUNS_MAX}""")
 _STATED = text("""
     SELECT i.subject FROM incident i JOIN statement s
-        ON i.subject = 'recon/' || s.party || '/' || s.scheme || '/' || s.day AND s.state = 'standing'
-    WHERE i.kind = :kind AND i.recovered_at IS NULL""")
+        ON s.party = i.facts ->> 'payer' AND s.scheme = i.facts ->> 'scheme' AND s.day = CAST(i.facts ->> 'day' AS date)
+    WHERE i.kind = :kind AND i.recovered_at IS NULL AND s.state = 'standing'""")
 _OPEN_SUBJECTS = text("SELECT subject FROM incident WHERE kind = :kind AND recovered_at IS NULL")
 
 

@@ -369,6 +369,26 @@ def test_a_day_that_is_due_is_compared_and_a_missing_statement_is_told_of(databa
         assert world.open_now("recon.statement_late") == []
 
 
+def test_a_statement_that_came_by_itself_ends_the_waiting_for_it_within_a_minute(database_url: str) -> None:
+    with a_day(database_url) as world:
+        day = world.today()
+        world.asked.refuses = True
+        world.hub.clock.advance(DAY_S)
+        world.make_pass()
+        assert len(world.open_now("recon.statement_late")) == 1
+
+        with world.hub.database.begin() as connection:
+            connection.execute(
+                text("""INSERT INTO statement (party, scheme, day, form, source, sha256, rows, total_fen, by_payer, state,
+                    received_by, received_at) VALUES (:party, 'daily', :day, 'csv', 'f', '', 0, 0, 0, 'standing', 'li',
+                    :now)"""),
+                {"party": CRITICAL, "day": day, "now": world.hub.clock.now()},
+            )
+            continuous.tell(connection, world.hub.clock.now())
+
+        assert world.open_now("recon.statement_late") == []
+
+
 def test_runs_with_open_breaks_and_runs_that_failed_are_incidents_while_they_stand(database_url: str) -> None:
     with a_world(database_url) as world:
         values = {"day": world.today(), "now": world.hub.clock.now()}
@@ -404,6 +424,31 @@ def test_runs_with_open_breaks_and_runs_that_failed_are_incidents_while_they_sta
         world.hub.clock.advance(60.0)
         world.continuous()
         assert world.open_now("recon.breaks_open") == world.open_now("recon.run_failed") == []
+
+
+def test_a_break_that_waited_for_its_remedy_is_resolved_when_the_effect_is_there(database_url: str) -> None:
+    with a_world(database_url, an_inquirer()) as world:
+        case_id = resting(world, 3000.0)
+        values = {"day": world.today(), "now": world.hub.clock.now(), "case": case_id}
+        with world.hub.database.begin() as connection:
+            connection.execute(
+                text("""WITH made AS (INSERT INTO recon_run (party, scheme, day, state, switches, rulebook_version,
+                    statement_ids, started_by, started_at) VALUES ('CICI', 'daily', :day, 'done', '{}', 1, '{}', 'li',
+                    :now) RETURNING run_id)
+                    INSERT INTO recon_break (run_id, class, key, case_id, leg_no, institution, payer, settlement_no,
+                        request_id, reference, difference_fen, first_day, state, proposal, reason, remedy)
+                    SELECT run_id, 'missing_at_hub', 'k', CAST(:case AS uuid), 2, 'H1', 'CICI', '', '', '', 1, :day,
+                        'waiting', 'inquire', '', 'inquire' FROM made"""),
+                values,
+            )
+        world.continuous()
+        assert world.open_now("recon.breaks_open")[0].facts["waiting"] == 1
+        world.hub.pump()
+
+        world.hub.clock.advance(60.0)
+        world.continuous()
+
+        assert world.open_now("recon.breaks_open") == []
 
 
 def test_of_many_processes_one_makes_the_pass(database_url: str) -> None:
