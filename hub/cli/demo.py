@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.cli.common import NEGATIVE, USAGE, AsJson, console, fail, show_json
 
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from hub.demo.screen import Screen
 
-Cases = Annotated[int, typer.Option(min=1, max=200_000, help="How many settlements; a whole city's day has 14177.")]
+INTERRUPTED = 130
+CASES, CASES_A_DAY = 200, 60
+
+Cases = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=200_000,
+        help="How many settlements; a whole city's day has 14177. [default: 200; 60 a day of several]",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Another seed, another day.")]
 Broker = Annotated[
     str,
@@ -22,6 +34,15 @@ Keep = Annotated[Path | None, typer.Option(help="Keep database, books and logs i
 AllDialects = Annotated[
     bool,
     typer.Option("--all-dialects", help="A mixed day instead: every region, every dialect, parties that misbehave."),
+]
+Days = Annotated[
+    int,
+    typer.Option(
+        min=1, max=14, help="Several days instead, from their bills to their seals, and the month that pays them."
+    ),
+]
+Faults = Annotated[
+    bool, typer.Option("--faults", help="With --days: let some of everything go wrong, and find exactly that.")
 ]
 Prove = Annotated[
     Path | None, typer.Option(help="Only compare the books of a kept demo once more; nothing else is run.")
@@ -34,13 +55,15 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    cases: Cases = 200,
+    cases: Cases = None,
     seed: Seed = 20,
     broker: Broker = "",
     rate: Rate = 0.0,
     keep: Keep = None,
     prove: Prove = None,
     all_dialects: AllDialects = False,
+    days: Days = 1,
+    faults: Faults = False,
     as_json: AsJson = False,
 ) -> None:
     """Settle a generated hospital day against make-believe payers and prove that all books agree to the fen.
@@ -52,10 +75,16 @@ def demo(
     With --all-dialects the day is smaller and wider: four regions, ten kinds of parties, HTTP and SOAP, stays step by
     step, results that were adjudicated elsewhere, lost answers.
 
+    With --days 3 the mixed day is lived three times, on days before today: each morning after everybody's statements
+    are compared with the hub's books, breaks are seen to by two people, and the day is sealed; then the month is
+    claimed, audited, paid and confirmed. Exit code 1 unless everything is.
+
     Example: hub demo --cases 500        Example: hub demo --broker amqp://guest:guest@127.0.0.1/demo
-    Example: hub demo --all-dialects --cases 150
+    Example: hub demo --all-dialects --cases 150        Example: hub demo --days 3 --faults
     """
     import signal
+
+    import structlog
 
     from hub.demo.mixed_report import mixed_as_dict, show_mixed
     from hub.demo.report import proof_as_dict, show, show_proof
@@ -65,6 +94,11 @@ def demo(
 
     if all_dialects and (broker or prove or rate):
         fail("--all-dialects goes with --cases, --seed, --keep and --json", USAGE)
+    several = days > 1 or faults
+    if several and (broker or prove or rate or all_dialects):
+        fail("--days goes with --cases, --seed, --faults, --keep and --json", USAGE)
+    # What this process does itself is said on the screen; the hub and the parties have logs.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     screen = Screen()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: screen.interrupt())
@@ -73,12 +107,14 @@ def demo(
             proof = prove_again(prove.absolute(), screen)
             show_json({"proof": proof_as_dict(proof)}) if as_json else show_proof(proof, console())
             good = proof.agree
+        elif several:
+            good = _several_days(days, cases, seed, screen, keep, faults=faults, as_json=as_json)
         elif all_dialects:
-            mixed = run_mixed_demo(DemoOptions(cases, seed, "", rate, keep), screen)
+            mixed = run_mixed_demo(DemoOptions(cases or CASES, seed, "", rate, keep), screen)
             show_json(mixed_as_dict(mixed)) if as_json else show_mixed(mixed, console())
             good = mixed.good
         else:
-            report = run_demo(DemoOptions(cases, seed, broker, rate, keep), screen)
+            report = run_demo(DemoOptions(cases or CASES, seed, broker, rate, keep), screen)
             good = report.proof.agree
             show_json(report.as_dict()) if as_json else show(report, console())
     except DemoFailed as error:
@@ -87,3 +123,15 @@ def demo(
         fail("interrupted; everything is stopped", INTERRUPTED)
     if not good:
         raise typer.Exit(NEGATIVE)
+
+
+def _several_days(
+    days: int, cases: int | None, seed: int, screen: Screen, keep: Path | None, *, faults: bool, as_json: bool
+) -> bool:
+    """Live and close them; whether everything is as it should be."""
+    from hub.demo.days import DaysOptions, run_days_demo
+    from hub.demo.days_report import days_as_dict, show_days
+
+    report = run_days_demo(DaysOptions(days, cases or CASES_A_DAY, seed, faults, keep), screen)
+    show_json(days_as_dict(report)) if as_json else show_days(report, console())
+    return report.good

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from pathlib import Path
+from typing import Any, Protocol
 
 import yaml
 from pydantic import SecretStr
@@ -40,8 +41,8 @@ from store.invariants import INVARIANTS
 
 OFFICE_OPENS = time(9, 30)
 """When a day's statements have come and its books are closed: the next morning."""
-BEFORE_MIDNIGHT = timedelta(seconds=7)
-"""Where the clock goes on when an evening is over: the hub notices within five seconds."""
+BEFORE_MIDNIGHT = timedelta(seconds=2)
+"""Where the clock goes on when an evening is over."""
 VERIFY_S_MAX = 60.0
 
 
@@ -86,11 +87,51 @@ class DaysReport:
         return sealed and self.compared.exact and self.month.paid and not (self.open or self.troubles or self.broken)
 
 
+class HubAtWork(Protocol):
+    """A hub that goes by the demo's clock."""
+
+    notices_within: timedelta
+    """How long it may take to notice that the clock was set."""
+
+    def start(self) -> None: ...
+
+    def notice(self, change: Callable[[], None]) -> None:
+        """Have the clock set, and wait until the hub goes by it."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+class HubProcess:
+    """The hub as a process of its own, which looks at its database's clock every few seconds."""
+
+    notices_within = timedelta(seconds=6)
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def start(self) -> None:
+        start_hub(self._stage)
+
+    def notice(self, change: Callable[[], None]) -> None:
+        said = self._said()
+        change()
+        self._stage.wait("hub", lambda: self._said() > said)
+
+    def stop(self) -> None:
+        self._stage.stop("hub")
+
+    def _said(self) -> int:
+        """How often it has said that the clock jumped."""
+        return self._stage.log("hub").read_bytes().count(b'"clock_jumped"')
+
+
 @dataclass(slots=True)
 class World:
     """What runs and what is known while the days go by."""
 
     stage: Stage
+    hub: HubAtWork
     engine: Engine
     clock: DemoClock
     traffic: Traffic
@@ -101,16 +142,7 @@ class World:
 
     def wake(self, moment: datetime) -> None:
         """Let it be `moment`, and the hub at work and aware of it."""
-        if "hub" not in self.stage.processes:
-            self.clock.set(moment - timedelta(hours=1))
-            start_hub(self.stage)
-        said = self._said()
-        self.clock.set(moment)
-        self.stage.wait("hub", lambda: self._said() > said)
-
-    def _said(self) -> int:
-        """How often the hub has noticed that the clock jumped: it looks every few seconds."""
-        return self.stage.log("hub").read_bytes().count(b'"clock_jumped"')
+        self.hub.notice(lambda: self.clock.set(moment))
 
 
 def run_days_demo(options: DaysOptions, screen: Screen) -> DaysReport:
@@ -119,11 +151,13 @@ def run_days_demo(options: DaysOptions, screen: Screen) -> DaysReport:
         try:
             with staged(folder, "") as stage:
                 stage.dialects = True
+                stage.own_settings = {"HUB_RECON_EVERY_S": "0"}  # people close these days, at half past nine
                 mixed.write_secrets(stage)
                 screen.say("starting the payers, one for each dialect, and the database")
                 start_sandbox(stage)
                 with demo_database(folder, days_clock.set_up) as engine:
-                    report = _live(stage, engine, options, screen)
+                    told = sandbox_addresses(stage)
+                    report = live(stage, HubProcess(stage), engine, told, options, screen)
             if not report.good:
                 tell_where_the_logs_are(folder, options.keep, screen)
             return report
@@ -132,9 +166,11 @@ def run_days_demo(options: DaysOptions, screen: Screen) -> DaysReport:
             raise
 
 
-def _live(stage: Stage, engine: Engine, options: DaysOptions, screen: Screen) -> DaysReport:
+def live(
+    stage: Stage, hub: HubAtWork, engine: Engine, told: Mapping[str, Any], options: DaysOptions, screen: Screen
+) -> DaysReport:
+    """The days in a world whose parties (`told`: their addresses) and database run; the hub is started and stopped."""
     lived, people = plan(list(last_days(options.days, yesterday() + timedelta(days=1))), options.cases, options.seed)
-    told = sandbox_addresses(stage)
     clock = DemoClock(engine, told["control"])
     clock.set(lived[0].begins - timedelta(days=1))
     mixed.prepare(stage, engine, rule_book(told["endpoints"]), people.coverage(), clock.now())
@@ -142,9 +178,10 @@ def _live(stage: Stage, engine: Engine, options: DaysOptions, screen: Screen) ->
     senders = Senders(stage.hub_url, book, CONCURRENCY)
     traffic = Traffic(senders)
     misdeeds = Misdeeds(told["control"]) if options.faults else None
-    world = World(stage, engine, clock, traffic, Living(stage, engine, traffic, book), screen, misdeeds)
+    world = World(stage, hub, engine, clock, traffic, Living(stage, engine, traffic, book), screen, misdeeds)
     try:
         screen.say("starting the hub")
+        hub.start()
         with _closing(world, told["control"], book, lived, options) as (closing, office):
             for number, one in enumerate(lived):
                 _one_day(world, closing, one, last=number == len(lived) - 1)
@@ -152,10 +189,10 @@ def _live(stage: Stage, engine: Engine, options: DaysOptions, screen: Screen) ->
     finally:
         senders.close()
         book.close()
-        stage.stop("hub")  # before its database
+        hub.stop()  # before its database
 
 
-def rule_book(endpoints: dict[str, str]) -> str:
+def rule_book(endpoints: Mapping[str, str]) -> str:
     """The rule book of the mixed day, with the ways in which its parties' books are compared."""
     content = yaml.safe_load(mixed_rule_book(endpoints))
     content["reconciliation"] = schemes()
@@ -164,7 +201,7 @@ def rule_book(endpoints: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def _closing(
-    world: World, control: dict[str, str], book: HospitalBook, lived: Sequence[LivedDay], options: DaysOptions
+    world: World, control: Mapping[str, str], book: HospitalBook, lived: Sequence[LivedDay], options: DaysOptions
 ) -> Iterator[tuple[Closing, Office]]:
     """The people's office with everything that they need to close days."""
     stage, engine, clock = world.stage, world.engine, world.clock
@@ -209,8 +246,9 @@ def _one_day(world: World, closing: Closing, lived: LivedDay, *, last: bool) -> 
     if world.misdeeds is not None:
         world.misdeeds.undo_by_hand(lived)
         _lose_an_answer(world, world.misdeeds, lived)
-    if midnight_after(day) - world.clock.now() > 2 * BEFORE_MIDNIGHT:
-        world.wake(midnight_after(day) - BEFORE_MIDNIGHT)
+    soon = midnight_after(day) - world.hub.notices_within - BEFORE_MIDNIGHT
+    if world.clock.now() < soon:
+        world.wake(soon)
     world.living.settle_around(midnight_after(day), world.clock.now, lived.midnight)
     world.living.settle_down(doubts=len(world.held_back))
     world.wake(datetime.combine(day + timedelta(days=1), OFFICE_OPENS, CHINA_STANDARD_TIME))

@@ -21,14 +21,23 @@ CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE
     'SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM public.demo_clock)';
 CREATE OR REPLACE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE AS
     'SELECT pg_catalog.now() + (SELECT ahead FROM public.demo_clock)';
-DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$;
+DO $$
+DECLARE
+    dated record;
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());
+    FOR dated IN SELECT table_name, column_name FROM information_schema.columns
+                 WHERE table_schema = 'public' AND column_default LIKE '%now()' LOOP
+        EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET DEFAULT public.now()', dated.table_name, dated.column_name);
+    END LOOP;
+END $$;
 """
 _AHEAD = text("UPDATE demo_clock SET ahead = make_interval(secs => :seconds)")
 
 
 def set_up(url: str) -> None:
-    """Give an empty database a clock that can be set, before its tables are made: they keep the `now` they know."""
-    connection = psycopg2.connect(url)
+    """Give a database a clock that can be set; before its views are made, which keep the `now` that they know."""
+    connection = psycopg2.connect(url.replace("postgresql+psycopg2:", "postgresql:"))
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(_SET_UP)

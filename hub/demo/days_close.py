@@ -7,7 +7,7 @@ come, and left with a reason when they do not explain it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -100,17 +100,16 @@ class Closing:
         waiting = [one for one in self.days if self.days[one].seal is None and one != day]
         for earlier in waiting:
             self._run_day(earlier)
-        if self._remedied(day):
+        if touched := self._remedied(day):
             self.settle_down()
-            self._run_day(day)
-        if self._asked_anew(day):
-            self._run_day(day)
-        if last:
-            # What was decided this morning is in the hospitals' books of today.
-            for party in closed.ways:
+            self._run_day(day, touched)
+        if asked := self._asked_anew(day):
+            self._run_day(day, asked)
+        if last and (unclear := self._unclear(day)):
+            # What was decided this morning, or happened around midnight, is in the books of today.
+            for party in sorted(unclear):
                 self.statements.collect(party, day + timedelta(days=1))
-            for one in (*waiting, day):
-                self._run_day(one)
+            self._run_day(day, unclear)
         for one in (*waiting, day):
             self._sign_off(one, patient=one == day and not last)
         self._seal_what_is_ready()
@@ -118,11 +117,15 @@ class Closing:
     def _due(self, day: date) -> list[str]:
         return [scheme.party for scheme in self.runs.due(day) if scheme.party not in self.hosted]
 
-    def _run_day(self, day: date) -> list[RunResult]:
-        """Run what is not signed off, and note what was found."""
+    def _unclear(self, day: date) -> set[str]:
+        return {run.party for run in self._standing(day) if self._breaks(run.run_id, ("open",))}
+
+    def _run_day(self, day: date, only: Collection[str] | None = None) -> list[RunResult]:
+        """Run what is not signed off, or of it `only` these, and note what was found."""
         with self.engine.connect() as connection:
             signed = {run.party for run in matching_runs.on_day(connection, day) if run.state == "signed_off"}
-        results = [self.runs.run(party, "daily", day, LI) for party in self._due(day) if party not in signed]
+        due = [party for party in self._due(day) if party not in signed and (only is None or party in only)]
+        results = [self.runs.run(party, "daily", day, LI) for party in due]
         for result in results:
             self._note(result)
         return results
@@ -152,9 +155,9 @@ class Closing:
         with self.engine.connect() as connection:
             return [run for run in matching_runs.on_day(connection, day) if run.state == "done"]
 
-    def _remedied(self, day: date) -> bool:
-        """Apply what is proposed, run by run; whether anything was."""
-        any_done = False
+    def _remedied(self, day: date) -> set[str]:
+        """Apply what is proposed, run by run; whose books that touches."""
+        touched: set[str] = set()
         for run in self._standing(day):
             still_open = self._breaks(run.run_id, ("open",))
             decided, _ = as_proposed(still_open)
@@ -164,27 +167,27 @@ class Closing:
             action = self._act(APPLY, f"run/{run.run_id}", detail_of(run.run_id, decided), "as proposed")
             if action.state is not ActionState.EXECUTED:
                 continue
-            any_done = True
             by_id = {one.break_id: one for one in still_open}
             for one in decided:
+                touched |= {run.party, by_id[one.break_id].payer, by_id[one.break_id].institution}
                 known = self.found[_item(by_id[one.break_id])]
                 known.how, known.said = f"remedy: {one.remedy}", by_id[one.break_id].reason
-        return any_done
+        return touched
 
-    def _asked_anew(self, day: date) -> bool:
-        """Have everybody whose books differ otherwise state them once more; whether anybody had to."""
-        asked = {run.party for run in self._standing(day) if self._breaks(run.run_id, ("open",))}
+    def _asked_anew(self, day: date) -> set[str]:
+        """Have everybody whose books differ otherwise state them once more; who had to."""
+        asked = self._unclear(day)
         for party in sorted(asked):
             others = [one for one in self.script.get(party, ()) if one.day != day or one.kind is FaultKind.LATE_ROW]
             self.statements.spoil(party, others)
             self.statements.collect(party, day)
-        return bool(asked)
+        return asked
 
     def _sign_off(self, day: date, *, patient: bool) -> None:
         """Sign what is clear. `patient`: what may be explained tomorrow is left until then."""
         for run in self._standing(day):
             still_open = self._breaks(run.run_id, ("open", "waiting"))
-            if patient and any(one.break_class is not BreakClass.STATUS for one in still_open):
+            if patient and still_open:
                 continue
             exceptions = {str(one.break_id): f"to be cleared with {run.party}: {one.reason}" for one in still_open}
             action = self._act(SIGN_OFF, f"run/{run.run_id}", {"exceptions": exceptions}, "books compared")

@@ -1,8 +1,8 @@
 """What goes wrong on purpose, where, and what reconciliation must make of it.
 
 Statements go wrong (rows missing, twice, a fen too much, a day late, a refund forgotten, a settlement that nobody asked
-for), and two things happen for real: an answer is lost and its payer cannot be asked all night, and a payer's own staff
-undoes a settlement and tells nobody.
+for), and two things happen for real: an answer is lost of a payer that cannot be asked, and a payer's own staff undoes
+a settlement and tells nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 import urllib3
 
 from hub.demo.days_close import Found, Item
-from hub.demo.days_life import LOSES_ANSWERS, LivedDay
+from hub.demo.days_life import LivedDay
 from hub.demo.stage import DemoFailed
 from sandbox import entries, parties
 from sandbox.faults import Fault
@@ -26,6 +26,8 @@ from sandbox.statements import FaultKind, Injected, StatementFault
 from schemas.payer import Operation
 from schemas.statement import EXPLAINED, BreakClass
 
+LOSES_ANSWERS = TAIHE
+"""Its interface cannot be asked, repeated or reversed: what is lost there is lost until its books are seen."""
 UNDOES_BY_HAND = (TAIHE, parties.CRITICAL_ILLNESS, GUANGXI_BASIC, parties.BASIC)
 """Whoever has something to undo, the next one on each day."""
 _CITY_HOSPITAL, _GUANGXI_HOSPITAL = f"H{parties.REGION}00001", f"H{GUANGXI_REGION}00001"
@@ -90,14 +92,8 @@ class Misdeeds:
         self.done: list[Expected] = []
 
     def lose_the_next_answer(self) -> None:
-        """The payer books what it is asked next and does not say so, nor anything to whoever asks again."""
-        self._set(
-            [
-                Fault(kind=PartyFault.LOST_ANSWER, operation=Operation.SETTLE, count=1),
-                Fault(kind=PartyFault.HTTP_500, operation=Operation.SETTLE),
-                Fault(kind=PartyFault.HTTP_500, operation=Operation.INQUIRE),
-            ]
-        )
+        """The payer books what it is asked next, and its answer is lost."""
+        self._set([Fault(kind=PartyFault.LOST_ANSWER, operation=Operation.SETTLE, count=1)])
 
     def was_lost(self, day: date, institution: str, settlement_no: str) -> bool:
         """Whether an answer about this settlement was lost, with something booked; it is noted then."""
@@ -114,7 +110,7 @@ class Misdeeds:
         return bool(lost)
 
     def answer_again(self) -> None:
-        """The payer can be asked again."""
+        """No answer is lost any more."""
         self._set([])
 
     def undo_by_hand(self, lived: LivedDay) -> None:

@@ -16,12 +16,10 @@ from hub.demo.mixed_day import MixedCase, MixedDay
 from hub.demo.stage import DemoFailed, Stage
 from routing.days import CHINA_STANDARD_TIME
 from sandbox.his_book import HospitalBook
-from sandbox.parties import ANKANG, REGION
+from sandbox.parties_dialects import RECORDED_REGION
 
 MIDNIGHT_PERCENT = 15
-LONELY_MAX = 4
-LOSES_ANSWERS = ANKANG
-"""Whose answers may be lost: nobody whom it insures comes at midnight, when it may not be asked."""
+LONELY_MAX = 3
 SETTLE_DOWN_S_MAX = 90.0
 _LEAD_S, _LEAD_S_PER_BILL = 30.0, 0.3
 """How long before midnight an evening begins, so that it is over when the last bills are sent."""
@@ -67,20 +65,23 @@ def plan(days: Sequence[date], cases: int, seed: int) -> tuple[list[LivedDay], M
 
 def _lived(drawn: MixedDay, *, last: bool) -> LivedDay:
     bills = list(drawn)
-    asked = {index for index, one in enumerate(bills) if LOSES_ANSWERS in drawn.insured_with(one)}
-    plain = [index for index in asked if bills[index].undo is None and bills[index].region == REGION]
-    lonely = set(sorted(plain)[-LONELY_MAX:])
+    of_policies = [
+        index
+        for index, one in enumerate(bills)
+        if one.undo is None and one.region != RECORDED_REGION and drawn.insured_with_taihe(one)
+    ]
+    lonely = sorted(of_policies, key=lambda index: -bills[index].case.total_fen)[:LONELY_MAX]
     # Any kind and region: the bills lie in order of kind.
-    others = [index for index in range(len(bills)) if index not in asked]
-    at_midnight = set(Random(drawn.seed).sample(others, min(len(others), len(bills) * MIDNIGHT_PERCENT // 100)))
+    others = [index for index in range(len(bills)) if index not in lonely]
+    at_midnight = set(Random(drawn.seed).sample(others, len(bills) * MIDNIGHT_PERCENT // 100))
     later = [index for index, one in enumerate(bills) if one.undo is not None][::2]
     kept = [replace(one, undo=None) if index in later else one for index, one in enumerate(bills)]
     return LivedDay(
         drawn.day,
-        evening=[one for index, one in enumerate(kept) if index not in at_midnight | lonely],
+        evening=[one for index, one in enumerate(kept) if index not in at_midnight and index not in lonely],
         midnight=[one for index, one in enumerate(kept) if index in at_midnight],
         tomorrow=[] if last else [bills[index] for index in later],
-        lonely=[kept[index] for index in sorted(lonely)],
+        lonely=[kept[index] for index in lonely],
     )
 
 
@@ -107,7 +108,7 @@ class Living:
         with ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="midnight") as workers:
             sent = []
             for number, one in enumerate(bills):
-                at = moment + timedelta(seconds=each * (number + 0.5) - _AROUND_MIDNIGHT_S * 0.7)
+                at = moment + timedelta(seconds=each * (number + 0.5) - _AROUND_MIDNIGHT_S * 0.6)
                 time.sleep(max(0.0, (at - now()).total_seconds()))
                 sent.append(workers.submit(self._traffic.live, one))
             for done in sent:

@@ -16,7 +16,7 @@ from hub.demo.stage import DemoFailed
 from hub.people.actions import Actions
 from routing.funds import ClaimState
 from sandbox.his import HospitalRequest
-from sandbox.his_book import HospitalBook
+from sandbox.his_book import HospitalBook, Movement
 from schemas.money import yuan_of
 from schemas.transactions import Transaction
 from store import fund_audits, fund_figures, fund_payments, funds
@@ -90,17 +90,30 @@ class Month:
         return self.paid
 
     def _apply(self, institution: str, first: date, last: date) -> None:
-        """By message, with the totals out of the institution's own day book."""
-        moved = [
-            one
-            for number in range((last - first).days + 1)
-            for one in self.book.movements(institution, first + timedelta(days=number))
-        ]
+        """By message, with the totals out of the institution's own day book.
+
+        What it was told later of a share may count on the day on which the payer took it: where the totals differ, what
+        was told since about these days' settlements is claimed with them.
+        """
+        moved = [one for day in _days(first, last) for one in self.book.movements(institution, day)]
         if not moved:
             return
+        mine = {one.settlement_no for one in moved}
+        since = [
+            one
+            for one in self.book.movements(institution, last + timedelta(days=1))
+            if one.total_fen == 0 and one.settlement_no in mine
+        ]
+        answer = self._claim(institution, first, last, moved)
+        if not answer["balanced"] and since:
+            answer = self._claim(institution, first, last, [*moved, *since])
+        if not answer["balanced"]:
+            raise DemoFailed(f"{institution} claims other totals than ours: {answer}")
+
+    def _claim(self, institution: str, first: date, last: date, moved: Sequence[Movement]) -> dict[str, object]:
         body = {
             "institution": institution,
-            "request_no": f"CLAIM-{first:%Y%m%d}-{last:%Y%m%d}",
+            "request_no": f"CLAIM-{first:%Y%m%d}-{last:%Y%m%d}-{len(moved)}",
             "period": {"first": first.isoformat(), "last": last.isoformat()},
             "region": self.regions[institution],
             "count": sum((one.total_fen > 0) - (one.total_fen < 0) for one in moved),
@@ -110,9 +123,7 @@ class Month:
             "cash": yuan_of(sum(one.cash_fen for one in moved)),
             "claim": {"way": "01"},
         }
-        answer = self._say(institution, Transaction.FEES_SETTLE, body)
-        if not answer["balanced"]:
-            raise DemoFailed(f"{institution} claims other totals than ours: {answer}")
+        return self._say(institution, Transaction.FEES_SETTLE, body)
 
     def _deduct(self, claims: Sequence[Claim], to_deduct: list[Found]) -> None:
         """What a payer has undone is refused whole; where there is nothing of the kind, a little of one settlement."""
@@ -208,6 +219,10 @@ class Month:
         if action.state is not ActionState.EXECUTED:
             raise DemoFailed(f"{kind} {subject}: {action.outcome}")
         return action
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
 def _months(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -38,6 +38,8 @@ HTTP, SOAP = "HTTP", "SOAP"
 _STAY_REGIONS = (GUANGXI_REGION, NATIONAL_REGION, RECORDED_REGION, parties.REGION, GUANGXI_REGION)
 _OTHER_REGIONS = (parties.REGION, NATIONAL_REGION, GUANGXI_REGION, parties.REGION, RECORDED_REGION)
 _STAYS_PERCENT = 40
+TAIHE_EVERY = 2
+"""One person in so many holds TAIHE's policy."""
 _DRAWN_TIMES = 8
 """So many bills are drawn for one that is taken: few are of stays, and stays are what most dialects are about."""
 
@@ -71,13 +73,12 @@ class MixedDay:
         """Everybody's policies, and TAIHE's of every second person."""
         yield from self._drawn.coverage()
         begins = self.day - timedelta(days=200)
-        for number in range(0, self._drawn.population.size, 2):
+        for number in range(0, self._drawn.population.size, TAIHE_EVERY):
             yield _taihe_policy(self._drawn.population.person(number), begins)
 
-    def insured_with(self, one: MixedCase) -> set[str]:
-        """The insurers that a bill's person holds policies of, as far as the city's people go."""
-        policies = self._drawn.population.policies(one.case.person)
-        return {insurer for policy in policies for insurer in parties.INSURERS_OF[policy.product]}
+    def insured_with_taihe(self, one: MixedCase) -> bool:
+        """Whether the bill's person holds TAIHE's policy."""
+        return one.case.person.number % TAIHE_EVERY == 0
 
     def _placed(self) -> list[tuple[DayCase, str]]:
         stays_wanted = max(len(_STAY_REGIONS), self.cases * _STAYS_PERCENT // 100)

@@ -41,6 +41,8 @@ class Stage:
     hub_port: int = 0
     dialects: bool = False
     """With the parties that speak dialects of their own, whose keys are in PARTY_SECRETS."""
+    own_settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the hub, beside those that every demo has."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -69,6 +71,7 @@ class Stage:
             "HUB_PERSON_KEY_SECRET": self._secret(),
             "HUB_LOG_FORMAT": "json",
             "HUB_PARTY_SECRETS": str(self.folder / PARTY_SECRETS) if self.dialects else "",
+            **self.own_settings,
         }
 
     def _secret(self) -> str:
