@@ -379,9 +379,9 @@ def test_a_statement_that_came_by_itself_ends_the_waiting_for_it_within_a_minute
 
         with world.hub.database.begin() as connection:
             connection.execute(
-                text("""INSERT INTO statement (party, scheme, day, form, source, sha256, rows, total_fen, by_payer, state,
-                    received_by, received_at) VALUES (:party, 'daily', :day, 'csv', 'f', '', 0, 0, 0, 'standing', 'li',
-                    :now)"""),
+                text("""INSERT INTO statement (party, scheme, day, form, source, sha256, rows, total_fen, by_payer,
+                    state, received_by, received_at)
+                    VALUES (:party, 'daily', :day, 'csv', 'f', '', 0, 0, 0, 'standing', 'li', :now)"""),
                 {"party": CRITICAL, "day": day, "now": world.hub.clock.now()},
             )
             continuous.tell(connection, world.hub.clock.now())
