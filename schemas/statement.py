@@ -76,7 +76,7 @@ class Statement(Value):
 
 
 class StatementHeader(Value):
-    """What goes with a statement in a file: whose books of which day, and what must be in it. `total`: as in Statement."""
+    """What goes with a statement in a file: whose books of which day, and what must be in it. `total`: as there."""
 
     party: Identifier
     scheme: Identifier = "daily"
