@@ -15,14 +15,19 @@ from sqlalchemy import Connection, Row, text
 from store.funds import Claim
 
 # A hash of the seed and the settlement decides the order: no state, no clock, no luck of the planner.
-_HELD = """SELECT i.case_id, i.leg_no, min(i.region) AS region, min(i.layer) AS layer, min(i.product) AS product,
+_HELD_IF = """SELECT i.case_id, i.leg_no, min(i.region) AS region, min(i.layer) AS layer, min(i.product) AS product,
         CAST(sum(i.amount_fen) AS bigint) AS amount_fen
     FROM fund_claim_item i
     WHERE i.case_id IS NOT NULL AND (i.claim_no = :claim_no OR :kind = 'year' AND i.claim_no IN (
         SELECT m.claim_no FROM fund_claim m
         WHERE m.kind = 'month' AND m.institution = :institution AND m.payer = :payer AND m.state <> 'withdrawn'
-            AND m.last_day BETWEEN :first_day AND :last_day))
+            AND m.last_day BETWEEN :first_day AND :last_day)) {0}
     GROUP BY i.case_id, i.leg_no"""
+_HELD = _HELD_IF.format("")
+_HELD_OF_ONE = _HELD_IF.format(
+    "AND i.case_id IN (SELECT c.case_id FROM settlement_case c WHERE c.institution = :institution "
+    "AND c.case_key = :settlement_no AND c.purpose = 'settle')"
+)
 _POPULATION = text(f"SELECT count(*) FROM ({_HELD}) AS held WHERE amount_fen > 0")
 _DRAW = text(f"""
     SELECT c.settlement_no, CAST(held.case_id AS text) AS case_id, held.leg_no, held.product, held.amount_fen
@@ -39,10 +44,9 @@ _DEDUCTED = """SELECT coalesce(sum(d.amount_fen), 0) AS fen FROM fund_deduction 
 _SHARES = text(f"""
     SELECT CAST(held.case_id AS text) AS case_id, held.leg_no, held.region, held.layer, held.product, held.amount_fen,
         CAST(least(held.amount_fen, booked.fen) - deducted.fen AS bigint) AS left_fen
-    FROM ({_HELD}) AS held JOIN settlement_case c ON c.case_id = held.case_id
+    FROM ({_HELD_OF_ONE}) AS held
     CROSS JOIN LATERAL ({_BOOKED}) AS booked CROSS JOIN LATERAL ({_DEDUCTED}) AS deducted
-    WHERE c.institution = :institution AND c.settlement_no = :settlement_no AND held.amount_fen > 0
-    ORDER BY held.leg_no""")
+    WHERE held.amount_fen > 0 ORDER BY held.leg_no""")
 _EXCESSIVE = text(f"""
     SELECT DISTINCT d.settlement_no
     FROM fund_deduction d

@@ -71,12 +71,12 @@ _SEALED_TO = text("SELECT max(business_day) FROM day_seal")
 _OWING = text(f"""
     SELECT DISTINCT e.payer FROM ledger_entry e
     WHERE {IN_SCOPE} AND e.payer <> '' AND (e.debit = 'receivable' OR e.credit = 'receivable') ORDER BY e.payer""")
-_ENTRIES = f"""SELECT e.entry_id FROM ledger_entry e WHERE {IN_SCOPE} AND e.payer = :payer
+_ENTRIES = f"""ledger_entry e WHERE {IN_SCOPE} AND e.payer = :payer
     AND (e.debit = 'receivable' OR e.credit = 'receivable'
         OR :account_included AND (e.debit = 'personal' OR e.credit = 'personal'))"""
 _CLAIMED = text(f"""
-    SELECT i.claim_no, count(*) AS entries FROM fund_claim_item i WHERE i.entry_id IN ({_ENTRIES})
-    GROUP BY i.claim_no ORDER BY i.claim_no""")
+    SELECT DISTINCT i.claim_no FROM fund_claim_item i WHERE i.entry_id IN (SELECT e.entry_id FROM {_ENTRIES})
+    ORDER BY i.claim_no""")
 _ADD = text(f"""
     INSERT INTO fund_claim (kind, institution, payer, application_no, first_day, last_day, region, visit_kind,
         insurance_type, way, state, settlements, total_fen, amount_fen, account_fen, account_included, recognised_fen,
@@ -89,7 +89,7 @@ _ADD_ITEMS = text(f"""
     INSERT INTO fund_claim_item (entry_id, claim_no, case_id, leg_no, region, layer, product, amount_fen, account_fen)
     SELECT e.entry_id, :claim_no, e.case_id, e.leg_no, e.region, e.layer, e.product, {_SIGNED.format("receivable")},
         {_SIGNED.format("personal")}
-    FROM ledger_entry e WHERE e.entry_id IN ({_ENTRIES})""")
+    FROM {_ENTRIES}""")
 _ADD_PARTS = text("""
     INSERT INTO fund_claim_part (claim_no, region, layer, product, amount_fen, account_fen)
     SELECT claim_no, region, layer, product, sum(amount_fen), sum(account_fen) FROM fund_claim_item
@@ -143,10 +143,9 @@ def owing(connection: Connection, scope: Scope) -> list[str]:
     return list(connection.execute(_OWING, scope.parameters()).scalars())
 
 
-def claimed_already(connection: Connection, scope: Scope, *, account_included: bool) -> dict[int, int]:
-    """How many entries of this scope other claims hold, by their numbers."""
-    rows = connection.execute(_CLAIMED, scope.parameters() | {"account_included": account_included})
-    return {row.claim_no: row.entries for row in rows}
+def claimed_already(connection: Connection, scope: Scope, *, account_included: bool) -> list[int]:
+    """The claims that hold entries of this scope."""
+    return list(connection.execute(_CLAIMED, scope.parameters() | {"account_included": account_included}).scalars())
 
 
 def add(connection: Connection, scope: Scope, facts: Mapping[str, Any], *, kind: str = "month") -> Claim | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from routing.funds import ClaimState, Part
 from routing.rulebook import RuleBook
@@ -67,30 +68,30 @@ def _claim(connection: Connection, book: RuleBook, asked: Application, by: str, 
     scope = asked.scope
     assert scope.payer is not None
     included = account_included(book, scope.payer)
-    if held := funds.claimed_already(connection, scope, account_included=included):
-        numbers = ", ".join(map(str, held))
-        raise Conflict(f"claim {numbers} holds entries of these days already", code="claim.overlaps", claims=[*held])
     sums = fund_figures.total(fund_figures.by_day(connection, scope).values())
-    claim = funds.add(
-        connection,
-        scope,
-        {
-            "application_no": asked.application_no,
-            "way": asked.way,
-            "settlements": sums.count,
-            "total_fen": sums.total_fen,
-            "amount_fen": sums.paid_fen,
-            "account_fen": sums.account_fen,
-            "account_included": included,
-            "recognised_fen": asked.recognised_fen,
-            "by": by,
-            "now": now,
-        },
-    )
-    if claim is None:
-        raise Conflict("a claim for exactly this stands already", code="claim.exists")
-    funds.add_items(connection, claim.claim_no, scope, account_included=included)
-    return claim
+    facts = {
+        "application_no": asked.application_no,
+        "way": asked.way,
+        "settlements": sums.count,
+        "total_fen": sums.total_fen,
+        "amount_fen": sums.paid_fen,
+        "account_fen": sums.account_fen,
+        "account_included": included,
+        "recognised_fen": asked.recognised_fen,
+        "by": by,
+        "now": now,
+    }
+    try:
+        with connection.begin_nested():
+            claim = funds.add(connection, scope, facts)
+            if claim is None:
+                raise Conflict("a claim for exactly this stands already", code="claim.exists")
+            funds.add_items(connection, claim.claim_no, scope, account_included=included)
+            return claim
+    except IntegrityError as error:
+        held = funds.claimed_already(connection, scope, account_included=included)
+        named = ", ".join(map(str, held))
+        raise Conflict(f"claim {named} holds entries of these days already", code="claim.overlaps") from error
 
 
 def apply_for_year(

@@ -71,7 +71,7 @@ def test_the_national_application_asks_every_payer_and_is_taken_back_by_its_even
         unknown = his.refused("3204", {"data": {"clr_appy_evt_id": "0"}})
         his.done("3203", {"data": {**asked, "setlym": day[:7].replace("-", "")}})
 
-        assert (f"尚有1天未封账（{day}）" in early, "基金225.00元" in wrong, "已在其他申报中" in again) == (True,) * 3
+        assert (f"尚有1天未封账（{day}）" in early, "基金225.00元" in wrong, "该期间已申报" in again) == (True,) * 3
         assert sorted(one.amount_fen for one in made) == [7_500, 15_000]
         assert "未找到" in unknown
         with hub.database.connect() as connection:
