@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
+from typing import Any
 
+import orjson
 import pytest
 
+from sandbox import clock as sandbox_clock
 from sandbox import entries
 from sandbox.book import Book
+from sandbox.controls import STATEMENT, controls
 from sandbox.entries import Entry
 from sandbox.his_book import HospitalBook
 from sandbox.statements import (
@@ -20,6 +25,7 @@ from sandbox.statements import (
     lines_of,
     statement_of,
 )
+from sandbox.web import Call, PartyApp, Reply
 from schemas.statement import BreakClass, LineKind, StatementLine
 
 DAY, NEXT = date(2026, 11, 18), date(2026, 11, 19)
@@ -217,3 +223,45 @@ def test_a_hospitals_day_book_holds_what_each_answer_changed():
     assert booked(DAY) == [(LineKind.SETTLE, 10000, 6000, 500, 3500)]
     assert booked(NEXT) == [(LineKind.SETTLE, 0, 2000, 0, -2000)]
     assert booked(date(2026, 11, 20)) == [(LineKind.REFUND, -10000, -8000, -500, -1500)]
+
+
+def ask(app: PartyApp, method: str, path: str, body: object = None, query: str = "") -> tuple[int, dict[str, Any]]:
+    routes, prefixes = controls(app)
+    handler = routes.get((method, path)) or prefixes[method, STATEMENT]
+    answer = asyncio.run(handler(Call(method, path, query.encode(), "", orjson.dumps(body))))
+    assert isinstance(answer, Reply)
+    return answer.status, orjson.loads(answer.body)
+
+
+def test_a_partys_staff_undoes_what_stands_and_nothing_else():
+    settled = a_settlement(1)
+    app = PartyApp("ANKANG", a_book(settled))
+
+    assert ask(app, "POST", "/sandbox/undo", {"request_id": settled.request_id})[0] == 200
+    assert app.book.effective(settled.request_id) == 0
+    assert ask(app, "POST", "/sandbox/undo", {"request_id": "nobody"})[0] == 404
+    assert ask(app, "POST", "/sandbox/undo", [])[0] == 422
+
+
+def test_a_statement_can_be_asked_for_and_spoiled_over_http():
+    app = PartyApp("BASIC-440300", a_book(*map(a_settlement, range(1, 5))))
+    script = [{"kind": "row_missing", "day": DAY.isoformat()}]
+
+    assert ask(app, "GET", f"{STATEMENT}{DAY}")[1]["count"] == 4
+    assert ask(app, "POST", "/sandbox/statement-faults", script)[0] == 200
+    assert ask(app, "GET", f"{STATEMENT}{DAY}", query="refunds=left_out")[1]["count"] == 3
+    (injected,) = ask(app, "GET", "/sandbox/statement-faults")[1]["injected"]
+    assert (injected["kind"], injected["found_as"]) == ("row_missing", "missing_at_basic")
+    assert ask(app, "POST", "/sandbox/statement-faults", [{"kind": "no such"}])[0] == 422
+    assert ask(app, "GET", f"{STATEMENT}yesterday")[0] == 422
+
+
+def test_the_cast_lives_another_day_when_it_is_told_to():
+    app = PartyApp("ANKANG", a_book())
+    try:
+        told = ask(app, "POST", "/sandbox/clock", {"ahead_s": -86400})[1]["now"]
+    finally:
+        sandbox_clock.set_ahead(0)
+
+    assert datetime.fromisoformat(told) < sandbox_clock.now() - timedelta(hours=23)
+    assert ask(app, "POST", "/sandbox/clock", {"ahead_s": "later"})[0] == 422
