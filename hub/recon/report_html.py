@@ -14,6 +14,7 @@ from schemas.base import Bilingual
 from schemas.statement import CLASS_MEANINGS
 from store.recon_reports import STATES, ListedBreak, Run
 
+TROUBLE_MAX = 30
 Head = tuple[str, str]
 """A column's name in Chinese and English; the English one ends in # for a column of numbers."""
 
@@ -88,6 +89,9 @@ def _trouble(report: Report) -> str:
         f"<code>hub recon run --day {report.day} --party {escape(party)}</code></li>"
         for party in report.not_run
     ]
+    if len(lines) > TROUBLE_MAX:
+        more = len(lines) - TROUBLE_MAX
+        lines[TROUBLE_MAX:] = [f"<li>另有 {more:,} 条，见下表 <i>and {more:,} more, see the table below</i></li>"]
     return f'<ul class="trouble">{"".join(lines)}</ul>\n' if lines else ""
 
 

@@ -83,6 +83,17 @@ def test_whatever_parties_wrote_is_text() -> None:
     assert not html.document_fromstring(page).xpath("//script | //@href | //@src | //img | //link")
 
 
+def test_many_statements_that_have_not_come_do_not_fill_the_first_page() -> None:
+    late = [
+        a_party_day(f"H{number:011}", a_run(number, f"H{number:011}"), finding="no statement") for number in range(99)
+    ]
+
+    page = shown(as_html(a_report(parties=late, not_run=[])))
+
+    assert page.count("no statement") == 30
+    assert "and 69 more, see the table below" in page
+
+
 def test_every_class_and_switch_has_words() -> None:
     page = shown(as_html(a_report()))
 
