@@ -201,8 +201,9 @@ def lines(connection: Connection, side: HubSide) -> Iterator[HubLine]:
     them beside its own. Corrections are not in them: they are about the party's lines.
     """
     query = _whole_lines(side) if side.whole else _share_lines(side)
-    found = connection.execution_options(stream_results=True, max_row_buffer=CHUNK).execute(text(query), side.values)
-    for row in found:
+    # Of the statement, not of the connection: what else the caller asks is no cursor.
+    streamed = text(query).execution_options(stream_results=True, max_row_buffer=CHUNK)
+    for row in connection.execute(streamed, side.values):
         yield HubLine(*row)
 
 

@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from hub.recon.runs import Runs
+from routing.schemes import Scheme
 from schemas.errors import Conflict, NotFound
-from store import matching_runs
+from store import hub_side, matching_runs
 from store.database import open_engine
+from store.hub_side import HubSide
 from store.tables_ledger import entries
 from tests.support.builders import BASIC, BASIC_RULE, COMMERCIAL, COMMERCIAL_RULE, HOSPITAL, REGION, a_rule_book
 from tests.support.recon_books import (
@@ -223,3 +225,43 @@ def test_lines_are_found_by_whatever_number_they_name(engine: Engine) -> None:
         "line/ODD-S-6": ("missing_at_hub", "open"),
     }
     assert result.counts["matched"] == 5
+
+
+def test_our_books_as_we_send_them_agree_with_our_books(engine: Engine) -> None:
+    bill, back = settled(5_000, 200, total=9_000), refunded(5_000, 200, total=9_000)
+    shares = [
+        Share("S-1", COMMERCIAL, (bill,)),
+        Share("S-2", COMMERCIAL, (bill, back)),
+        Share("S-3", COMMERCIAL, (back,)),
+    ]
+    book(engine, *shares, Share("S-4", BASIC, (bill,)))
+    sides = (
+        HubSide(Scheme(party=COMMERCIAL), "payer", DAY),
+        HubSide(Scheme(party=HOSPITAL), "institution", DAY),
+        HubSide(Scheme(party=HOSPITAL), "institution", DAY, by_payer=True),
+    )
+    for side, rows in zip(sides, (4, 5, 5), strict=True):
+        with engine.begin() as connection:
+            lines = list(hub_side.lines(connection, side))
+            told = [
+                {f"{name}_fen" if name in ("total", "amount", "account", "cash") else name: value
+                 for name, value in line._asdict().items()}
+                for line in lines
+            ]  # fmt: skip
+            write_statement(connection, Told(side.scheme.party, told, by_payer=not side.whole))
+        result = runs_at(engine).run(side.scheme.party, "daily", DAY, "li")
+
+        assert len(lines) == rows
+        assert breaks_of(engine, result.run_id) == {}
+    whole = [line for line in _lines(engine, sides[1]) if line.settlement_no == "S-1"]
+    assert [(line.total, line.amount, line.account, line.cash) for line in whole] == [(9_000, 5_000, 200, 3_800)]
+    left_out = HubSide(Scheme(party=COMMERCIAL, refunds="left_out", account="in_fund"), "payer", DAY)
+    assert [(line.settlement_no, line.amount, line.account) for line in _lines(engine, left_out)] == [
+        ("S-1", 5_200, 0),
+        ("S-3", -5_200, 0),
+    ]
+
+
+def _lines(engine: Engine, side: HubSide) -> list[hub_side.HubLine]:
+    with engine.begin() as connection:
+        return list(hub_side.lines(connection, side))
