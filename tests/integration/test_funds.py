@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import orjson
 import pytest
 
-from hub.funds import files
-from routing.postings import Account
+from hub.funds import audits, claims, files, payments
+from hub.funds.claims import Application
+from routing.postings import Account, Kind
 from schemas.errors import Conflict, Forbidden, NotFound
 from schemas.transactions import Transaction
 from store import fund_audits, fund_figures, fund_payments, funds, ledger
-from tests.support.builders import BASIC, CRITICAL, HOSPITAL
+from store.fund_figures import Scope
+from tests.support.builders import BASIC, CRITICAL, HOSPITAL, REGION, a_rule_book
 from tests.support.fund_days import Desk, claims_of, seal, totals
 from tests.support.hub_in_process import TestHub, a_hub
 
@@ -264,3 +267,27 @@ def test_the_year_pays_out_what_its_months_withheld_less_what_its_audit_refuses(
 
     assert (year.amount_fen, claim(hub, year.claim_no).payable_fen) == (1_500, -3_500)
     assert balance(hub) == {"in_transit": 10_000, "deducted": 5_000}
+
+
+def test_personal_accounts_are_paid_out_by_payers_whose_amounts_hold_them(hub):
+    day, now = date(2026, 3, 2), hub.clock.now()
+    book = a_rule_book(reconciliation=[{"party": BASIC, "account": "in_fund"}])
+    taken = ledger.Entry(
+        region=REGION, business_day=day, effective_day=day, institution=HOSPITAL, payer=BASIC, layer="basic",
+        product="basic", kind=Kind.SETTLE, debit=Account.RECEIVABLE, credit=Account.PATIENT, amount_fen=8_000,
+        cause="test/1",
+    )  # fmt: skip
+    with hub.database.begin() as connection:
+        ledger.post(connection, [taken, replace(taken, debit=Account.PERSONAL, amount_fen=2_000)])
+    seal(hub, day)
+
+    with hub.database.begin() as connection:
+        asked = Application(Scope(HOSPITAL, day, day, BASIC), "A-1")
+        (made,) = claims.apply(connection, book, asked, by="li", now=now)
+        audits.close(connection, made.claim_no, basis_points=1_000, action=1, by="li", now=now)
+        payments.order(connection, BASIC, HOSPITAL, [made.claim_no], by="li", action=2, now=now)
+
+    assert balance(hub, BASIC) == {"receivable": 800, "in_transit": 9_200}
+    with hub.database.connect() as connection:
+        (trio,) = fund_figures.standing(connection, payer=BASIC, with_account=[BASIC])
+    assert (trio.advanced_fen, trio.to_be_settled_fen, trio.ordered_fen) == (10_000, 10_000, 9_200)
