@@ -125,7 +125,8 @@ _CARRY_OVER = text("""
         SELECT DISTINCT ON (b.key, b.class) b.* FROM recon_run r
         JOIN recon_run v ON (v.party, v.scheme, v.day) = (r.party, r.scheme, r.day) AND v.state = 'void'
         JOIN recon_break b ON b.run_id = v.run_id
-        WHERE r.run_id = :run AND b.state = 'resolved' AND b.remedy IN ('people', 'reverse')
+        WHERE r.run_id = :run AND r.state IN ('running', 'done') AND b.state = 'resolved'
+          AND b.remedy IN ('people', 'reverse')
         ORDER BY b.key, b.class, b.break_id DESC
     ) AS o
     WHERE n.run_id = :run AND n.state = 'open' AND n.key = o.key AND n.class = o.class
@@ -133,7 +134,8 @@ _CARRY_OVER = text("""
 _PROPOSE = text("""
     UPDATE recon_break b SET proposal = n.proposal, reason = n.reason
     FROM json_to_recordset(CAST(:rows AS json)) AS n(break_id bigint, proposal text, reason text)
-    WHERE b.break_id = n.break_id AND b.state IN ('open', 'explained')""")
+    WHERE b.break_id = n.break_id AND b.state IN ('open', 'explained')
+      AND EXISTS (SELECT 1 FROM recon_run r WHERE r.run_id = b.run_id AND r.state IN ('running', 'done'))""")
 _DECIDE = text("""
     UPDATE recon_break SET remedy = :remedy, action_id = :action, resolution = :resolution, resolved_by = :by,
         approved_by = :approver, state = :state, resolved_at = :at WHERE break_id = :id""")

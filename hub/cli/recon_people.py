@@ -53,7 +53,9 @@ def propose(run: RunId, as_json: AsJson = False) -> None:
     from store import breaks, seals
 
     with open_database(settings()) as engine, engine.begin() as connection:
-        _the_run(connection, run)
+        of = _the_run(connection, run)
+        if of.state != "done":
+            fail(f"{of.name} is {of.state}: its breaks stay as they are")
         seals.free(connection)
         breaks.follow(connection, datetime.now().astimezone(), run)
         count = remedies.propose(connection, run)

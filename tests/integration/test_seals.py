@@ -13,11 +13,12 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.clock import SystemClock
 from hub.people.recon import seal_problems
+from hub.recon.remedies import propose
 from hub.recon.seal_watch import SealWatch
 from routing.postings import Account, Kind
 from schemas.errors import Unavailable
 from schemas.statement import BreakClass
-from store import actions, incidents, ledger, rulebooks, seal_checks, seals, signing
+from store import actions, breaks, incidents, ledger, rulebooks, seal_checks, seals, signing
 from store.actions import ActionState
 from store.database import open_engine
 from store.ledger import Entry
@@ -62,9 +63,9 @@ def posted(database: Engine, *new: Entry) -> None:
 
 
 def a_signed_run(connection: Connection, day: date) -> int:
-    """Over CRITICAL's statement of two lines, with a break that people have ended; trailed like an operator's."""
+    """Over CRITICAL's statement of two lines, with a break that was left open; trailed like an operator's."""
     run_id = a_run(connection, CRITICAL, day, [a_statement(connection, CRITICAL, day, 7_500, 8_000)])
-    a_break(connection, run_id, BreakClass.AMOUNT, payer_side=once(8_000), payer=CRITICAL, state="resolved")
+    a_break(connection, run_id, BreakClass.AMOUNT, payer_side=once(8_000), payer=CRITICAL)
     digest = signing.sign(connection, run_id, by="li", approver="wang", now=NOW)
     trailed(connection, "recon.sign_off", seals.run_subject(run_id), f"signed off, digest {digest}")
     return run_id
@@ -192,7 +193,11 @@ def test_a_session_says_the_same_whatever_its_settings(database):
 
 
 def test_a_seal_cannot_be_broken_by_accident(database):
-    two_sealed_days(database)
+    run_id = two_sealed_days(database)
+    with database.begin() as connection:
+        propose(connection, run_id)
+        breaks.follow(connection, NOW)
+        assert faults(connection) == []
 
     for statement in (
         "UPDATE day_seal SET reason = 'x'",
