@@ -164,7 +164,7 @@ def bare(engine: Engine, folder: Path) -> dict[str, Any]:
         found[f"copy {party}"] = round(timed(lambda table=table, party=party: copy(engine, table, folder, party)), 2)  # type: ignore[misc]
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL work_mem = '128MB'"))
+        connection.execute(text("SET LOCAL work_mem = '192MB'"))
         began = time.monotonic()
         found["joined"] = list(connection.execute(text(_JOIN)).one())
         found["join"] = round(time.monotonic() - began, 2)

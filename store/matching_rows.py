@@ -105,8 +105,9 @@ def find_statements(
     own = next((book for one, book in books if book.party == side.scheme.party and book.day == side.day), None)
     today = tuple(book for one, book in books if book.day == side.day and book is not own)
     near = tuple((one, book) for one, book in books if book.day != side.day)
-    carried = own is not None and bool(connection.execute(_CARRIED, {"id": own.statement_id}).scalar_one())
-    return Statements(own, pair, today, near, carried and pair == HOSPITAL and not (own is not None and own.by_payer))
+    whole = own is not None and pair == HOSPITAL and not own.by_payer
+    carried = whole and own is not None and connection.execute(_CARRIED, {"id": own.statement_id}).scalar_one()
+    return Statements(own, pair, today, near, bool(carried))
 
 
 def only_of_payer(side: HubSide, pair: int) -> str:
