@@ -17,11 +17,12 @@ from sqlalchemy import Connection, text
 from schemas.statement import BreakClass
 from store import hub_side
 from store.hub_side import HubSide
-from store.matching_classes import classify, store_breaks
+from store.matching_classes import classify, counted, store_breaks
+from store.matching_history import explain_pairs
 from store.matching_rows import Statements, compare, find_statements, resolve
 from store.matching_totals import totals
 
-WORK_MEM_MB = 128
+WORK_MEM_MB = 192
 """What one sort or hash of a run may hold in the database's memory; what is more goes to its disk."""
 STATEMENT_TIMEOUT_S = 3_600
 
@@ -85,6 +86,8 @@ def match(connection: Connection, asked: Asked) -> Matched:
     agreed += connection.execute(text("SELECT count(*) FROM recon_class WHERE class = ''")).scalar_one()
     counts = {_agreeing(asked, statements): agreed} if agreed or statements.own is not None else {}
     stored = store_breaks(connection, side, asked.run_id)
+    if statements.own is not None and explain_pairs(connection, side, asked.run_id, statements.own_pair):
+        stored = counted(connection, asked.run_id)
     for name, _, count in stored:
         counts[name] = counts.get(name, 0) + count
     return Matched(

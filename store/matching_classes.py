@@ -193,5 +193,10 @@ def store_breaks(connection: Connection, side: HubSide, run_id: int) -> list[tup
 
     statement = _STORE.format(none=_NONE, payer=of(PAYER), hospital=of(HOSPITAL))
     connection.execute(text(statement), side.values | {"run_id": run_id})
-    counted = text("SELECT class, state, count(*) FROM recon_break WHERE run_id = :run_id GROUP BY class, state")
-    return [(name, state, int(count)) for name, state, count in connection.execute(counted, {"run_id": run_id})]
+    return counted(connection, run_id)
+
+
+def counted(connection: Connection, run_id: int) -> list[tuple[str, str, int]]:
+    """How many breaks of each class and state a run has."""
+    query = text("SELECT class, state, count(*) FROM recon_break WHERE run_id = :run_id GROUP BY class, state")
+    return [(name, state, int(count)) for name, state, count in connection.execute(query, {"run_id": run_id})]
