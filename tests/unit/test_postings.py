@@ -121,7 +121,7 @@ def test_any_life_balances_mirrors_and_ends_as_the_legs_stand() -> None:
         case.post()
         assert all(case.balance(account) == 0 for account in Account), "an undo mirrors what it undoes"
         _mirrored(case)
-    assert events["approve"] > 1_000 and events["cancel_confirmed"] > 100, events
+    assert min(events["approve"], events["cancel_confirmed"]) > 100, events
 
 
 def _any_step(chance: random.Random, case: Case, events: Counter[str]) -> None:
