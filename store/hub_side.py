@@ -123,7 +123,8 @@ def _times(settles: bool) -> str:
 
 # The database's own sum() of whole numbers keeps a number of any length for each item: half of a run's time.
 _ADD_UP = """
-CREATE OR REPLACE AGGREGATE pg_temp.fen_sum(bigint) (SFUNC = int8pl, STYPE = bigint, INITCOND = '0')
+CREATE OR REPLACE AGGREGATE pg_temp.fen_sum(bigint) (
+    SFUNC = int8pl, STYPE = bigint, INITCOND = '0', COMBINEFUNC = int8pl, PARALLEL = SAFE)
 """
 
 
