@@ -390,7 +390,8 @@ class BasicNationalServer(PartyApp):
             raise Refused(recorded.reason_zh)
         output = self._settlement(replace(asked, infno="5203"), entry, booked=True)
         info = {name: -value if isinstance(value, Decimal) else value for name, value in output["setlinfo"].items()}
-        return {"setlinfo": info, "setldetail": []}
+        # When it was undone, not when it was settled: the day of the refund follows from it.
+        return {"setlinfo": info | {"setl_time": moment(recorded)}, "setldetail": []}
 
     async def _reverse(self, asked: _Asked) -> Output:
         told = asked.node()

@@ -41,6 +41,8 @@ from store.invariants import INVARIANTS
 
 OFFICE_OPENS = time(9, 30)
 """When a day's statements have come and its books are closed: the next morning."""
+FRESH = timedelta(seconds=20)
+"""A hub that was started so lately goes by the clock already."""
 BEFORE_MIDNIGHT = timedelta(seconds=2)
 """Where the clock goes on when an evening is over."""
 VERIFY_S_MAX = 60.0
@@ -172,8 +174,7 @@ def live(
     """The days in a world whose parties (`told`: their addresses) and database run; the hub is started and stopped."""
     lived, people = plan(list(last_days(options.days, yesterday() + timedelta(days=1))), options.cases, options.seed)
     clock = DemoClock(engine, told["control"])
-    clock.set(lived[0].begins - timedelta(days=1))
-    mixed.prepare(stage, engine, rule_book(told["endpoints"]), people.coverage(), clock.now())
+    mixed.prepare(stage, engine, rule_book(told["endpoints"]), people.coverage(), lived[0].begins)
     book = HospitalBook(stage.folder / "hospitals.sqlite3")
     senders = Senders(stage.hub_url, book, CONCURRENCY)
     traffic = Traffic(senders)
@@ -181,6 +182,7 @@ def live(
     world = World(stage, hub, engine, clock, traffic, Living(stage, engine, traffic, book), screen, misdeeds)
     try:
         screen.say("starting the hub")
+        clock.set(lived[0].begins)
         hub.start()
         with _closing(world, told["control"], book, lived, options) as (closing, office):
             for number, one in enumerate(lived):
@@ -236,7 +238,8 @@ def _closing(
 def _one_day(world: World, closing: Closing, lived: LivedDay, *, last: bool) -> None:
     """From an evening's bills to the morning after."""
     screen, day = world.screen, lived.day
-    world.wake(lived.begins)
+    if not timedelta(0) <= world.clock.now() - lived.begins < FRESH:
+        world.wake(lived.begins)
     evening = lived.evening if world.misdeeds else [*lived.evening, *lived.lonely]
     around = len(lived.midnight)
     screen.say(f"{day}: settling {len(evening) + around} bills in four regions, {around} of them around midnight")

@@ -100,9 +100,8 @@ class Closing:
         waiting = [one for one in self.days if self.days[one].seal is None and one != day]
         for earlier in waiting:
             self._run_day(earlier)
-        if touched := self._remedied(day):
-            self.settle_down()
-            self._run_day(day, touched)
+            self._remedy(earlier)
+        self._remedy(day, patient=True)
         if asked := self._asked_anew(day):
             self._run_day(day, asked)
         if last and (unclear := self._unclear(day)):
@@ -110,6 +109,7 @@ class Closing:
             for party in sorted(unclear):
                 self.statements.collect(party, day + timedelta(days=1))
             self._run_day(day, unclear)
+            self._remedy(day)
         for one in (*waiting, day):
             self._sign_off(one, patient=one == day and not last)
         self._seal_what_is_ready()
@@ -155,13 +155,15 @@ class Closing:
         with self.engine.connect() as connection:
             return [run for run in matching_runs.on_day(connection, day) if run.state == "done"]
 
-    def _remedied(self, day: date) -> set[str]:
-        """Apply what is proposed, run by run; whose books that touches."""
+    def _remedy(self, day: date, *, patient: bool = False) -> None:
+        """Apply what is proposed, run by run, and run again whose books that touches. `patient`: what would undo
+        something waits until the next day's statements have come, which may explain it."""
         touched: set[str] = set()
+        too_early = {Remedy.RESEND_ANSWER, *([Remedy.REVERSE] if patient else [])}
         for run in self._standing(day):
             still_open = self._breaks(run.run_id, ("open",))
             decided, _ = as_proposed(still_open)
-            decided = [one for one in decided if one.remedy is not Remedy.RESEND_ANSWER]
+            decided = [one for one in decided if one.remedy not in too_early]
             if not decided:
                 continue
             action = self._act(APPLY, f"run/{run.run_id}", detail_of(run.run_id, decided), "as proposed")
@@ -172,7 +174,9 @@ class Closing:
                 touched |= {run.party, by_id[one.break_id].payer, by_id[one.break_id].institution}
                 known = self.found[_item(by_id[one.break_id])]
                 known.how, known.said = f"remedy: {one.remedy}", by_id[one.break_id].reason
-        return touched
+        if touched:
+            self.settle_down()
+            self._run_day(day, touched)
 
     def _asked_anew(self, day: date) -> set[str]:
         """Have everybody whose books differ otherwise state them once more; who had to."""
