@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -341,7 +342,8 @@ class BasicNationalServer(PartyApp):
             amount_fen=result.fund_fen,
             effect_fen=result.fund_fen,
             account_fen=result.account_fen,
-            reference="SL" + asked.msgid[-28:],
+            # Two institutions may send at the same moment under the same running number.
+            reference=f"SL{blake2b(asked.msgid.encode(), digest_size=14).hexdigest().upper()}",
             detail=detail_of(visit, result, str(told["insutype"])),
         )
 
