@@ -17,7 +17,7 @@ from hub.books import RuleBooks
 from hub.bootstrap import broker_topology
 from hub.demo import days_clock, days_faults, mixed
 from hub.demo.days_clock import DemoClock
-from hub.demo.days_close import ClosedDay, Closing, Found, hosted_by_us
+from hub.demo.days_close import LEFT, ClosedDay, Closing, Found, hosted_by_us
 from hub.demo.days_faults import Compared, Expected, Misdeeds
 from hub.demo.days_life import LivedDay, Living, last_days, midnight_after, plan
 from hub.demo.days_month import Month, PaidMonth
@@ -45,6 +45,8 @@ FRESH = timedelta(seconds=20)
 """A hub that was started so lately goes by the clock already."""
 BEFORE_MIDNIGHT = timedelta(seconds=2)
 """Where the clock goes on when an evening is over."""
+HASTE = timedelta(seconds=6)
+"""How long a hospital waits for an answer of which a part is lost."""
 VERIFY_S_MAX = 60.0
 
 
@@ -270,7 +272,7 @@ def _lose_an_answer(world: World, misdeeds: Misdeeds, lived: LivedDay) -> None:
     """Bills are sent one by one until the payer has booked one and its answer is lost."""
     for one in lived.lonely:
         misdeeds.lose_the_next_answer()
-        world.traffic.live(one)
+        world.living.settle_hastily(one, world.clock.now() + HASTE)
         if misdeeds.was_lost(lived.day, one.case.institution, one.case.settlement_no):
             world.held_back.append(one.settle.key)
             return
@@ -284,7 +286,7 @@ def _finish(
     active = closing.statements.book_in_force
     regions = {one.code: one.region for one in active.institutions}
     month = Month(world.engine, office.actions, world.traffic.senders, book, regions, lambda: day_of(world.clock.now()))
-    left = [one for one in closing.found.values() if one.how == "left with a reason"]
+    left = [one for one in closing.everything if one.how == LEFT]
     paid = month.settle([day for day in closing.days if closing.days[day].seal], left)
     world.screen.say("verifying everything")
     expected: list[Expected] = list(days_faults.expected_of(closing.statements.injected()))
@@ -296,8 +298,8 @@ def _finish(
         statuses=dict(tally.statuses),
         troubles=tally.troubles,
         days=list(closing.days.values()),
-        found=list(closing.found.values()),
-        compared=days_faults.compare(expected, closing.found),
+        found=closing.everything,
+        compared=days_faults.compare(expected, closing.found, closing.later.values()),
         month=paid,
         broken=list(_broken(world.engine)),
         actions=closing.actions_made,

@@ -88,6 +88,9 @@ class Closing:
     hosted: frozenset[str] = frozenset()
     days: dict[date, ClosedDay] = field(default_factory=dict)
     found: dict[Item, Found] = field(default_factory=dict)
+    """The first break of each settlement in a party's books."""
+    later: dict[Item, Found] = field(default_factory=dict)
+    """What came after it, when it was something else."""
     actions_made: int = 0
 
     def morning(self, day: date, *, last: bool) -> None:
@@ -136,16 +139,31 @@ class Closing:
             item = _item(one)
             present.add(item)
             if item in self.found:
-                known = self.found[item]
-                if one.break_class in EXPLAINED and known.first_as not in EXPLAINED:
-                    known.ended_as, known.how = one.break_class, known.how or TOMORROW
+                self._go_on(item, one)
             else:
-                self.found[item] = Found(
-                    item, one.payer, one.break_class, one.break_class, one.case_id, one.leg_no, one.difference_fen
-                )
-        for item, known in self.found.items():
-            if (item.party, item.day) == (result.party, result.day) and item not in present and not known.how:
+                self.found[item] = _first_seen(item, one)
+        for known in self.everything:
+            of = (known.item.party, known.item.day)
+            if of == (result.party, result.day) and known.item not in present and not known.how:
                 known.how = ANEW
+
+    def _go_on(self, item: Item, one: Break) -> None:
+        """A break that was there in an earlier run: it explains itself by now, or another has come in its place."""
+        known = self._latest(item)
+        explained = one.break_class in EXPLAINED
+        if explained and known.first_as not in EXPLAINED and not known.how:
+            known.ended_as, known.how = one.break_class, TOMORROW
+        elif not explained and one.break_class is not known.first_as:
+            known.how = known.how or ANEW
+            self.later[item] = _first_seen(item, one)
+
+    def _latest(self, item: Item) -> Found:
+        return self.later.get(item) or self.found[item]
+
+    @property
+    def everything(self) -> list[Found]:
+        """All that was found, in the order in which it was."""
+        return [*self.found.values(), *self.later.values()]
 
     def _breaks(self, run_id: int, states: Sequence[str] = ("open", "waiting", "resolved", "explained")) -> list[Break]:
         with self.engine.connect() as connection:
@@ -172,7 +190,7 @@ class Closing:
             by_id = {one.break_id: one for one in still_open}
             for one in decided:
                 touched |= {run.party, by_id[one.break_id].payer, by_id[one.break_id].institution}
-                known = self.found[_item(by_id[one.break_id])]
+                known = self._latest(_item(by_id[one.break_id]))
                 known.how, known.said = f"remedy: {one.remedy}", by_id[one.break_id].reason
         if touched:
             self.settle_down()
@@ -198,7 +216,7 @@ class Closing:
             if action.state is not ActionState.EXECUTED:
                 raise DemoFailed(f"{run.party} for {day} was not signed off: {action.outcome}")
             for one in still_open:
-                known = self.found[_item(one)]
+                known = self._latest(_item(one))
                 known.how, known.said = LEFT, one.reason
 
     def _seal_what_is_ready(self) -> None:
@@ -223,6 +241,10 @@ class Closing:
 def hosted_by_us(parties: Iterable[tuple[str, str]]) -> frozenset[str]:
     """Of (party, adapter) those whose books are ours: there is nobody to compare them with."""
     return frozenset(code for code, adapter in parties if adapter == HOSTED)
+
+
+def _first_seen(item: Item, one: Break) -> Found:
+    return Found(item, one.payer, one.break_class, one.break_class, one.case_id, one.leg_no, one.difference_fen)
 
 
 def _item(one: Break) -> Item:

@@ -161,8 +161,8 @@ class Compared:
         return not (self.missed or self.wrongly or self.surplus)
 
 
-def compare(expected: Iterable[Expected], found: Mapping[Item, Found]) -> Compared:
-    """Hold what must be found against what was."""
+def compare(expected: Iterable[Expected], found: Mapping[Item, Found], later: Iterable[Found] = ()) -> Compared:
+    """Hold what must be found against what was; `later`: what came in its place, which nobody had done."""
     result = Compared([], [], [], [], [])
     wanted = {one.item: one for one in expected}
     for item, one in wanted.items():
@@ -171,9 +171,8 @@ def compare(expected: Iterable[Expected], found: Mapping[Item, Found]) -> Compar
             result.missed.append(one)
         else:
             (result.matched if called(known) is one.found_as else result.wrongly).append((one, known))
-    for item, known in found.items():
-        if item not in wanted:
-            (result.by_themselves if called(known) in EXPLAINED else result.surplus).append(known)
+    for known in (*(known for item, known in found.items() if item not in wanted), *later):
+        (result.by_themselves if called(known) in EXPLAINED else result.surplus).append(known)
     return result
 
 

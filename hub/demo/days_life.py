@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from random import Random
 
+import orjson
 from sqlalchemy import Engine, text
 
 from hub.demo.mixed import CONCURRENCY, Traffic
@@ -113,6 +114,11 @@ class Living:
                 sent.append(workers.submit(self._traffic.live, one))
             for done in sent:
                 done.result()
+
+    def settle_hastily(self, one: MixedCase, answer_by: datetime) -> None:
+        """A bill whose hospital wants its answer by then, whatever is decided."""
+        body = orjson.dumps(orjson.loads(one.settle.body) | {"answer_by": answer_by.isoformat()})
+        self._traffic.live(replace(one, settle=replace(one.settle, body=body)))
 
     def undo(self, bills: Sequence[MixedCase]) -> None:
         """What was settled on an earlier day, undone on this one."""

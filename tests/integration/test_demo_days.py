@@ -25,7 +25,7 @@ from sandbox.server import CastSettings, Sandbox
 from store.database import open_engine
 from tests.support import servers
 
-CASES = 40
+CASES = 30
 
 
 class HubHere:
