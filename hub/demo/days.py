@@ -45,7 +45,7 @@ FRESH = timedelta(seconds=20)
 """A hub that was started so lately goes by the clock already."""
 BEFORE_MIDNIGHT = timedelta(seconds=2)
 """Where the clock goes on when an evening is over."""
-HASTE = timedelta(seconds=6)
+HASTE = timedelta(seconds=4)
 """How long a hospital waits for an answer of which a part is lost."""
 VERIFY_S_MAX = 60.0
 
