@@ -243,6 +243,7 @@ ERRORS: dict[str, Bilingual] = {
         en="The amount is not the one that was ordered.",
     ),
     "payment.parties": Bilingual(zh="该付款单的收付双方与报文不一致。", en="The payment is between others."),
+    "payment.sent": Bilingual(zh="该付款单已写入付款文件。", en="A payment file carries the order by now."),
     "payment.void": Bilingual(zh="该付款单已撤销。", en="The order was taken back."),
     "payment.confirmed": Bilingual(zh="该笔付款已确认。", en="This payment is confirmed already."),
     "party.shut_out": Bilingual(zh="该机构已被平台停用，请联系平台。", en="The party is disabled: ask the operators."),

@@ -41,6 +41,9 @@ _BOOKED = """SELECT coalesce(sum(CASE WHEN e.debit = 'receivable' THEN e.amount_
         AND e.kind NOT IN ('deduction', 'payment', 'confirmation', 'repayment')"""
 _DEDUCTED = """SELECT coalesce(sum(d.amount_fen), 0) AS fen FROM fund_deduction d
     WHERE d.case_id = held.case_id AND d.leg_no = held.leg_no AND d.taken_back_by = ''"""
+# What is only noted in an open audit was not deducted yet: nothing of it can be given back.
+_DEDUCTED_AND_BOOKED = f"""{_DEDUCTED} AND d.claim_no IN (
+        SELECT f.claim_no FROM fund_claim f WHERE f.state IN ('audited', 'ordered', 'paid'))"""
 _SHARES = text(f"""
     SELECT CAST(held.case_id AS text) AS case_id, held.leg_no, held.region, held.layer, held.product, held.amount_fen,
         CAST(least(held.amount_fen, booked.fen) - deducted.fen AS bigint) AS left_fen
@@ -61,7 +64,7 @@ _GIVE_BACK = text(f"""
     SELECT :claim_no, held.case_id, held.leg_no, c.settlement_no, held.region, held.layer, held.product,
         greatest(booked.fen, 0) - deducted.fen, 'undone', 'the settlement was undone after the deduction', :by, :now
     FROM ({_HELD}) AS held JOIN settlement_case c ON c.case_id = held.case_id
-    CROSS JOIN LATERAL ({_BOOKED}) AS booked CROSS JOIN LATERAL ({_DEDUCTED}) AS deducted
+    CROSS JOIN LATERAL ({_BOOKED}) AS booked CROSS JOIN LATERAL ({_DEDUCTED_AND_BOOKED}) AS deducted
     WHERE held.amount_fen < 0 AND deducted.fen > greatest(booked.fen, 0)""")
 _ADD = text("""
     INSERT INTO fund_deduction (claim_no, case_id, leg_no, settlement_no, region, layer, product, amount_fen, code,

@@ -95,6 +95,9 @@ _ADD_PARTS = text("""
     SELECT claim_no, region, layer, product, sum(amount_fen), sum(account_fen) FROM fund_claim_item
     WHERE claim_no = :claim_no GROUP BY claim_no, region, layer, product""")
 _DROP_ITEMS = text("DELETE FROM fund_claim_item WHERE claim_no = :claim_no")
+_DROP_DEDUCTIONS = text(
+    "UPDATE fund_deduction SET taken_back_by = 'withdrawn' WHERE claim_no = :claim_no AND taken_back_by = ''"
+)
 _READ = text(f"SELECT {_COLUMNS} FROM fund_claim WHERE claim_no = :claim_no")
 _HOLD = text(f"SELECT {_COLUMNS} FROM fund_claim WHERE claim_no = :claim_no FOR UPDATE")
 _OF_APPLICATION = text(
@@ -243,13 +246,14 @@ def move(
     ended_at: datetime | None = None,
     reason: str = "",
 ) -> None:
-    """Set the state of claims, which the caller holds. A withdrawn one lets go of its entries."""
+    """Set the state of claims, which the caller holds. A withdrawn one lets go of its entries and deductions."""
     numbers = [one.claim_no for one in claims]
     values = {"state": state.value, "payment_no": payment_no, "reason": reason, "ended_at": ended_at}
     connection.execute(_MOVE, values | {"claim_nos": numbers})
     if state is ClaimState.WITHDRAWN:
         for number in numbers:
             connection.execute(_DROP_ITEMS, {"claim_no": number})
+            connection.execute(_DROP_DEDUCTIONS, {"claim_no": number})
 
 
 def keep_sample(connection: Connection, claim_no: int, sample: Mapping[str, Any]) -> None:

@@ -245,9 +245,9 @@ class _Desk:
 
     def void(self, work: Work, action: Action) -> str:
         _detail(_Nothing, action)
-        done = payments.void(
-            work.connection, _payment(work, action).payment_no, reason=action.reason, now=self._clock.now()
-        )
+        known = _payment(work, action)
+        payments.check_not_sent(work.connection, known, since=action.requested_at)
+        done = payments.void(work.connection, known.payment_no, reason=action.reason, now=self._clock.now())
         return f"payment {done.payment_no} is void: its claims wait to be ordered anew"
 
     def write(self, work: Work, action: Action) -> str:

@@ -80,6 +80,18 @@ def confirm(
     return fund_payments.read(connection, payment_no)
 
 
+def check_not_sent(connection: Connection, payment: Payment, *, since: datetime) -> None:
+    """Hold an order. Conflict: a file for the bank carries it that was written after `since`, so that whoever wanted it
+    taken back then did not know of it."""
+    funds.lock(connection, payment.institution)
+    held = fund_payments.hold(connection, payment.payment_no) or payment
+    written = fund_payments.file(connection, held.file_no) if held.file_no is not None else None
+    if written is not None and written.made_at > since:
+        raise Conflict(
+            f"file {written.file_no} carries {held.payment_no} to the bank by now: ask anew", code="payment.sent"
+        )
+
+
 def void(connection: Connection, payment_no: str, *, reason: str, now: datetime) -> Payment:
     """Take an order back that the bank did not carry out; its claims wait to be ordered anew.
 
