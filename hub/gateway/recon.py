@@ -24,6 +24,7 @@ from hub.gateway.recon_desk import ApplyAsked, ReconDesk, RunAsked, Signed
 from hub.gateway.transactions import JSON
 from hub.people import views
 from hub.recon.report import BREAKS_MAX, Report
+from routing.days import FIRST_DAY, LAST_DAY
 from schemas.base import Model, read_message
 from schemas.errors import InvalidMessage, NotFound, OutcomeUnknown, Violation
 from store.actions import Action, ActionState
@@ -213,8 +214,8 @@ def _day(request: Request) -> date:
 
 def _checked_day(given: str) -> date:
     try:
-        if _DAY.fullmatch(given):
-            return date.fromisoformat(given)
+        if _DAY.fullmatch(given) and FIRST_DAY <= (day := date.fromisoformat(given)) <= LAST_DAY:
+            return day
     except ValueError:
         pass
     raise _bad_query("day", "write the day as 2026-01-31")

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from hub.books import RuleBooks
 from hub.gateway.identity import Doorkeeper
@@ -23,6 +23,7 @@ from hub.gateway.national.calls import Calls
 from hub.recon.outgoing import export
 from hub.recon.writers import MEDIA_TYPES, SUFFIXES, Form
 from hub.work import WorkUnits
+from routing.days import FIRST_DAY, LAST_DAY
 from schemas.errors import InvalidMessage, Unavailable, Violation
 from schemas.money import yuan_of
 from schemas.statement import StatementHeader
@@ -32,6 +33,17 @@ PATH = "/api/v1/statements/{day}"
 WRITTEN_S_MAX = 300.0
 AT_ONCE_MAX = 2
 _YES = {"true": True, "false": False}
+
+
+class _SentOnce(FileResponse):
+    """A file that is gone once it was sent, or could not be. It is sent whole: the digest beside it is of all of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        whole = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        try:
+            await super().__call__({**scope, "headers": whole}, receive, send)
+        finally:
+            Path(self.path).unlink(missing_ok=True)
 
 
 class OwnBooks:
@@ -63,12 +75,11 @@ class OwnBooks:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return FileResponse(
+        return _SentOnce(
             path,
             media_type=MEDIA_TYPES[form],
             filename=f"{speaker}-{scheme}-{day.isoformat()}{SUFFIXES[form]}",
             headers=_declared(header),
-            background=BackgroundTask(path.unlink, missing_ok=True),
         )
 
     async def _written(
@@ -101,7 +112,9 @@ def _wanted(request: Request) -> tuple[date, Form, bool]:
     try:
         day = date.fromisoformat(request.path_params["day"])
     except ValueError:
-        raise InvalidMessage("", Violation("day", "date_parsing", "write the day as 2026-01-31")) from None
+        day = date.min
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise InvalidMessage("", Violation("day", "date_parsing", "write the day as 2026-01-31"))
     try:
         form = Form(query.get("form", Form.CSV.value))
     except ValueError:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from hub.imports.layout import InvalidFile
 from hub.recon.forms import Chunks, Form, form_of
 from hub.work import WorkUnits
-from routing.days import CHINA_STANDARD_TIME, day_of
+from routing.days import CHINA_STANDARD_TIME, FIRST_DAY, day_of
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import Conflict, HubError, InvalidMessage, Violation
@@ -178,6 +178,8 @@ def scope_of(book: RuleBook, key: Key, now: datetime) -> Scope:
         raise _refusal([("party", "party.unknown", "use the code of a payer or an institution of the rule book")], 1)
     if key.scheme not in schemes:
         raise _refusal([("scheme", "scheme.unknown", f"use one of {', '.join(sorted(schemes))}")], 1)
+    if key.day < FIRST_DAY:
+        raise _refusal([("day", "statement.day", "no books go back that far: write the day as 2026-01-31")], 1)
     if key.day > day_of(now):
         raise _refusal([("day", "statement.day", "the day is still to come")], 1)
     window = _window(schemes[key.scheme], key)

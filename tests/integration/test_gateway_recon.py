@@ -151,6 +151,8 @@ def test_a_day_that_is_not_over_is_not_sealed(world: World) -> None:
 
 WRONG = [
     ("GET", "/2026-13-01", 404),
+    ("GET", "/0001-01-01", 404),
+    ("GET", "/9999-12-31/report", 404),
     ("GET", "/20260302", 404),
     ("GET", "/2026-03-02/report?form=pdf", 422),
     ("GET", "/2026-03-02/report?breaks=10001", 422),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -178,8 +179,11 @@ def test_what_is_written_in_any_form_is_read_again_as_it_was(lived, tmp_path, pa
     assert told[0] == told[1]
 
 
-def test_a_party_fetches_its_own_books_over_http_and_nobody_elses(lived, tmp_path):
+def test_a_party_fetches_its_own_books_over_http_and_nobody_elses(lived, tmp_path, monkeypatch):
     gateway = lived.hub.hub.gateway
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     gateway.start()
     try:
         got = {
@@ -192,6 +196,11 @@ def test_a_party_fetches_its_own_books_over_http_and_nobody_elses(lived, tmp_pat
             for path in ("/api/v1/statements/today", f"/api/v1/statements/{lived.day}?form=pdf")
         ]
         stranger = _get(gateway.port, f"/api/v1/statements/{lived.day}", "STRANGER")
+        long_ago = [_get(gateway.port, f"/api/v1/statements/{day}", BASIC) for day in ("0001-01-01", "9999-12-31")]
+        parts = [
+            _get(gateway.port, f"/api/v1/statements/{lived.day}", BASIC, Range=wanted)
+            for wanted in ("bytes=0-5", "bytes=x", "bytes=999999-", "bytes=0-0,2-2")
+        ]
     finally:
         gateway.stop(2.0)
 
@@ -211,6 +220,10 @@ def test_a_party_fetches_its_own_books_over_http_and_nobody_elses(lived, tmp_pat
         assert lived.take(path, header).rows == header.count > 0
     assert Statement.model_validate_json(got[HENGAN].data).count == 0
     assert (nobody.status, stranger.status, [one.status for one in wrong]) == (401, 404, [422, 422])
+    assert [one.status for one in long_ago] == [422, 422]
+    # What the digest in the headers is of; and whatever is asked for, no file stays behind.
+    assert [(one.status, one.data) for one in parts] == [(200, got[BASIC].data)] * 4
+    assert not list(folder.iterdir())
 
 
 def test_an_institutions_books_are_written_share_by_share_too(lived, tmp_path):
@@ -329,8 +342,9 @@ def test_a_region_that_compares_and_an_insurer_asked_case_by_case_have_what_the_
     engine.dispose()
 
 
-def _get(port: int, path: str, party: str):
+def _get(port: int, path: str, party: str, **more: str):
     headers = {"Authorization": f"Bearer {token_for(TOKEN_SECRET, party)}"} if party else {}
+    headers |= more
     return urllib3.request("GET", f"http://127.0.0.1:{port}{path}", headers=headers, retries=False, timeout=20)
 
 

@@ -416,6 +416,7 @@ def test_a_statement_by_message_and_by_http(database_url: str) -> None:
         assert why(a_message({}, count=2)) == ("statement.refused", [("count", "statement.count")])
         assert why(a_message({}, total="1.00")) == ("statement.refused", [("total", "statement.total")])
         assert why(a_message({"at": "2026-02-27T09:15:00+08:00"}))[1] == [("lines[0].at", "statement.day")]
+        assert why(a_message({}, day="0001-01-01")) == ("statement.refused", [("day", "statement.day")])
         assert why(a_message({"amount": "-1.00"}))[1] == [("lines[0].amount", "statement.sign")]
 
         port = world.hub.gateway.port
@@ -441,7 +442,7 @@ def test_a_statement_by_message_and_by_http(database_url: str) -> None:
         assert refusals[0].json["errors"][0]["field"] == "row 2, amount"
         states = [(one.key.party, one.state, one.rows) for one in _listed(database_url)]
         assert states.count((CRITICAL, "standing", 2)) == states.count((HOSPITAL, "standing", 1)) == 1
-        assert len(states) == 9
+        assert len(states) == 10
 
 
 def _listed(database_url: str) -> list[statements.Stored]:
