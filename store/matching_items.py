@@ -6,8 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from store.hub_side import SETTLES, HubSide
+from store.hub_side import KINDS, SETTLES, HubSide
 from store.matching_rows import (
+    HOSPITAL,
     KEY_SHAPE,
     NUMBER_OF_PAYER,
     Statements,
@@ -53,6 +54,8 @@ def gather(connection: Connection, side: HubSide, statements: Statements, *, due
         connection.execute(text("ANALYZE recon_item"))
         _add_our_parts(connection, side)
         _add_their_parts(connection, side, statements)
+        if HOSPITAL in statements.pairs and _holds_a_part(side):
+            connection.execute(text(_of_other_schemes(side)), side.values)
         connection.execute(text("ANALYZE recon_part"))
 
 
@@ -259,6 +262,25 @@ def _add_their_parts(connection: Connection, side: HubSide, statements: Statemen
         )
     for pair, book in statements.near:
         _add_near_parts(connection, side, pair, book.statement_id, (book.day - side.day).days)
+
+
+def _holds_a_part(side: HubSide) -> bool:
+    """Whether these are not all books of a payer: an institution's statement does not say which of them it is about."""
+    return side.kind == "payer" and (side.scheme.regions is not None or side.scheme.insurance_types is not None)
+
+
+def _of_other_schemes(side: HubSide) -> str:
+    """SQL: an institution's lines about shares that we have in this payer's other books are of no account here."""
+    ours = "SELECT 1 FROM ledger_entry e WHERE e.case_id = i.case_id AND e.leg_no = i.leg_no"
+    return f"""
+        WITH other AS (
+            DELETE FROM recon_part p USING recon_item i
+            WHERE p.item = i.item AND p.pair = {HOSPITAL} AND i.case_id IS NOT NULL
+              AND EXISTS ({ours} AND e.payer = :party AND e.kind IN {KINDS}) AND NOT EXISTS ({ours} AND {side.belongs})
+            RETURNING p.item
+        )
+        DELETE FROM recon_item i WHERE i.item IN (SELECT item FROM other)
+          AND NOT EXISTS (SELECT 1 FROM recon_part p WHERE p.item = i.item AND p.pair <> {HOSPITAL})"""
 
 
 def _add_near_parts(connection: Connection, side: HubSide, pair: int, statement_id: int, apart: int) -> None:

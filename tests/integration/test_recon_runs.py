@@ -11,8 +11,8 @@ from sqlalchemy import Engine, insert, text
 
 from hub.recon.runs import Runs
 from routing.schemes import Scheme
-from schemas.errors import Conflict, NotFound
-from store import hub_side, matching_runs
+from schemas.errors import Conflict, NotFound, Unavailable
+from store import hub_side, matching_runs, seals
 from store.database import open_engine
 from store.hub_side import HubSide
 from store.tables_ledger import entries
@@ -227,6 +227,30 @@ def test_lines_are_found_by_whatever_number_they_name(engine: Engine) -> None:
     assert result.counts["matched"] == 5
 
 
+@pytest.mark.parametrize("part", [{"regions": ["999999"]}, {"insurance_types": ["310"]},
+                                  {"regions": ["999999"], "body": "institution"}])  # fmt: skip
+def test_an_institution_tells_of_all_books_of_a_payer_and_each_is_compared_with_its_own(
+    engine: Engine, part: dict[str, object]
+) -> None:
+    elsewhere = Share("S-1", COMMERCIAL, (ONE,), (), (ONE,))
+    misplaced = Share("S-2", COMMERCIAL, (ONE,), (ONE,), (ONE,))
+    unknown = Share("S-3", COMMERCIAL, (), (), (ONE,))
+    book(engine, elsewhere, misplaced)
+    tell(engine, elsewhere, misplaced)
+    with engine.begin() as connection:
+        write_statement(connection, Told(HOSPITAL, hospital_lines([elsewhere, misplaced, unknown]), by_payer=True))
+    schemes = [{"party": COMMERCIAL, **part}]
+    runs = Runs(engine, OneBook(a_rule_book(COMMERCIAL_RULE, reconciliation=schemes)), FixedClock(), no_proposals)
+
+    result = runs.run(*OF, "li")
+
+    assert breaks_of(engine, result.run_id) == {
+        misplaced.key: ("missing_at_hub", "open"),
+        f"line/{HOSPITAL}/S-3": ("missing_at_hub", "open"),
+    }
+    assert result.counts["matched"] == 0
+
+
 def test_our_books_as_we_send_them_agree_with_our_books(engine: Engine) -> None:
     bill, back = settled(5_000, 200, total=9_000), refunded(5_000, 200, total=9_000)
     shares = [
@@ -265,3 +289,20 @@ def test_our_books_as_we_send_them_agree_with_our_books(engine: Engine) -> None:
 def _lines(engine: Engine, side: HubSide) -> list[hub_side.HubLine]:
     with engine.begin() as connection:
         return list(hub_side.lines(connection, side))
+
+
+def test_a_run_misses_nobody_who_took_a_lower_number_and_had_not_ended(engine: Engine, monkeypatch) -> None:
+    early, late = Share("S-1", COMMERCIAL, (ONE,), (ONE,)), Share("S-2", COMMERCIAL, (ONE,), (ONE,))
+    tell(engine, early, late)
+    monkeypatch.setattr(seals, "LOCK_WAIT_MS", 20)
+    with engine.connect() as poster:
+        write_hub(poster, (early,))
+        book(engine, late)
+        with pytest.raises(Unavailable):
+            runs_at(engine).run(*OF, "li")
+        poster.commit()
+
+    found = runs_at(engine).run(*OF, "li")
+
+    assert (found.counts, found.open) == ({"matched": 2}, 0)
+    book(engine, Share("S-3", COMMERCIAL, (ONE,), (ONE,)))  # nobody is kept out any more
