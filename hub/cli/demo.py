@@ -117,6 +117,7 @@ def demo(
             report = run_demo(DemoOptions(cases or CASES, seed, broker, rate, keep), screen)
             good = report.proof.agree
             show_json(report.as_dict()) if as_json else show(report, console())
+            screen.say("three days to their seals, and the month that pays them: hub demo --days 3 --faults")
     except DemoFailed as error:
         fail(str(error), USAGE if isinstance(error, DemoRefused) else NEGATIVE)
     except KeyboardInterrupt:

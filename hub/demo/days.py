@@ -18,7 +18,7 @@ from hub.bootstrap import broker_topology
 from hub.demo import days_clock, days_faults, mixed
 from hub.demo.days_clock import DemoClock
 from hub.demo.days_close import LEFT, ClosedDay, Closing, Found, hosted_by_us
-from hub.demo.days_faults import Compared, Expected, Misdeeds
+from hub.demo.days_faults import LOSES_ANSWERS, Compared, Expected, Misdeeds
 from hub.demo.days_life import LivedDay, Living, last_days, midnight_after, plan
 from hub.demo.days_month import Month, PaidMonth
 from hub.demo.days_statements import Statements, schemes
@@ -269,8 +269,10 @@ def _one_day(world: World, closing: Closing, lived: LivedDay, *, last: bool) -> 
 
 
 def _lose_an_answer(world: World, misdeeds: Misdeeds, lived: LivedDay) -> None:
-    """Bills are sent one by one until the payer has booked one and its answer is lost."""
+    """The first bill of which the payer would take a share is sent, and the payer's answer is lost."""
     for one in lived.lonely:
+        if not world.living.would_pay(one, LOSES_ANSWERS):
+            continue
         misdeeds.lose_the_next_answer()
         world.living.settle_hastily(one, world.clock.now() + HASTE)
         if misdeeds.was_lost(lived.day, one.case.institution, one.case.settlement_no):

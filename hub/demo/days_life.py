@@ -18,9 +18,11 @@ from hub.demo.stage import DemoFailed, Stage
 from routing.days import CHINA_STANDARD_TIME
 from sandbox.his_book import HospitalBook
 from sandbox.parties_dialects import RECORDED_REGION
+from schemas.money import fen_of
+from schemas.transactions import Transaction
 
 MIDNIGHT_PERCENT = 15
-LONELY_MAX = 3
+LONELY_MAX = 4
 SETTLE_DOWN_S_MAX = 90.0
 _LEAD_S, _LEAD_S_PER_BILL = 30.0, 0.3
 """How long before midnight an evening begins, so that it is over when the last bills are sent."""
@@ -119,6 +121,13 @@ class Living:
         """A bill whose hospital wants its answer by then, whatever is decided."""
         body = orjson.dumps(orjson.loads(one.settle.body) | {"answer_by": answer_by.isoformat()})
         self._traffic.live(replace(one, settle=replace(one.settle, body=body)))
+
+    def would_pay(self, one: MixedCase, payer: str) -> bool:
+        """Whether a payer would take a share of a bill, by a trial."""
+        request = one.settle
+        trial = replace(request, transaction=Transaction.TRIAL.value, key=f"{request.key}-T9")
+        answer = self._traffic.senders.say(one.way, trial).answer or {"shares": []}
+        return any(share["payer"] == payer and fen_of(share["amount"]) > 0 for share in answer["shares"])
 
     def undo(self, bills: Sequence[MixedCase]) -> None:
         """What was settled on an earlier day, undone on this one."""

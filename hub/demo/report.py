@@ -173,7 +173,6 @@ def show(report: DemoReport, console: Console) -> None:
         console.print()
         console.print(table)
     show_proof(report.proof, console)
-    console.print("[dim]three days to their seals, and the month that pays them: hub demo --days 3 --faults[/]")
 
 
 def show_proof(proof: Proof, console: Console) -> None:
