@@ -15,7 +15,8 @@ from store.recon_watch import Days, MadeRun, Standing
 BACK_DAYS = 7
 """How many due days of a scheme are looked at. What nobody has closed by then is with people."""
 _OVERLAP = timedelta(minutes=10)
-"""A statement that was being stored while a run began may not have been seen by it."""
+"""An institution's statement that was being stored while a run began may not have been seen by it. Whether one that was
+there could be compared is not known here: those that do not name payers are in no payer's run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,10 @@ class _Known:
         self._standing = {(one.party, one.scheme, one.day): one for one in found.standing}
         self._runs = {(one.party, one.scheme, one.day): one for one in found.runs}
         self._declared = {scheme.party for scheme in book.reconciliation}
-        self._institutions_last: dict[date, datetime] = {}
+        self._of_institutions: dict[date, list[Standing]] = {}
         for one in found.standing:
             if one.party in book.institution_by_code:
-                last = self._institutions_last.get(one.day, one.received_at)
-                self._institutions_last[one.day] = max(last, one.received_at)
+                self._of_institutions.setdefault(one.day, []).append(one)
 
     def statement(self, scheme: Scheme, day: date) -> Standing | None:
         return self._standing.get((scheme.party, scheme.code, day))
@@ -115,15 +115,17 @@ class _Known:
     def came_since(self, run: MadeRun, scheme: Scheme) -> bool:
         """Whether a statement has come that the run has not seen: the party's own, or for a payer an institution's."""
         own = self.statement(scheme, run.day)
-        if (
-            own is not None
-            and own.statement_id not in run.statement_ids
-            and own.received_at > run.started_at - _OVERLAP
-        ):
+        # However long ago it was received: it may have taken long to store, or stand again in another's place.
+        if own is not None and own.statement_id not in run.statement_ids:
             return True
-        last = self._institutions_last.get(run.day)
-        compared = self.is_payer(scheme) and scheme.hospital == "compared"
-        return compared and last is not None and last > run.started_at
+        return (
+            self.is_payer(scheme)
+            and scheme.hospital == "compared"
+            and any(
+                one.statement_id not in run.statement_ids and one.received_at > run.started_at - _OVERLAP
+                for one in self._of_institutions.get(run.day, ())
+            )
+        )
 
 
 def _wanted(run: MadeRun | None, due: Due, stated: bool, known: _Known) -> bool:
