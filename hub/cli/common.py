@@ -51,9 +51,20 @@ def fail(text: str, exit_code: int = NEGATIVE) -> NoReturn:
     raise typer.Exit(exit_code)
 
 
+def _log_to_standard_error() -> None:
+    """A command's output is its result: what the hub's own parts have to say on the way goes elsewhere."""
+    import structlog
+
+    if not structlog.is_configured():
+        from hub.logs import configure_logs
+
+        configure_logs("warning", "text")
+
+
 @contextlib.contextmanager
 def database_url(given: Settings) -> Iterator[str]:
     """The address of the database of these settings; the embedded one runs, up to date, for the length of the block."""
+    _log_to_standard_error()
     if not given.embedded_database:
         yield given.database_url.get_secret_value()
         return
