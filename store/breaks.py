@@ -243,6 +243,7 @@ def leave_open(connection: Connection, break_id: int, why: str, *, action_id: in
 
 # A remedy's effect is there when the leg has got where the remedy was to bring it. An answer that was sent again is
 # believed when the next run finds it.
+# A run that somebody is signing off is passed over: its breaks must not change behind the signature.
 _FOLLOW = text("""
     WITH done AS (
         SELECT b.break_id FROM recon_break b
@@ -253,6 +254,7 @@ _FOLLOW = text("""
             WHEN 'reverse' THEN l.state IN ('reversed', 'cancelled')
             WHEN 'inquire' THEN l.state IN ('approved', 'declined', 'deferred', 'cancelled', 'reversed')
             ELSE false END
+        FOR SHARE OF r SKIP LOCKED
     )
     UPDATE recon_break b SET state = 'resolved', resolved_at = :now FROM done
     WHERE b.break_id = done.break_id RETURNING b.break_id""")

@@ -9,7 +9,8 @@ have the same text. Days are chained: each seal holds the one before it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -26,6 +27,7 @@ CHUNK = 10_000
 LOCK_WAIT_MS = 1_000
 """Shorter than every poster's own patience: nobody fails because a day is being closed."""
 TIMEOUT_S = 900
+MOMENT_TRIES = 5
 _LOCK_NOT_AVAILABLE = "55P03"
 
 # The columns of each row's text, in their order. A column that is added to a table later is not part of old digests.
@@ -86,12 +88,15 @@ _DAY_RUNS = text("""
     SELECT 'run/' || run_id AS part, 1 AS rows, 0 AS amount_fen, digest FROM recon_run
     WHERE day = :day AND state = 'signed_off'""")
 _DAY_COUNT = text("""
-    SELECT count(*) FILTER (WHERE entry_id <= :top) AS before, coalesce(max(entry_id), 0) AS last
+    SELECT count(*) FILTER (WHERE entry_id <= :top) AS before, count(*) AS of_day, coalesce(max(entry_id), 0) AS last
     FROM ledger_entry WHERE business_day = :day""")
 _TOP = text("SELECT coalesce(max(entry_id), 0) FROM ledger_entry")
 
 RUN_ENTRIES = """(payer = :party OR institution = :party) AND (entry_id <= :top OR entry_id = ANY(:linked))
-    AND CASE WHEN :by_business_day THEN business_day ELSE effective_day END = :day"""
+    AND (:by_business_day AND business_day = :day OR NOT :by_business_day AND (
+        effective_day = :day AND NOT (institution = :party AND kind = 'settle')
+        OR business_day = :day AND institution = :party AND kind = 'settle'))"""
+"""The entries that a run is about, on the days that `store.hub_side` puts them on; in words that the indexes know."""
 _RUN_PARTS = (
     text(_parts("'run/'", runs, _RUN, "run_id", "0", "run_id = :run")),
     text(_parts("'breaks/'", breaks, _BREAK, "break_id", "difference_fen", "run_id = :run")),
@@ -228,6 +233,11 @@ def listed(connection: Connection, last: int | None = None) -> list[Seal]:
     return [Seal(*row) for row in reversed(connection.execute(wanted.limit(last)).all())]
 
 
+def count(connection: Connection, day: date) -> int:
+    """How many entries the ledger has on a day."""
+    return int(connection.execute(_DAY_COUNT, {"day": day, "top": 0}).one().of_day)
+
+
 def take(connection: Connection, day: date, *, by: str, approver: str, reason: str, now: datetime) -> Seal:
     """Seal a day: from now on nothing is booked on it or before it.
 
@@ -274,15 +284,45 @@ def _settled(connection: Connection, day: date, before: list[Part], top: int, co
     return [one for one in before if one.part not in anew] + grown
 
 
-def _lock(connection: Connection) -> None:
+def _lock(connection: Connection, function: str = "pg_advisory_xact_lock") -> None:
     """Keep out who posts, until the transaction ends; those who do end first."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
     try:
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('ledger'))")
+        connection.exec_driver_sql(f"SELECT {function}(hashtext('ledger'))")
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) == _LOCK_NOT_AVAILABLE:
-            raise Unavailable("the ledger is being written without a pause: seal the day again in a minute") from error
+            raise Unavailable("the ledger is being written without a pause: try it again in a minute") from error
         raise
+
+
+@contextmanager
+def one_moment(connection: Connection) -> Iterator[None]:
+    """A transaction that sees everything as of one moment at which nobody is adding to the ledger: each entry up to
+    the last number that it sees is seen. Who posts is kept out only while that moment is taken.
+
+    Unavailable: those who post did not let us in.
+    """
+    _keep_out(connection)
+    try:
+        transaction = connection.begin()
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    finally:
+        # The transaction's first question, so that its moment is that of the unlocking.
+        connection.exec_driver_sql("SELECT pg_advisory_unlock(hashtext('ledger'))")
+    with transaction:
+        yield
+
+
+def _keep_out(connection: Connection) -> None:
+    """Take the sealer's lock for the session: a lock of the transaction would be older than what it waited for."""
+    for left in reversed(range(MOMENT_TRIES)):
+        try:
+            with connection.begin():
+                _lock(connection, "pg_advisory_lock")
+            return
+        except Unavailable:
+            if not left:
+                raise
 
 
 def day_subject(day: date) -> str:

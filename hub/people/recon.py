@@ -182,16 +182,23 @@ class _Seal:
         _refuse(found, f"{day} cannot be sealed")
 
     def run(self, work: Work, action: Action) -> str:
+        day, exceptions = _day(action), _exceptions(action)
+        before = seals.count(work.connection, day)
         self.check(work, action)
-        named = [f"without {name}: {why}" for name, why in sorted(_exceptions(action).items())]
+        named = [f"without {name}: {why}" for name, why in sorted(exceptions.items())]
         made = seals.take(
             work.connection,
-            _day(action),
+            day,
             by=action.requested_by,
             approver=action.decided_by,
             reason="; ".join([action.reason, *named]),
             now=self._clock.now(),
         )
+        if made.entries != before:
+            # Booked after we looked: nobody posts any more, so now it holds.
+            book = book_in_force(work.connection)
+            found = _unsigned(work.connection, book, day, exceptions, self._clock.now())
+            _refuse(found, f"{day} cannot be sealed")
         return f"{made.entries} entries sealed, chain {made.chain}"
 
 
@@ -227,7 +234,10 @@ def _unsigned(
             continue  # its books are ours
         for scheme in book.schemes_of(party):
             number, state = runs.get(scheme.name, (0, "missing"))
-            if scheme.name in exceptions or state == "signed_off":
+            if scheme.name in exceptions:
+                continue
+            if state == "signed_off":
+                found += _booked_since(connection, number)
                 continue
             due = scheme.due(day)
             if due > now and state == "missing":
@@ -235,3 +245,9 @@ def _unsigned(
             else:
                 found.append(f"{scheme.name} was not compared" if not number else f"run {number} is {state}")
     return found
+
+
+def _booked_since(connection: Connection, run_id: int) -> list[str]:
+    run = signing.read(connection, run_id)
+    newer = signing.newer_entries(connection, run) if run is not None else 0
+    return [f"run {run_id} was signed off before {newer} entries of its day were booked"] if newer else []

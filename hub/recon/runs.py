@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from hub.books import ActiveBook, RuleBooks
 from hub.ports import Clock
@@ -21,7 +21,7 @@ from routing.days import day_of
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import Conflict, NotFound
-from store import breaks, matching, matching_runs
+from store import breaks, matching, matching_runs, seals
 from store.hub_side import HubSide, institutions_of
 from store.matching_runs import Day, Run
 
@@ -102,9 +102,8 @@ class Runs:
             return matching_runs.begin(connection, of, switches, active.version, by=by, at=now)
 
     def _match(self, connection: Connection, of: Day, scheme: Scheme, book: RuleBook, run_id: int) -> RunResult:
-        with connection.begin():
-            # Every side as of one moment, however long it takes.
-            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        # Every side as of one moment, however long it takes.
+        with seals.one_moment(connection):
             asked = asked_of(book, scheme, of.day, run_id, self._clock)
             found = matching.match(connection, asked)
             matching_runs.finish(connection, run_id, found, self._clock.now())

@@ -18,19 +18,21 @@ from hub.recon.remedies_apply import Decision, detail_of
 from hub.recon.runs import Runs
 from hub.recon.statements import take_statement
 from routing.days import day_of
-from routing.postings import Account
+from routing.postings import Account, Kind
 from routing.states import CaseState, LegState
 from schemas.errors import Conflict, Forbidden
 from schemas.money import fen_of, yuan_of
 from schemas.payer import Capabilities
 from schemas.statement import BreakClass, Remedy, Statement
-from store import breaks, invariants, ledger, seal_checks
+from store import breaks, invariants, ledger, seal_checks, seals, signing
 from store.database import open_engine
 from store.invariants import INVARIANTS
+from store.ledger import Entry
 from tests.support.builders import (
     BASIC,
     CRITICAL,
     HOSPITAL,
+    REGION,
     StubPayer,
     lost_after_effect,
     lost_before_effect,
@@ -319,6 +321,44 @@ def test_one_that_cannot_be_done_stops_no_other(database_url):
         assert done.state == "executed"
         assert done.outcome.startswith(f"1 of 2 breaks seen to; not: break {other}: it is approved here")
         assert (desk.the(number).state, desk.the(other).state) == ("resolved", "open")
+
+
+def test_a_run_that_is_being_signed_off_is_not_touched(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        run_id, number = desk.found(BreakClass.MISSING_AT_HUB, desk.settled(), hub=NOTHING, payer_side=once(7_500))
+        with hub.database.begin() as connection:
+            connection.execute(text("UPDATE recon_break SET state = 'waiting', remedy = 'confirm'"))
+        with hub.database.connect() as signer:
+            signing.lock(signer, run_id)
+            behind = desk.the(number).state
+
+        assert (behind, desk.the(number).state) == ("waiting", "resolved")
+
+
+def test_what_is_booked_while_a_day_is_being_sealed_is_looked_at_too(database_url, monkeypatch):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        taken = seals.take
+
+        def late(connection: Any, day: date, **how: Any) -> seals.Seal:
+            """Somebody posts when everything was checked."""
+            with hub.database.begin() as another:
+                ledger.post(another, [entry])
+            return taken(connection, day, **how)
+
+        entry = Entry(
+            region=REGION, business_day=desk.today, effective_day=desk.today, institution=HOSPITAL, payer=CRITICAL,
+            layer="critical_illness", product="critical", kind=Kind.SETTLE, debit=Account.RECEIVABLE,
+            credit=Account.PATIENT, amount_fen=7_500, cause="by hand",
+        )  # fmt: skip
+        hub.clock.advance(DAY_S)
+        asked = desk.ask("recon.seal", f"day/{desk.today}", exceptions={})
+        monkeypatch.setattr(seals, "take", late)
+
+        refused = desk.actions.approve(asked.id, "wang")
+
+        assert (refused.state, "was not compared" in refused.outcome) == ("failed", True)
 
 
 def test_a_day_with_everything_wrong_is_closed_to_the_fen(database_url, monkeypatch):

@@ -251,6 +251,47 @@ def test_an_institution_tells_of_all_books_of_a_payer_and_each_is_compared_with_
     assert result.counts["matched"] == 0
 
 
+def test_a_line_of_the_next_day_stands_for_one_share_only(engine: Engine) -> None:
+    late = settled(800, apart=1)
+    of_one_case = [Share("S-1", COMMERCIAL, (settled(800),), (late,) if leg == 1 else (), known_by="settlement_no",
+                         leg_no=leg) for leg in (1, 2)]  # fmt: skip
+    numbered_daily = Share("S-2", COMMERCIAL, (settled(800),), known_by="reference")
+    next_days = Share("S-3", COMMERCIAL, (late,), (late,), known_by="reference")
+    alone = Share("S-4", COMMERCIAL, (settled(800),), (late,), known_by="reference")
+    shares = (*of_one_case, numbered_daily, next_days, alone)
+    book(engine, *shares)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE settlement_leg SET payer_reference = 'REF-S-3-1/V-1' WHERE case_id = :id"),
+                           {"id": numbered_daily.case_id})  # fmt: skip
+    for apart in (0, 1):
+        tell(engine, *shares, apart=apart)
+
+    result = runs_at(engine).run(*OF, "li")
+
+    found = breaks_of(engine, result.run_id)
+    assert found.pop(alone.key) == ("late_cut_off", "explained")
+    assert found == {share.key: ("missing_at_insurer", "open") for share in (*of_one_case, numbered_daily)}
+
+
+def test_what_a_day_excused_is_not_told_once_more_on_the_next(engine: Engine) -> None:
+    early, ours = settled(800), settled(800, apart=1)
+    excused = Share("S-1", COMMERCIAL, (ours,), (early,))
+    twice = Share("S-2", COMMERCIAL, (ours,), (early, ours))
+    book(engine, excused, twice)
+    tell(engine, excused, twice)
+    runs = runs_at(engine, NEXT_MORNING + timedelta(days=1))
+    first = runs.run(*OF, "li")
+    assert breaks_of(engine, first.run_id) == {one.key: ("late_cut_off", "explained") for one in (excused, twice)}
+    tell(engine, excused, twice, apart=1)
+
+    second = runs.run(COMMERCIAL, "daily", DAY + timedelta(days=1), "li")
+
+    assert breaks_of(engine, second.run_id) == {
+        excused.key: ("late_cut_off", "explained"),
+        twice.key: ("duplicate", "open"),
+    }
+
+
 def test_our_books_as_we_send_them_agree_with_our_books(engine: Engine) -> None:
     bill, back = settled(5_000, 200, total=9_000), refunded(5_000, 200, total=9_000)
     shares = [

@@ -275,3 +275,29 @@ def test_days_are_sealed_in_order_when_everybodys_books_were_signed(database):
     assert problems(database, MONDAY) == ["it is sealed already, as is every day up to 2026-03-02"]
     assert problems(database, date(2026, 3, 5)) == ["the day is not over"]
     assert problems(database, date(2026, 3, 4)) == ["2026-03-03 comes before it and is not sealed"]
+
+
+def test_what_is_booked_after_a_signature_is_told_before_the_day_is_sealed(database):
+    posted(database, an_entry(MONDAY))
+    with database.begin() as connection:
+        a_signed_run(connection, MONDAY)
+    posted(database, an_entry(MONDAY, 100))
+
+    assert problems(database, MONDAY) == ["run 1 was signed off before 1 entries of its day were booked"]
+    assert problems(database, MONDAY, **{f"{CRITICAL}/daily": "seen to on Tuesday"}) == []
+
+
+def test_to_an_institution_a_settlement_is_on_the_day_of_its_case(database):
+    posted(database, an_entry(MONDAY))
+    with database.begin() as connection:
+        run_id = a_run(connection, HOSPITAL, MONDAY)
+        run = signing.lock(connection, run_id)
+        assert run is not None
+        undone = {"kind": Kind.CANCEL, "debit": Account.PATIENT, "credit": Account.RECEIVABLE}
+        ledger.post(connection, [an_entry(TUESDAY, effective_day=MONDAY)])
+        others = signing.newer_entries(connection, run)
+        ledger.post(connection, [an_entry(MONDAY, effective_day=TUESDAY)])
+        after_midnight = signing.newer_entries(connection, run)
+        ledger.post(connection, [an_entry(TUESDAY, effective_day=MONDAY, **undone)])
+
+        assert (others, after_midnight, signing.newer_entries(connection, run)) == (0, 1, 2)
