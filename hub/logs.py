@@ -40,6 +40,32 @@ def configure_logs(level: Level, form: Literal["json", "text"], *, role: str = "
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
+def only_warnings() -> None:
+    """For commands: warnings and errors, for people, on standard error. Does nothing where logs are set up already."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, _drop_news, _with_frames, structlog.dev.ConsoleRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]
+    )
+
+
+class _StandardError:
+    """Standard error as it is when something is written: tests and shells put others in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _drop_news(_logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    if method in ("debug", "info"):
+        raise structlog.DropEvent
+    return event
+
+
 def _with_role(role: str) -> structlog.types.Processor:
     def add_role(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
         if role:

@@ -53,12 +53,9 @@ def fail(text: str, exit_code: int = NEGATIVE) -> NoReturn:
 
 def _log_to_standard_error() -> None:
     """A command's output is its result: what the hub's own parts have to say on the way goes elsewhere."""
-    import structlog
+    from hub.logs import only_warnings
 
-    if not structlog.is_configured():
-        from hub.logs import configure_logs
-
-        configure_logs("warning", "text")
+    only_warnings()
 
 
 @contextlib.contextmanager
