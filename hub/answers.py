@@ -8,7 +8,7 @@ from datetime import datetime
 from adapters.hospital.codec import write_answer
 from hub.routes import HINT_PREFIX, OUT_PREFIX, STAGING_PREFIX, party_message
 from hub.work import Work
-from routing.days import day_of
+from routing.days import believed, day_of
 from routing.life import totals
 from routing.postings import STANDING
 from routing.states import CaseState, LegState
@@ -156,6 +156,6 @@ def business_day_of(case: CaseRecord, now: datetime) -> None:
     if case.business_day is None:
         first = case.legs[0]
         settled = [first] if first.layer is Layer.BASIC else [leg for leg in case.legs if leg.state in STANDING]
-        moments = [leg.decided_at for leg in settled if leg.decided_at is not None]
+        moments = [believed(leg.decided_at, now) for leg in settled if leg.decided_at is not None]
         case.business_day = day_of(min(moments, default=now))
         case.changed = True

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from hub.broker.transport import ACK, Verdict, retry
+from routing.days import believed
 from routing.deadline import ANSWER_RESERVE_S
 from routing.doubt import not_found_counts_from
 from routing.life import unclaimed_fen
@@ -269,7 +270,7 @@ def _apply_undo(case: CaseRecord, leg: LegRecord, done: Finished, now: datetime)
     decision = done.decision
     if done.ending is Ending.DECIDED and decision is not None:
         if decision.outcome is Outcome.CANCELLED:
-            leg.effect_at = decision.decided_at or now
+            leg.effect_at = believed(decision.decided_at, now)
             leg.apply(LegEvent.CANCEL_CONFIRMED, reason_code="undone" if leg.reason_code in _UNCLEAR else "")
             return ACK
         if decision.outcome is Outcome.DECLINED:

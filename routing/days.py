@@ -12,3 +12,12 @@ CHINA_STANDARD_TIME = timezone(timedelta(hours=8), "CST")
 def day_of(moment: datetime) -> date:
     """The day of a moment in China Standard Time."""
     return moment.astimezone(CHINA_STANDARD_TIME).date()
+
+
+AHEAD_MAX = timedelta(days=1)
+"""So far somebody's clock may be ahead of ours; further it is wrong, and no day of our books."""
+
+
+def believed(moment: datetime | None, now: datetime) -> datetime:
+    """When something happened by the word of who did it; ours where that is missing or still to come."""
+    return now if moment is None or moment > now + AHEAD_MAX else moment

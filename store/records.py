@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from routing.days import believed
 from routing.postings import Borne
 from routing.states import CaseEvent, CaseState, LegEvent, LegState, next_case_state, next_leg_state
 from schemas.codes import Layer
@@ -127,7 +128,7 @@ class LegRecord:
         self.decided = True
         self.reason_code = decision.reason_code
         self.reason_zh, self.reason_en = decision.reason_zh, decision.reason_en
-        self.decided_at = self.effect_at = decision.decided_at or now
+        self.decided_at, self.effect_at = decision.decided_at or now, believed(decision.decided_at, now)
         if event is not LegEvent.CANCEL_REFUSED:  # the refusal's number is not the one to undo by
             self.call_it(decision.payer_reference)
         if event is LegEvent.APPROVE:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from routing.days import day_of
 from routing.postings import Account, Kind
 from store import ledger
 from store.database import open_engine
@@ -105,6 +106,12 @@ def test_a_late_approval_counts_on_its_own_day(database_url: str, books: Engine)
             (Kind.SETTLE, BASIC, day, day),
             (Kind.LATE_APPROVAL, QUEUE_INSURER, own, own),
         ]
+
+
+def test_a_payers_clock_that_is_wrong_books_nothing_on_days_to_come(database_url: str, books: Engine) -> None:
+    with a_hub(database_url, BASIC_RULE, QUEUE_RULE, running=False) as hub:
+        case_id = _late(hub, "2099-03-05T00:10:00+08:00")
+        assert {day for _, _, *days in _days(books, case_id) for day in days} == {day_of(hub.clock.now())}
 
 
 def test_what_belongs_to_a_sealed_day_counts_on_the_next_open_one(database_url: str, books: Engine) -> None:
