@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import text
 
 from schemas.transactions import Transaction
 from store import fund_audits, fund_payments, funds, ledger
 from tests.support.builders import CRITICAL, HOSPITAL
+from tests.support.eventually import eventually
 from tests.support.fund_days import Desk, claims_of, seal, totals
 from tests.support.hub_in_process import TestHub, a_hub
 
@@ -98,3 +101,24 @@ def test_an_order_that_went_to_the_bank_meanwhile_is_not_taken_back(hub):
     assert (late.state, "file" in late.outcome) == ("failed", True)
     hub.clock.advance(60)
     assert desk.do("void", f"payment/{payment_no}").state == "executed", "the bank has refused the file"
+
+
+def test_a_request_that_comes_twice_at_once_is_answered_twice_alike(hub):
+    hub.settle("S-1")
+    hub.pump()
+    asked = totals(seal(hub), "FS-1", **ONE) | {"claim": {}}
+    with ThreadPoolExecutor(2) as senders:
+        with hub.database.begin() as connection:
+            funds.lock(connection, HOSPITAL)
+            taken = [senders.submit(hub.send, Transaction.FEES_SETTLE, asked) for _ in range(2)]
+            eventually(lambda: waiting_for_locks(hub) == 2)
+        answers = [one.result(20) for one in taken]
+
+    assert [one.error for one in answers] == [None, None]
+    assert (answers[0].answer, sorted(one.repeated for one in answers)) == (answers[1].answer, [False, True])
+
+
+def waiting_for_locks(hub: TestHub) -> int:
+    with hub.database.connect() as connection:
+        held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return int(connection.execute(held).scalar_one())
