@@ -63,7 +63,8 @@ def _explain(side: HubSide, theirs: str) -> str:
             SELECT break_id, day, coalesce(k.h_net, 0) AS h_net, coalesce(k.h_rows, 0) AS h_rows, f.other_id,
                 CASE WHEN f.other_id IS NULL THEN coalesce(k.h_net, 0) ELSE f.x_net END AS x_net,
                 CASE WHEN f.other_id IS NULL THEN coalesce(k.h_rows, 0) ELSE f.x_rows END AS x_rows,
-                EXISTS (SELECT 1 FROM recon_run r WHERE r.party = :party AND r.scheme = :scheme AND r.day = day
+                EXISTS (SELECT 1 FROM recon_run r WHERE r.party = :party AND r.scheme = :scheme
+                        AND r.day = coalesce(k.day, f.day)
                         AND r.{_STANDS} AND r.statement_ids <> '{{}}') AS known
             FROM booked k FULL JOIN found f USING (break_id, day)
         ), pairs AS MATERIALIZED (

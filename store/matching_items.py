@@ -12,6 +12,7 @@ from store.matching_rows import (
     KEY_SHAPE,
     NUMBER_OF_PAYER,
     Statements,
+    excused,
     keyed_lines,
     of_the_day,
     only_of_payer,
@@ -28,7 +29,8 @@ _TABLES = (
     """
     CREATE TEMP TABLE recon_item (item integer GENERATED ALWAYS AS IDENTITY, case_id uuid, leg_no smallint,
         request_key text, key text, institution text, payer text, settlement_no text, request_id text, reference text,
-        under_way boolean, by_cancel boolean, late boolean) ON COMMIT DROP
+        under_way boolean, by_cancel boolean, late boolean, several boolean DEFAULT false,
+        used_twice boolean DEFAULT false, excused boolean DEFAULT false) ON COMMIT DROP
     """,
     """
     CREATE TEMP TABLE recon_part (item integer, pair smallint, apart integer, settles boolean,
@@ -52,6 +54,9 @@ def gather(connection: Connection, side: HubSide, statements: Statements, *, due
     _add_items(connection, side, due=due, now=now)
     if _any(connection, "recon_item"):
         connection.execute(text("ANALYZE recon_item"))
+        if not side.whole:
+            _doubt_names(connection, side, statements)
+        excused(connection, side)
         _add_our_parts(connection, side)
         _add_their_parts(connection, side, statements)
         if HOSPITAL in statements.pairs and _holds_a_part(side):
@@ -208,6 +213,35 @@ def _add_items(connection: Connection, side: HubSide, *, due: datetime, now: dat
     )
 
 
+def _doubt_names(connection: Connection, side: HubSide, statements: Statements) -> None:
+    """Mark items whose case has several shares of the payer, and those whose payer's number was used twice: a line of
+    another day that says no more could be about either, and must not excuse both."""
+    near = [book.statement_id for _, book in statements.near]
+    by_name = "statement_line l WHERE l.statement_id = ANY(:near) AND (l.request_id = '' OR NOT l.request_id ~ :shape)"
+    values = side.values | {"near": near, "shape": KEY_SHAPE.strip("'")}
+    if not connection.execute(text(f"SELECT EXISTS (SELECT 1 FROM {by_name})"), values).scalar_one():
+        return
+    connection.execute(
+        text("""
+        UPDATE recon_item i SET several = true FROM settlement_leg l
+        WHERE l.case_id = i.case_id AND l.payer = i.payer AND l.leg_no <> i.leg_no
+          AND l.state NOT IN ('declined', 'not_needed')""")
+    )
+    connection.execute(
+        text(f"""
+        UPDATE recon_item i SET used_twice = true
+        FROM (SELECT {NUMBER_OF_PAYER} AS reference, l.payer
+              FROM (SELECT DISTINCT e.case_id, e.leg_no FROM ledger_entry e
+                    WHERE {side.on_near_days} AND {side.belongs}
+                      AND EXISTS (SELECT 1 FROM {by_name} AND l.reference <> '')) AS b
+              JOIN settlement_leg l USING (case_id, leg_no)
+              WHERE {NUMBER_OF_PAYER} IN (SELECT reference FROM recon_item WHERE reference <> '')
+              GROUP BY {NUMBER_OF_PAYER}, l.payer HAVING count(*) > 1) AS t
+        WHERE i.reference = t.reference AND i.payer = t.payer"""),
+        values,
+    )
+
+
 def _add_our_parts(connection: Connection, side: HubSide) -> None:
     leg = "" if side.whole else " AND e.leg_no = i.leg_no"
     sign = f"CASE WHEN {SETTLES} THEN 1 ELSE -1 END"
@@ -286,8 +320,8 @@ def _of_other_schemes(side: HubSide) -> str:
 def _add_near_parts(connection: Connection, side: HubSide, pair: int, statement_id: int, apart: int) -> None:
     """What a book of another day has of our items, by whatever number its lines go."""
     payer = " AND l.payer = i.payer" if side.kind == "institution" and not side.whole else ""
-    by_number = f"l.institution = i.institution AND l.settlement_no = i.settlement_no{payer}"
-    by_reference = f"l.reference <> '' AND l.reference = i.reference{payer}"
+    by_number = f"NOT i.several AND l.institution = i.institution AND l.settlement_no = i.settlement_no{payer}"
+    by_reference = f"NOT i.used_twice AND l.reference <> '' AND l.reference = i.reference{payer}"
     # A line whose request is nobody's goes by its other numbers.
     nameless = "(l.request_id = '' OR NOT l.request_id ~ :shape)"
     ways = [

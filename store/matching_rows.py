@@ -201,11 +201,27 @@ def of_the_day(connection: Connection, statement: str, values: Mapping[str, Any]
     connection.execute(text("SET LOCAL enable_nestloop = on"))
 
 
+_EXCUSED = """
+    SELECT h.key FROM recon_hub h WHERE (h.case_id, h.leg_no) IN (
+        SELECT b.case_id, b.leg_no FROM recon_break b JOIN recon_run r USING (run_id)
+        WHERE r.party = :party AND r.scheme = :scheme AND r.day BETWEEN :first_day AND :last_day AND r.day <> :day
+          AND r.state IN ('done', 'signed_off') AND b.class = 'late_cut_off')"""
+
+
+def excused(connection: Connection, side: HubSide) -> None:
+    """Mark the items whose entries of this day a neighbouring day has had already."""
+    connection.execute(
+        text(f"UPDATE recon_item SET excused = true WHERE request_key IN ({_EXCUSED})"),
+        side.values,
+    )
+
+
 def compare(connection: Connection, side: HubSide, statements: Statements) -> int:
     """How many of our items have the very same rows in every book that is compared.
 
     The keys of all others, ours and theirs, are the temporary table `recon_candidate`; null stands for lines that lead
-    to nothing of ours. Rows of which nobody bears anything are in no book.
+    to nothing of ours. Rows of which nobody bears anything are in no book. What a neighbouring day was excused with is
+    looked at once more.
     """
     connection.execute(text("CREATE TEMP TABLE recon_candidate (key text) ON COMMIT DROP"))
     if statements.pairs:
@@ -222,6 +238,7 @@ def compare(connection: Connection, side: HubSide, statements: Statements) -> in
                 GROUP BY key, settles, amount, account, total HAVING {" OR ".join(counters)}) AS differing""",
             values_of(side, statements),
         )
+        connection.execute(text(f"INSERT INTO recon_candidate {_EXCUSED}"), side.values)
         connection.execute(text("ANALYZE recon_candidate"))
     agreeing = "SELECT count(*) FROM recon_hub h WHERE NOT EXISTS (SELECT 1 FROM recon_candidate c WHERE c.key = h.key)"
     return int(connection.execute(text(agreeing)).scalar_one())
