@@ -142,6 +142,9 @@ _DECIDE = text("""
 _LEFT_OPEN = text("""
     UPDATE recon_break SET resolution = :resolution, action_id = :action, resolved_by = :by, approved_by = :approver
     WHERE break_id = :id""")
+_BOOKED_SINCE = text("""
+    SELECT EXISTS (SELECT 1 FROM ledger_entry e JOIN recon_run r ON r.run_id = :run AND e.entry_id > r.ledger_to
+        WHERE e.case_id = CAST(:case AS uuid) AND e.leg_no = :leg AND e.cause = '')""")
 _EVERY = ("open", "waiting", "resolved", "explained")
 
 
@@ -233,6 +236,12 @@ def decide(connection: Connection, break_id: int, how: Resolution, now: datetime
     values = {"id": break_id, "remedy": how.remedy.value, "action": how.action_id, "resolution": how.text}
     state, at = ("resolved", now) if how.done else ("waiting", None)
     connection.execute(_DECIDE, {**values, "by": how.by, "approver": how.approver, "state": state, "at": at})
+
+
+def booked_since(connection: Connection, broken: Break) -> bool:
+    """Whether something was booked of the break's leg, corrections apart, after its run had read the ledger."""
+    values = {"run": broken.run_id, "case": broken.case_id, "leg": broken.leg_no}
+    return bool(connection.execute(_BOOKED_SINCE, values).scalar_one())
 
 
 def leave_open(connection: Connection, break_id: int, why: str, *, action_id: int, by: str, approver: str) -> None:

@@ -216,6 +216,11 @@ def _post_difference(work: Work, broken: Break, today: date) -> str:
         raise Conflict("the personal accounts differ: that is nobody's to write off", code="break.account")
     case = work.store.cases.read(work.connection, [broken.case_id])[broken.case_id]
     leg = case.leg(broken.leg_no)
+    if leg.state is not LegState.APPROVED and leg.state not in _ENDED:
+        # Its own word or undo is still to be booked, and would come on top.
+        raise Conflict(f"the leg is {leg.state}: what it comes to is not known yet", code="break.state")
+    if breaks.booked_since(work.connection, broken):
+        raise Conflict("its leg was booked after the run had read the ledger: run it again", code="break.state")
     more, less = Account.RECEIVABLE, Account.DIFFERENCE
     entry = Entry(
         region=case.region,

@@ -323,6 +323,22 @@ def test_one_that_cannot_be_done_stops_no_other(database_url):
         assert (desk.the(number).state, desk.the(other).state) == ("resolved", "open")
 
 
+def test_no_difference_is_posted_on_top_of_the_payers_own_word(database_url):
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled("S-1", lost_after_effect)
+        sides = {"hub": NOTHING, "payer_side": once(7_500), "difference": 7_500}
+        run_id, number = desk.found(BreakClass.MISSING_AT_HUB, case_id, **sides)
+
+        unknown = desk.apply(run_id, number, Remedy.POST_DIFFERENCE)
+        word = {"amount": "75.00", "reference": "R-1", "decided_at": hub.clock.now().isoformat()}
+        desk.actions.approve(desk.ask("doubt.approve", f"leg/{case_id}/2", **word).id, "wang")
+        known = desk.apply(run_id, number, Remedy.POST_DIFFERENCE)
+
+        assert (unknown.state, "not known yet" in unknown.outcome) == ("failed", True)
+        assert (known.state, "run it again" in known.outcome, desk.owed_fen()) == ("failed", True, 7_500)
+
+
 def test_a_run_that_is_being_signed_off_is_not_touched(database_url):
     with a_hub(database_url, running=False) as hub:
         desk = Desk(hub)
