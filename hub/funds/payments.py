@@ -75,7 +75,7 @@ def confirm(
     _check(payment, institution, payer, amount_fen)
     if payment.state == "confirmed":
         return payment
-    claims = funds.listed(connection, payment_no=payment_no)
+    claims = funds.listed(connection, payment_no=payment_no, limit=len(payment.claims))
     _confirm(connection, payment, claims, _transfers(connection, claims), paid_on, bank_reference, now)
     return fund_payments.read(connection, payment_no)
 
@@ -104,7 +104,7 @@ def void(connection: Connection, payment_no: str, *, reason: str, now: datetime)
     payment = fund_payments.hold(connection, payment_no) or known
     if payment.state != "ordered":
         raise Conflict(f"payment {payment_no} is {payment.state}", code="payment.state")
-    claims = funds.listed(connection, payment_no=payment_no)
+    claims = funds.listed(connection, payment_no=payment_no, limit=len(payment.claims))
     _post(connection, payment, [(claim, one.back()) for claim, one in _transfers(connection, claims)], now)
     funds.move(connection, claims, ClaimState.AUDITED)
     fund_payments.end(connection, payment_no, "void", now=now, reason=reason)
