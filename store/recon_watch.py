@@ -195,14 +195,16 @@ _BY_REFERENCE = """
     FROM recon_hub h JOIN settlement_leg l USING (case_id, leg_no)
     WHERE p.case_id IS NULL AND l.payer = :payer
       AND p.reference IN (l.payer_reference, split_part(l.payer_reference, '/', 1)) AND p.reference <> ''"""
-_SIDES = """
+_SIDES = text("""
     CREATE TEMP TABLE recon_both ON COMMIT DROP AS
     SELECT case_id, leg_no, p.fen AS payer_fen, p.rows AS payer_rows, h.fen AS hub_fen, l.state, l.decided_at,
         l.case_id AS known
     FROM (SELECT case_id, leg_no, sum(amount_fen)::bigint AS fen, count(*) AS rows FROM recon_running
           WHERE case_id IS NOT NULL GROUP BY case_id, leg_no) p
-    FULL JOIN (SELECT case_id, leg_no, settled_fen + refunded_fen AS fen FROM recon_hub) h USING (case_id, leg_no)
-    LEFT JOIN settlement_leg l USING (case_id, leg_no)"""
+    FULL JOIN (SELECT case_id, leg_no, settled_fen + refunded_fen
+                   + CASE WHEN :in_fund THEN account_settled_fen + account_refunded_fen ELSE 0 END AS fen
+               FROM recon_hub) h USING (case_id, leg_no)
+    LEFT JOIN settlement_leg l USING (case_id, leg_no)""")
 _TO_ASK = text("""
     SELECT CAST(case_id AS text), leg_no FROM recon_both
     WHERE payer_rows IS NOT NULL AND state = ANY(:states) ORDER BY case_id LIMIT :limit""")
@@ -219,7 +221,7 @@ _DIFFERENCES = text("""
                         AND e.posted_at >= :began_at)
       AND (payer_rows IS NOT NULL OR decided_at >= :from_at AND decided_at < :began_at)
       AND NOT (hub_fen IS NULL AND payer_fen = coalesce((
-            SELECT sum(CASE WHEN e.debit = 'receivable' THEN e.amount_fen WHEN e.credit = 'receivable'
+            SELECT sum(CASE WHEN e.debit = ANY(:borne) THEN e.amount_fen WHEN e.credit = ANY(:borne)
                        THEN -e.amount_fen ELSE 0 END) FROM ledger_entry e
             WHERE e.case_id = b.case_id AND e.leg_no = b.leg_no
               AND e.effective_day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1), 0))
@@ -249,12 +251,15 @@ def lines_table(connection: Connection) -> None:
     connection.execute(text(_LINES))
 
 
-def join_sides(connection: Connection, payer: str) -> None:
-    """Lay the payer's lines beside ours, which `store.hub_side.stage` has put down."""
+def join_sides(connection: Connection, payer: str, *, in_fund: bool) -> None:
+    """Lay the payer's lines beside ours, which `store.hub_side.stage` has put down.
+
+    `in_fund`: its amounts hold the personal account too, whether or not its lines name that apart.
+    """
     connection.execute(text(_BY_REFERENCE), {"payer": payer})
     for table in ("recon_running", "recon_hub"):
         connection.execute(text(f"ANALYZE {table}"))
-    connection.execute(text(_SIDES))
+    connection.execute(_SIDES, {"in_fund": in_fund})
 
 
 def legs_to_ask(connection: Connection, limit: int) -> list[tuple[str, int]]:
@@ -264,8 +269,16 @@ def legs_to_ask(connection: Connection, limit: int) -> list[tuple[str, int]]:
 
 
 def differences(
-    connection: Connection, day: date, *, began_at: datetime, from_at: datetime, unsure: Sequence[str], limit: int
+    connection: Connection,
+    day: date,
+    *,
+    began_at: datetime,
+    from_at: datetime,
+    unsure: Sequence[str],
+    limit: int,
+    in_fund: bool = False,
 ) -> list[RunningDifference]:
     """Legs that differ and have not moved since `began_at`; what we alone have counts from `from_at` on."""
     values: dict[str, Any] = {"day": day, "began_at": began_at, "from_at": from_at, "unsure": list(unsure)}
-    return [RunningDifference(*row) for row in connection.execute(_DIFFERENCES, {**values, "limit": limit})]
+    values |= {"limit": limit, "borne": ["receivable", "personal"] if in_fund else ["receivable"]}
+    return [RunningDifference(*row) for row in connection.execute(_DIFFERENCES, values)]

@@ -105,7 +105,7 @@ class RunningDay:
         with tempfile.SpooledTemporaryFile(MEMORY_MAX_BYTES) as file:
             # No transaction is open while the payer is asked.
             for line in self._lines_of(scheme, day):
-                file.write(_row(line, in_fund=scheme.account == "in_fund"))
+                file.write(_row(line))
             file.seek(0)
             found, to_ask = self._compare(scheme, institutions, day, now, file)
         asked = ask_about(self._work_units, self._payers, to_ask, now)
@@ -122,7 +122,8 @@ class RunningDay:
             with driver_cursor(connection, statement) as cursor:
                 cursor.copy_expert(statement, file)
             hub_side.stage(connection, HubSide(scheme, "payer", day, institutions))
-            recon_watch.join_sides(connection, scheme.party)
+            in_fund = scheme.account == "in_fund"
+            recon_watch.join_sides(connection, scheme.party, in_fund=in_fund)
             found = recon_watch.differences(
                 connection,
                 day,
@@ -130,11 +131,12 @@ class RunningDay:
                 from_at=midnight + MIDNIGHT,
                 unsure=[state.value for state in (*AWAITING_PAYER, LegState.PLANNED)],
                 limit=DIFFERENCES_MAX,
+                in_fund=in_fund,
             )
             return found, recon_watch.legs_to_ask(connection, ASK_MAX)
 
 
-def _row(line: StatementLine, *, in_fund: bool) -> bytes:
+def _row(line: StatementLine) -> bytes:
     """One line in COPY's text form; codes and numbers hold neither backslashes nor control characters."""
     ours = leg_of_request_id(line.request_id) if line.request_id else None
     values: tuple[Any, ...] = (
@@ -143,6 +145,6 @@ def _row(line: StatementLine, *, in_fund: bool) -> bytes:
         line.institution,
         line.settlement_no or "",
         line.reference or "",
-        line.amount - line.account if in_fund else line.amount,
+        line.amount,
     )
     return ("\t".join("\\N" if value is None else str(value) for value in values) + "\n").encode()
