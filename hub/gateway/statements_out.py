@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -36,14 +36,15 @@ _YES = {"true": True, "false": False}
 
 
 class _SentOnce(FileResponse):
-    """A file that is gone once it was sent, or could not be. It is sent whole: the digest beside it is of all of it."""
+    """A file that is gone with its folder once it was sent, or could not be. It is sent whole: the digest beside it is
+    of all of it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         whole = [(name, value) for name, value in scope["headers"] if name != b"range"]
         try:
             await super().__call__({**scope, "headers": whole}, receive, send)
         finally:
-            Path(self.path).unlink(missing_ok=True)
+            rmtree(Path(self.path).parent, ignore_errors=True)
 
 
 class OwnBooks:
@@ -66,14 +67,13 @@ class OwnBooks:
         speaker = self._doorkeeper.party_of(headers.get("authorization"), headers.get("x-party"))
         day, form, by_payer = _wanted(request)
         scheme = request.query_params.get("scheme", "daily")
-        handle, name = tempfile.mkstemp(prefix="books-", suffix=SUFFIXES[form])
-        os.close(handle)
-        path = Path(name)
+        # In a folder of its own: who still writes when nobody waits any more finds no place to leave it.
+        path = Path(tempfile.mkdtemp(prefix="books-"), f"books{SUFFIXES[form]}")
         try:
             with self._one_at_a_time(speaker):
                 header = await self._written(speaker, day, form, path, scheme, by_payer=by_payer)
         except BaseException:
-            path.unlink(missing_ok=True)
+            rmtree(path.parent, ignore_errors=True)
             raise
         return _SentOnce(
             path,
