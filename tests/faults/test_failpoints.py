@@ -75,8 +75,18 @@ MATRIX: dict[str, tuple[str, ...]] = {
     ),
 }
 """Which role passes which points. A role may pass more: what it shares with another role is the same code."""
-OPERATORS = (*unit("action"), *unit("approve"), *unit("reject"), *unit("dlq"), *unit("disclosure"), *unit("party"))
-"""Passed by an operator's command, in the process of the command line or the gateway."""
+OPERATORS = (
+    *unit("action"),
+    *unit("approve"),
+    *unit("reject"),
+    *unit("dlq"),
+    *unit("disclosure"),
+    *unit("party"),
+    *unit("dry_run"),
+    *unit("recon_ask"),
+    *unit("statement"),
+)
+"""Passed by an operator's command, a statement or the hourly pass; each is one unit of work, whole or not at all."""
 BY_HAND = (
     *unit("visit"),
     *unit("clearing"),

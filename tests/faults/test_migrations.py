@@ -140,7 +140,7 @@ def test_checks_of_stored_rows_lock_nobody_out(old_database: Engine, empty_datab
 
     with old_database.begin() as held:
         held.execute(_LIKE_THE_HUB, {"number": "S-1"})
-        upgrade(empty_database_url)
+        upgrade(empty_database_url, "0004")
         held.execute(_LIKE_THE_HUB, {"number": "S-2"})
 
     with old_database.connect() as connection:
