@@ -3,7 +3,6 @@ one row of theirs is found, in the right class. The seed is printed."""
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ from tests.support.builders import (
 )
 from tests.support.hub_in_process import TestHub, a_hub
 from tests.support.queue_insurer import an_answer, answer, tasks
+from tests.support.seeds import chance_of, seeds
 from tests.support.soundness import broken
 from tests.support.true_books import DatedPayer, a_statement, hospital_lines
 
@@ -179,16 +179,14 @@ class World:
         return found
 
 
-@pytest.fixture(params=range(2))
+@pytest.fixture(params=seeds(20261122, 7, soak=30))
 def world(request: pytest.FixtureRequest, database_url: str) -> Iterator[World]:
-    seed = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
     payers = {BASIC: DatedPayer(percent=60, account_fen=70, hospital_fen=11), CRITICAL: DatedPayer(percent=30)}
     rules = (BASIC_RULE, CRITICAL_RULE, QUEUE_RULE)
     with a_hub(database_url, *rules, payers=payers, running=False) as hub:
         for payer in payers.values():
             payer.now = hub.clock.now
-        world = World(hub, database_url, random.Random(seed))
+        world = World(hub, database_url, chance_of(request.param))
         world.live()
         yield world
         world.engine.dispose()

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from python_calamine import CalamineWorkbook
 from typer.testing import CliRunner
 
@@ -24,6 +25,7 @@ from tests.support.fund_days import Desk, claims_of, seal, totals
 from tests.support.hub_in_process import PERSON_SECRET, TestHub, a_hub
 from tests.support.master_data import BASIC_PARTY
 from tests.support.national_his import NationalHis, a_purchase, insured
+from tests.support.seeds import chance_of, seeds
 
 PHARMACY = "P44030000009"
 STEPS = 40
@@ -247,11 +249,10 @@ _UNDONE_AND_DEDUCTED = """SELECT i.case_id FROM fund_claim_item i JOIN fund_clai
 """What was claimed, undone and claimed back, both audited, must have cost the institution nothing."""
 
 
-def test_whatever_people_do_nothing_is_paid_twice_or_lost(database_url):
-    seed = random.SystemRandom().randrange(10**9)
-    print(f"seed {seed}")
+@pytest.mark.parametrize("seed", seeds(20261122, soak=30))
+def test_whatever_people_do_nothing_is_paid_twice_or_lost(database_url, seed):
     with a_hub(database_url, running=False) as hub:
-        life = Life(hub, random.Random(seed))
+        life = Life(hub, chance_of(seed))
         life.settle()
         for _ in range(STEPS):
             life.step()

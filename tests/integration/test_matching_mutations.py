@@ -29,6 +29,7 @@ from tests.support.recon_books import (
     write_hub,
     write_statement,
 )
+from tests.support.seeds import chance_of, seeds
 
 SHARES = 400
 ROUNDS = 3
@@ -125,12 +126,11 @@ def tell(engine: Engine, shares: list[Share]) -> None:
                 write_statement(connection, Told(code, hospital_lines(mine, apart), apart=apart, by_payer=True))
 
 
+@pytest.mark.parametrize("seed", seeds(20261122, soak=30))
 def test_true_books_agree_and_one_changed_row_is_found_and_classed(
-    engine: Engine, runs: Callable[[], tuple[dict[str, tuple[str, str]], dict[str, int]]]
+    engine: Engine, runs: Callable[[], tuple[dict[str, tuple[str, str]], dict[str, int]]], seed: int | None
 ) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = chance_of(seed)
     true = [a_true_share(number, chance) for number in range(SHARES)]
     with engine.begin() as connection:
         write_hub(connection, true)
