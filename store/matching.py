@@ -19,7 +19,7 @@ from store import hub_side
 from store.hub_side import HubSide
 from store.matching_classes import classify, counted, store_breaks
 from store.matching_history import explain_pairs
-from store.matching_rows import Statements, compare, find_statements, resolve
+from store.matching_rows import PAYER, Statements, compare, find_statements, resolve
 from store.matching_totals import totals
 
 WORK_MEM_MB = 192
@@ -86,7 +86,9 @@ def match(connection: Connection, asked: Asked) -> Matched:
     agreed += connection.execute(text("SELECT count(*) FROM recon_class WHERE class = ''")).scalar_one()
     counts = {_agreeing(asked, statements): agreed} if agreed or statements.own is not None else {}
     stored = store_breaks(connection, side, asked.run_id)
-    if statements.own is not None and explain_pairs(connection, side, asked.run_id, statements.own_pair):
+    if statements.own is not None and explain_pairs(
+        connection, side, asked.run_id, statements.own_pair, _missing(asked, statements)
+    ):
         stored = counted(connection, asked.run_id)
     for name, _, count in stored:
         counts[name] = counts.get(name, 0) + count
@@ -97,6 +99,13 @@ def match(connection: Connection, asked: Asked) -> Matched:
         open=sum(count for _, state, count in stored if state == "open"),
         ledger_to=int(connection.execute(_LEDGER_TO).scalar_one()),
     )
+
+
+def _missing(asked: Asked, statements: Statements) -> str:
+    """The class of what the party's own book lacks."""
+    if statements.own_pair != PAYER:
+        return BreakClass.MISSING_AT_HOSPITAL.value
+    return (BreakClass.MISSING_AT_BASIC if asked.basic else BreakClass.MISSING_AT_INSURER).value
 
 
 _LEDGER_TO = text("SELECT coalesce(max(entry_id), 0) FROM ledger_entry")

@@ -14,7 +14,10 @@ from store.hub_side import SETTLES, HubSide
 from store.matching_rows import PAYER
 
 _ONE_SIDED = "('missing_at_hospital', 'missing_at_basic', 'missing_at_insurer', 'missing_at_hub', 'status')"
-_STANDS = "state IN ('done', 'signed_off')"
+_STANDS = """r.state IN ('done', 'signed_off')
+    AND NOT EXISTS (SELECT 1 FROM statement s WHERE s.statement_id = ANY(r.statement_ids) AND s.state <> 'standing')"""
+"""That a run `r` counts, and was made with what its parties say now."""
+_WHY = "settled and undone over several days: nothing stands on either side"
 
 
 def _net(column: str) -> str:
@@ -27,12 +30,14 @@ def _rows(column: str) -> str:
     return f"(({column} ->> 0)::bigint + ({column} ->> 1)::bigint)"
 
 
-def explain_pairs(connection: Connection, side: HubSide, run_id: int, pair: int) -> bool:
+def explain_pairs(connection: Connection, side: HubSide, run_id: int, pair: int, missing: str) -> bool:
     """Call open breaks of this run that are half of such a pair `reversed_pair`, and their other halves with them where
-    nobody has seen to those. `pair`: whose book the party's own is. Whether anything changed."""
+    nobody has seen to those; what lost its other half by this run is open again. `pair`: whose book the party's own is,
+    `missing`: the class of what that book lacks. Whether anything changed."""
     theirs = "payer_side" if pair == PAYER else "hospital"
     values = side.values | {"run_id": run_id}
-    changed = connection.execute(text(_explain(side, theirs)), values).scalars().all()
+    reopened = connection.execute(text(_reopen(theirs)), values | {"missing": missing}).scalars().all()
+    changed = [*reopened, *connection.execute(text(_explain(side, theirs)), values).scalars()]
     connection.execute(_COUNT_ANEW, {"runs": [one for one in set(changed) if one != run_id]})
     return bool(changed)
 
@@ -58,14 +63,14 @@ def _explain(side: HubSide, theirs: str) -> str:
             SELECT m.break_id, r.day, b.break_id AS other_id, {_net(f"b.{theirs}")} AS x_net,
                 {_rows(f"b.{theirs}")} AS x_rows
             FROM mine m JOIN recon_break b ON b.key = m.key JOIN recon_run r USING (run_id)
-            WHERE r.party = :party AND r.scheme = :scheme AND r.day <> :day AND r.{_STANDS} AND b.{theirs} IS NOT NULL
+            WHERE r.party = :party AND r.scheme = :scheme AND r.day <> :day AND {_STANDS} AND b.{theirs} IS NOT NULL
         ), days AS (
             SELECT break_id, day, coalesce(k.h_net, 0) AS h_net, coalesce(k.h_rows, 0) AS h_rows, f.other_id,
                 CASE WHEN f.other_id IS NULL THEN coalesce(k.h_net, 0) ELSE f.x_net END AS x_net,
                 CASE WHEN f.other_id IS NULL THEN coalesce(k.h_rows, 0) ELSE f.x_rows END AS x_rows,
                 EXISTS (SELECT 1 FROM recon_run r WHERE r.party = :party AND r.scheme = :scheme
                         AND r.day = coalesce(k.day, f.day)
-                        AND r.{_STANDS} AND r.statement_ids <> '{{}}') AS known
+                        AND {_STANDS} AND r.statement_ids <> '{{}}') AS known
             FROM booked k FULL JOIN found f USING (break_id, day)
         ), pairs AS MATERIALIZED (
             SELECT m.break_id FROM mine m JOIN days d USING (break_id) GROUP BY m.break_id
@@ -73,11 +78,26 @@ def _explain(side: HubSide, theirs: str) -> str:
                AND 0 IN (min(m.h_rows) + sum(d.h_rows), min(m.x_rows) + sum(d.x_rows))
         )
         UPDATE recon_break b SET class = 'reversed_pair', state = 'explained', proposal = 'none',
-            reason = 'settled and undone over several days: nothing stands on either side'
+            reason = '{_WHY}'
         FROM recon_run r
         WHERE r.run_id = b.run_id AND r.state IN ('running', 'done') AND b.state = 'open'
           AND b.break_id IN (SELECT break_id FROM pairs
                              UNION SELECT other_id FROM days JOIN pairs USING (break_id) WHERE other_id IS NOT NULL)
+        RETURNING b.run_id"""
+
+
+def _reopen(theirs: str) -> str:
+    had = f"({theirs} ->> 0)::bigint + ({theirs} ->> 1)::bigint"
+    return f"""
+        UPDATE recon_break b SET state = 'open', proposal = '', reason = '', class = CASE
+            WHEN {had} = 0 THEN CASE WHEN (hub ->> 0)::bigint > 0 THEN :missing ELSE 'status' END
+            ELSE CASE WHEN ({theirs} ->> 0)::bigint > 0 THEN 'missing_at_hub' ELSE 'status' END END
+        FROM recon_run r
+        WHERE r.run_id = b.run_id AND r.party = :party AND r.scheme = :scheme AND r.day <> :day AND r.state = 'done'
+          AND b.state = 'explained' AND b.reason = '{_WHY}'
+          AND EXISTS (SELECT 1 FROM recon_break h JOIN recon_run v USING (run_id)
+                      WHERE h.key = b.key AND h.reason = '{_WHY}' AND v.party = :party AND v.scheme = :scheme
+                        AND v.day = :day AND v.state = 'void')
         RETURNING b.run_id"""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from routing.days import day_of
 from schemas.payer import Decision, PayerTask, RawAnswer
 from tests.support.builders import BASIC, StubPayer
 from tests.support.eventually import eventually
@@ -17,6 +18,7 @@ from tests.support.hub_in_process import TestHub, a_hub
 from tests.support.hub_processes import WITH_HTTP, world
 from tests.support.mixed_traffic import MixedTraffic, mixed_traffic
 from tests.support.servers import PostgresServer, RabbitServer, fresh_database, fresh_vhost
+from tests.support.soundness import broken
 
 SEED = 20261125
 DAY = 60
@@ -91,11 +93,11 @@ def business_day(hub: TestHub, settlement_no: str) -> date:
     ("settled_at", "day"),
     [
         # Midnight in China is 16:00 in UTC; the year ends with a day.
-        (datetime(2026, 12, 31, 15, 59, 59, tzinfo=UTC), date(2026, 12, 31)),
-        (datetime(2026, 12, 31, 16, 0, 0, tzinfo=UTC), date(2027, 1, 1)),
-        (datetime(2027, 1, 1, 0, 0, 0, tzinfo=UTC), date(2027, 1, 1)),
-        (datetime(2028, 2, 29, 15, 59, 59, tzinfo=UTC), date(2028, 2, 29)),
-        (datetime(2028, 2, 29, 16, 0, 0, tzinfo=UTC), date(2028, 3, 1)),
+        (datetime(2025, 12, 31, 15, 59, 59, tzinfo=UTC), date(2025, 12, 31)),
+        (datetime(2025, 12, 31, 16, 0, 0, tzinfo=UTC), date(2026, 1, 1)),
+        (datetime(2026, 1, 1, 0, 0, 0, tzinfo=UTC), date(2026, 1, 1)),
+        (datetime(2024, 2, 29, 15, 59, 59, tzinfo=UTC), date(2024, 2, 29)),
+        (datetime(2024, 2, 29, 16, 0, 0, tzinfo=UTC), date(2024, 3, 1)),
     ],
 )
 def test_the_business_day_is_the_payers_whatever_our_clock_says(
@@ -114,7 +116,7 @@ def test_the_business_day_is_the_payers_whatever_our_clock_says(
 
 
 def test_the_business_day_stays_when_the_case_is_undone_in_another_year(database_url: str) -> None:
-    payer = PayerWithAClock(settled_at=datetime(2026, 12, 31, 15, 59, 59, tzinfo=UTC))
+    payer = PayerWithAClock(settled_at=datetime(2025, 12, 31, 15, 59, 59, tzinfo=UTC))
     with a_hub(database_url, payers={BASIC: payer}) as hub:
         taken = hub.settle("S-1")
         hub.answered(taken.case_id)
@@ -123,4 +125,14 @@ def test_the_business_day_stays_when_the_case_is_undone_in_another_year(database
         hub.answered(taken.case_id, revision=2)
 
         assert hub.answers(taken.case_id)[-1]["status"] == "cancelled"
-        assert business_day(hub, "S-1") == date(2026, 12, 31)
+        assert business_day(hub, "S-1") == date(2025, 12, 31)
+
+
+def test_a_payer_whose_clock_is_years_ahead_opens_no_day_that_nobody_reaches(database_url: str) -> None:
+    payer = PayerWithAClock(settled_at=datetime(2099, 3, 5, tzinfo=UTC))
+    with a_hub(database_url, payers={BASIC: payer}) as hub:
+        taken = hub.settle("S-1")
+        hub.answered(taken.case_id)
+
+        assert business_day(hub, "S-1") == day_of(hub.clock.now())
+        assert broken(hub.database) == {}

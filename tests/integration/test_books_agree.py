@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,6 +18,7 @@ from hub.recon.statements import take_statement
 from routing.days import day_of
 from routing.postings import Account
 from schemas.money import fen_of, yuan_of
+from schemas.payer import Operation
 from schemas.statement import BreakClass, LineKind, StatementLine
 from store import ledger
 from store.database import open_engine
@@ -28,6 +30,7 @@ from tests.support.builders import (
     HOSPITAL,
     QUEUE_INSURER,
     QUEUE_RULE,
+    StubPayer,
     declines,
     lost_after_effect,
     lost_before_effect,
@@ -49,6 +52,11 @@ Books = dict[tuple[str, date], list[StatementLine]]
 CASES = 14
 LIFE_S = 40_000
 """Between two things that happen, at most."""
+
+
+def settles_nothing(payer: StubPayer, task: Mapping[str, Any]) -> bytes:
+    """Declines a claim; an undo it never refuses, since that would be for people to end."""
+    return (declines if task["operation"] == Operation.SETTLE else pays)(payer, task)
 
 
 class World:
@@ -86,7 +94,7 @@ class World:
     def _trouble(self) -> None:
         for payer in self.hub.payers.values():
             if self.chance.random() < 0.4:
-                payer.script.append(self.chance.choice([pays, declines, lost_after_effect, lost_before_effect]))
+                payer.script.append(self.chance.choice([pays, settles_nothing, lost_after_effect, lost_before_effect]))
 
     def _any_number(self) -> str:
         return f"S-{self.chance.randint(1, len(self.cases))}"
@@ -169,14 +177,15 @@ class World:
         return any(str(one.leg_no) == leg_no for one in booked)
 
     def breaks(self, *only: tuple[str, date]) -> list[tuple[str, str, str]]:
-        """Make runs; (party, class, what it is) of everything found that does not explain itself."""
-        found = []
-        for party, day in only:
-            run = self.runs.run(party, "daily", day, "li")
-            with self.engine.connect() as connection:
-                rows = connection.execute(OPEN, {"run": run.run_id})
-                found += [(party, row[0], f"{day} {row[1:]}") for row in rows]
-        return found
+        """Make runs; then (party, class, what it is) of everything found that does not explain itself: what belongs
+        together lies on several days, and the last run of them sees it."""
+        made = [(party, day, self.runs.run(party, "daily", day, "li").run_id) for party, day in only]
+        with self.engine.connect() as connection:
+            return [
+                (party, row[0], f"{day} {row[1:]}")
+                for party, day, run_id in made
+                for row in connection.execute(OPEN, {"run": run_id})
+            ]
 
 
 @pytest.fixture(params=seeds(20261122, 7, soak=30))

@@ -1,4 +1,4 @@
-"""I04 compares the cases with the ledger. Replaces one view."""
+"""I04 compares the cases with the ledger; I18 knows that not every payer's clock is believed. Replaces two views."""
 
 from __future__ import annotations
 
@@ -46,6 +46,27 @@ CROSS JOIN LATERAL (
         SELECT 1 FROM settlement_leg l
         WHERE l.case_id = c.case_id AND l.state IN ('approved', 'cancelling', 'cancel_held')
     ) THEN c.total_fen ELSE 0 END
+) AS found(subject, detail)""",
+    "invariant_i18_business_day_is_a_field": """SELECT c.received_at AS at, c.case_id, found.subject, found.detail
+FROM settlement_case c
+LEFT JOIN settlement_leg l ON l.case_id = c.case_id AND l.leg_no = 1
+LEFT JOIN LATERAL (
+    SELECT convert_from(a.body, 'UTF8')::jsonb ->> 'business_day' AS day
+    FROM case_answer a WHERE a.case_id = c.case_id AND a.final ORDER BY a.revision DESC LIMIT 1
+) AS answer ON true
+CROSS JOIN LATERAL (
+    SELECT 'case/' || c.case_id, 'settled without a business day'
+    WHERE c.state = 'settled' AND c.purpose = 'settle' AND c.business_day IS NULL
+    UNION ALL
+    SELECT 'case/' || c.case_id, 'counts on ' || c.business_day || ', and the basic system settled on '
+        || CAST(l.decided_at AT TIME ZONE 'Asia/Shanghai' AS date)
+    WHERE c.state = 'settled' AND l.layer = 'basic' AND l.state = 'approved'
+      AND c.business_day <> CAST(l.decided_at AT TIME ZONE 'Asia/Shanghai' AS date)
+      -- A payer's clock that is far ahead is not believed.
+      AND l.decided_at <= coalesce(c.ended_at, now()) + interval '1 day'
+    UNION ALL
+    SELECT 'case/' || c.case_id, 'counts on ' || c.business_day || ', and the hospital was told ' || answer.day
+    WHERE c.state = 'settled' AND answer.day <> c.business_day::text
 ) AS found(subject, detail)""",
 }  # fmt: skip
 _BEFORE = importlib.import_module("store.migrations.versions.0003_watch_and_invariants").VIEWS
