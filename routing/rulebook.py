@@ -223,9 +223,20 @@ class RuleBook(Value):
             if scheme.party not in known and scheme.party not in self.institution_by_code:
                 remedy = f"reconciliation[{index}]: {scheme.party} is neither a party nor an institution"
                 raise _refuse("reconciliation.party", remedy)
+        self._payers_books_lie_apart()
         for index, problem in rule_problems(self.party_by_code, self.rules):
             raise _refuse("rules.link", f"rules[{index}]: {problem}")
         return self
+
+    def _payers_books_lie_apart(self) -> None:
+        """Two schemes that hold one share would find its difference twice. An institution's books make no entries."""
+        payers = {party.code for party in self.parties}
+        for index, scheme in enumerate(self.reconciliation):
+            for other in self.reconciliation[:index]:
+                if scheme.party == other.party and scheme.party in payers and scheme.shares_books_with(other):
+                    remedy = f"reconciliation[{index}].regions: a share may belong to {other.name} and {scheme.name}; "
+                    remedy += "give each, by the same body, regions or insurance_types that the other does not name"
+                    raise _refuse("reconciliation.overlap", remedy)
 
     @cached_property
     def party_by_code(self) -> dict[str, Party]:

@@ -57,6 +57,19 @@ class Scheme(Value):
         """When the statement of `day` is due."""
         return datetime.combine(day + timedelta(days=self.due_days), self.due_at, CHINA_STANDARD_TIME)
 
+    def shares_books_with(self, other: Scheme) -> bool:
+        """Whether one share may belong to the books of both: its difference would be found, and posted, twice.
+
+        A person's region and an institution's say nothing about each other: by different `body` regions keep nothing
+        apart.
+        """
+        ours, theirs = self.insurance_types, other.insurance_types
+        if ours is not None and theirs is not None and not ours & theirs:
+            return False
+        if self.regions is None or other.regions is None or self.body != other.body:
+            return True
+        return bool(self.regions & other.regions)
+
     @property
     def name(self) -> str:
         """Party and code, as commands name it."""

@@ -144,7 +144,17 @@ _LEFT_OPEN = text("""
     WHERE break_id = :id""")
 _BOOKED_SINCE = text("""
     SELECT EXISTS (SELECT 1 FROM ledger_entry e JOIN recon_run r ON r.run_id = :run AND e.entry_id > r.ledger_to
-        WHERE e.case_id = CAST(:case AS uuid) AND e.leg_no = :leg AND e.cause = '')""")
+        WHERE e.case_id = CAST(:case AS uuid) AND e.leg_no = :leg
+            AND (e.cause = '' OR e.kind = 'correction' AND e.about_day = r.day))""")
+_POSTED_ELSEWHERE = text("""
+    SELECT o.party || '/' || o.scheme AS scheme, o.day FROM ledger_entry e
+    JOIN recon_break b ON b.case_id = e.case_id AND b.leg_no = e.leg_no AND e.cause = 'break/' || b.break_id
+    JOIN recon_run o ON o.run_id = b.run_id
+    JOIN recon_run r ON r.run_id = :run AND (o.party, o.scheme) <> (r.party, r.scheme)
+    WHERE e.case_id = CAST(:case AS uuid) AND e.leg_no = :leg AND e.kind = 'correction'
+    GROUP BY o.party, o.scheme, o.day
+    HAVING sum(CASE WHEN e.debit = 'difference' THEN e.amount_fen ELSE -e.amount_fen END) <> 0
+    ORDER BY o.day LIMIT 1""")
 _EVERY = ("open", "waiting", "resolved", "explained")
 
 
@@ -239,9 +249,19 @@ def decide(connection: Connection, break_id: int, how: Resolution, now: datetime
 
 
 def booked_since(connection: Connection, broken: Break) -> bool:
-    """Whether something was booked of the break's leg, corrections apart, after its run had read the ledger."""
+    """Whether something was booked of the break's leg, or posted about its day, after its run had read the ledger."""
     values = {"run": broken.run_id, "case": broken.case_id, "leg": broken.leg_no}
     return bool(connection.execute(_BOOKED_SINCE, values).scalar_one())
+
+
+def posted_elsewhere(connection: Connection, broken: Break) -> str:
+    """By which other scheme, and for which day, a difference of the break's leg stands; empty for none.
+
+    No run by this scheme counts it, so that the same difference would be posted twice.
+    """
+    values = {"run": broken.run_id, "case": broken.case_id, "leg": broken.leg_no}
+    row = connection.execute(_POSTED_ELSEWHERE, values).first()
+    return "" if row is None else f"{row.scheme} for {row.day}"
 
 
 def leave_open(connection: Connection, break_id: int, why: str, *, action_id: int, by: str, approver: str) -> None:

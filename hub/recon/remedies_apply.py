@@ -221,6 +221,9 @@ def _post_difference(work: Work, broken: Break, today: date) -> str:
         raise Conflict(f"the leg is {leg.state}: what it comes to is not known yet", code="break.state")
     if breaks.booked_since(work.connection, broken):
         raise Conflict("its leg was booked after the run had read the ledger: run it again", code="break.state")
+    if elsewhere := breaks.posted_elsewhere(work.connection, broken):
+        remedy = "this break is the same difference: end it by `people`, and let one scheme alone hold the share"
+        raise Conflict(f"a difference of its leg is posted already, by {elsewhere}; {remedy}", code="break.twice")
     more, less = Account.RECEIVABLE, Account.DIFFERENCE
     entry = Entry(
         region=case.region,

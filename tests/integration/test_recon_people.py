@@ -306,6 +306,29 @@ def test_a_difference_is_posted_by_two_people_and_ends_in_the_books_of_its_day(d
         assert desk.owed_fen() == 7_499
 
 
+@pytest.mark.parametrize("scheme", ["daily", "monthly"])
+def test_one_difference_is_posted_once_whoever_found_it_again(database_url, scheme):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled()
+        sides = {"hub": once(7_500), "payer_side": once(7_499), "difference": -1}
+        run_id, number = desk.found(BreakClass.AMOUNT, case_id, **sides)
+        with hub.database.begin() as connection:
+            other = run_id if scheme == "daily" else a_run(connection, CRITICAL, desk.today, [1], scheme=scheme)
+            connection.execute(text("UPDATE recon_run SET state = 'done' WHERE run_id = :run"), {"run": run_id})
+            twin = a_break(connection, other, BreakClass.AMOUNT, hub.case(case_id), 2, **sides)
+
+        first = desk.apply(run_id, number, Remedy.POST_DIFFERENCE)
+        with hub.database.begin() as connection:
+            if scheme != "daily":
+                again = text("UPDATE recon_run SET ledger_to = (SELECT max(entry_id) FROM ledger_entry)")
+                connection.execute(again)
+        second = desk.apply(other, twin, Remedy.POST_DIFFERENCE)
+
+        assert (first.state, second.state, desk.owed_fen()) == ("executed", "failed", 7_499)
+        assert {"daily": "run it again", "monthly": "posted already, by CICI/daily"}[scheme] in second.outcome
+
+
 def test_one_that_cannot_be_done_stops_no_other(database_url):
     with a_hub(database_url, payers=payers(), running=False) as hub:
         desk = Desk(hub)

@@ -96,6 +96,46 @@ def test_every_complaint_is_named_at_once_in_file_order():
     assert complaints(broken) == [(1, "title"), (4, "parties[1].kind"), (24, "rules[1].payers[0].weight")]
 
 
+ALL_BUT = "reconciliation:\n  - {party: ANKANG%s}\n  - party: ANKANG\n    code: second\n%s"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("", "    regions: [440300]\n"),
+        (", regions: [440300, 440100]", "    regions: [440300]\n"),
+        (", regions: [440300], body: institution", "    regions: [440100]\n"),
+        (", regions: [440300], insurance_types: ['310']", "    regions: [440300]\n"),
+    ],
+)
+def test_two_schemes_of_a_payer_never_hold_the_same_share(first, second):
+    text = GOOD + ALL_BUT % (first, second)
+
+    ((line, field),) = complaints(text)
+
+    assert field == "reconciliation[1].regions"
+    named = text.splitlines()[line - 1]
+    assert "regions:" in named or "party: ANKANG" in named
+    with pytest.raises(InvalidRuleBook, match="ANKANG/daily and ANKANG/second; give each"):
+        read_rule_book(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (", regions: [440300]", "    regions: [440100]\n"),
+        (", regions: [440300], insurance_types: ['310']", "    regions: [440300]\n    insurance_types: ['390']\n"),
+    ],
+)
+def test_schemes_whose_books_lie_apart_stand_side_by_side(first, second):
+    assert len(read_rule_book(GOOD + ALL_BUT % (first, second)).schemes_of("ANKANG")) == 2
+
+
+def test_an_institutions_books_may_be_compared_in_two_ways():
+    schemes = "reconciliation:\n  - {party: H44030000001}\n  - {party: H44030000001, code: second}\n"
+    assert len(read_rule_book(GOOD + schemes).schemes_of("H44030000001")) == 2
+
+
 @pytest.mark.parametrize("text", ["", "- a\n", "just text", "42", "--- a\n--- b\n"])
 def test_what_is_no_mapping_is_refused(text):
     assert complaints(text)[0][1] == "file"
