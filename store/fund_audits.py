@@ -68,9 +68,12 @@ _GIVE_BACK = text(f"""
     WHERE held.amount_fen < 0 AND deducted.fen > greatest(booked.fen, 0)""")
 _ADD = text("""
     INSERT INTO fund_deduction (claim_no, case_id, leg_no, settlement_no, region, layer, product, amount_fen, code,
-        reason, made_by, made_at)
+        reason, made_by, made_at, request_no, request_row)
     VALUES (:claim_no, CAST(:case_id AS uuid), :leg_no, :settlement_no, :region, :layer, :product, :amount_fen, :code,
-        :reason, :by, :now) RETURNING deduction_id""")
+        :reason, :by, :now, :request_no, :request_row) RETURNING deduction_id""")
+_REQUESTED = text("""
+    SELECT request_row, deduction_id, taken_back_by <> '' AS taken_back FROM fund_deduction
+    WHERE claim_no = :claim_no AND request_no = :request_no AND request_row <> '' ORDER BY deduction_id""")
 _TAKE_BACK = text(
     "UPDATE fund_deduction SET taken_back_by = :by WHERE deduction_id = :deduction_id AND claim_no = :claim_no "
     "AND taken_back_by = '' AND amount_fen > 0"
@@ -160,13 +163,31 @@ def add(
     reason: str,
     by: str,
     now: datetime,
+    request_no: str,
+    request_row: str,
 ) -> int:
     """A deduction, from a share or from the claim as a whole; its number."""
     values: dict[str, Any] = {"case_id": None, "leg_no": None, "region": "", "layer": "", "product": ""}
     if share is not None:
         values = {name: getattr(share, name) for name in values}
     values |= {"claim_no": claim_no, "settlement_no": settlement_no, "amount_fen": amount_fen}
+    values |= {"request_no": request_no, "request_row": request_row}
     return int(connection.execute(_ADD, values | {"code": code, "reason": reason, "by": by, "now": now}).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """One deduction as it was asked for; `row` as `add` was given it."""
+
+    row: str
+    deduction_id: int
+    taken_back: bool
+
+
+def requested(connection: Connection, claim_no: int, request_no: str) -> list[Requested]:
+    """What was deducted from a claim under a request number, or under none; also what was taken back since."""
+    rows = connection.execute(_REQUESTED, {"claim_no": claim_no, "request_no": request_no})
+    return [Requested(*row) for row in rows]
 
 
 def take_back(connection: Connection, claim_no: int, deduction_id: int, by: str) -> bool:

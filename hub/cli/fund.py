@@ -225,11 +225,16 @@ def deduct(
     ] = None,
     take_back: Annotated[int | None, typer.Option(help="Take this deduction back instead.")] = None,
     whole: Annotated[str, typer.Option(metavar="YUAN", help="Deduct from a year's claim as a whole.")] = "",
+    request_no: Annotated[
+        str, typer.Option(help="A number of your own: under it nothing is deducted twice, however often it is asked.")
+    ] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why, without anybody's personal data.")] = "",
     by: By = "",
     as_json: AsJson = False,
 ) -> None:
     """Deduct from a settlement of a claim, from many by a file, or take a deduction back. Booked with the audit.
+
+    The same asked for again deducts nothing again, unless it comes under another --request-no.
 
     Example: hub fund deduct 7 S-20260302-18 120.00 --code A01 --reason "no indication for the second CT" --by li
     """
@@ -245,6 +250,7 @@ def deduct(
         detail = {"settlement_no": settlement, "amount": amount, "code": code}
     else:
         fail("name a settlement and an amount, --whole, --file or --take-back", USAGE)
+    detail |= {"request_no": request_no} if request_no else {}
     _ask("fund.deduct", subject, detail, reason, by, as_json=as_json, then=then)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -67,12 +68,62 @@ class Refused:
     reason: str
 
 
-def deduct(connection: Connection, claim_no: int, refused: Refused, *, by: str, now: datetime) -> list[int]:
-    """Note a deduction; it is booked when the audit is closed. Its numbers: two where a settlement has two products.
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a request has deducted: the numbers of its deductions, and of these the ones that an earlier one noted."""
 
-    NotFound: the claim holds no such settlement. Conflict: more than is left of it, or the audit is closed.
+    numbers: list[int]
+    before: list[int]
+
+
+def deduct(
+    connection: Connection, claim_no: int, rows: Sequence[Refused], *, request_no: str = "", by: str, now: datetime
+) -> Noted:
+    """Note deductions, all or none; they are booked when the audit is closed.
+
+    Asked for again, nothing is deducted again: under a request number ever, without one as long as an equal deduction
+    stands. NotFound: the claim holds no such settlement. Conflict: more than is left of it, the audit is closed, or the
+    number was used for something else.
     """
     claim = _open(connection, claim_no)
+    known: dict[str, list[int]] = defaultdict(list)
+    for one in fund_audits.requested(connection, claim_no, request_no):
+        if request_no or not one.taken_back:
+            known[one.row.rpartition("/")[0]].append(one.deduction_id)
+    asked = _named(rows)
+    if request_no and known and known.keys() != set(asked):
+        raise Conflict(
+            "this request number was used for other deductions", code="request.reused", request_no=request_no
+        )
+    noted = Noted([], [number for name in asked for number in known.get(name, ())])
+    for place, (name, refused) in enumerate(zip(asked, rows, strict=True), 1):
+        try:
+            new = known.get(name) or _deduct(connection, claim, refused, by, now, (request_no, name))
+        except (Conflict, NotFound) as error:
+            if len(rows) == 1:
+                raise
+            told = f"row {place}, {refused.settlement_no}: {error.message}"
+            raise Conflict(told, code=error.code) from error
+        noted.numbers.extend(new)
+    return noted
+
+
+def _named(rows: Sequence[Refused]) -> list[str]:
+    """What each row is known by: a hash of what it says, and which of the equal ones it is."""
+    seen: Counter[str] = Counter()
+    names = []
+    for one in rows:
+        said = "\x1f".join((one.settlement_no, str(one.amount_fen), one.code, one.reason))
+        digest = hashlib.sha256(said.encode()).hexdigest()[:32]
+        seen[digest] += 1
+        names.append(f"{digest}/{seen[digest]}")
+    return names
+
+
+def _deduct(
+    connection: Connection, claim: Claim, refused: Refused, by: str, now: datetime, request: tuple[str, str]
+) -> list[int]:
+    """The numbers of one row's deductions: two where a settlement has two products."""
     if refused.amount_fen <= 0:
         raise InvalidMessage("nothing to deduct", Violation("amount", "deduction.amount", "deduct more than 0"))
     pieces: list[tuple[Share | None, int]] = [(None, refused.amount_fen)]
@@ -83,7 +134,7 @@ def deduct(connection: Connection, claim_no: int, refused: Refused, *, by: str, 
     numbers = [
         fund_audits.add(
             connection,
-            claim_no,
+            claim.claim_no,
             share,
             refused.settlement_no,
             fen,
@@ -91,8 +142,10 @@ def deduct(connection: Connection, claim_no: int, refused: Refused, *, by: str, 
             reason=refused.reason,
             by=by,
             now=now,
+            request_no=request[0],
+            request_row=f"{request[1]}/{piece}",
         )
-        for share, fen in pieces
+        for piece, (share, fen) in enumerate(pieces)
     ]
     _check_year(connection, claim)
     return numbers

@@ -6,6 +6,7 @@ second person saw stands in its detail; when it has changed since, the action fa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, TypeVar
 
@@ -79,8 +80,11 @@ class _Refused(Value):
 class _Deduct(_Refused):
     """Of one settlement; `_DeductAll` of many, all or none."""
 
+    request_no: Identifier | None = None
+
 
 class _DeductAll(Value):
+    request_no: Identifier | None = None
     rows: Annotated[tuple[_Refused, ...], Field(min_length=1, max_length=DEDUCTED_MAX)]
 
 
@@ -120,6 +124,10 @@ def fund_kinds(work_units: WorkUnits, clock: Clock) -> tuple[ActionKind, ...]:
         ActionKind("fund.void", desk.void, check=_check_ordered),
         ActionKind("fund.file", desk.write, second_person=_alone),
     )
+
+
+def _shown(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers)) if len(numbers) <= _SHOWN else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _alone(_work: Work, _action: Action) -> bool:
@@ -171,21 +179,22 @@ class _Desk:
         return f"{len(drawn)} settlements drawn by seed {asked.seed}"
 
     def deduct(self, work: Work, action: Action) -> str:
-        number, by, now = _number(action), action.requested_by, self._clock.now()
-        many = "rows" in action.detail
-        rows = _detail(_DeductAll, action).rows if many else (_detail(_Deduct, action),)
-        numbers: list[int] = []
-        for place, row in enumerate(rows, 1):
-            refused = Refused(row.settlement_no or "", row.amount, row.code, row.reason or action.reason)
-            try:
-                numbers += audits.deduct(work.connection, number, refused, by=by, now=now)
-            except (Conflict, NotFound) as error:
-                if not many:
-                    raise
-                raise Conflict(f"row {place}, {row.settlement_no}: {error.message}", code=error.code) from error
-        total = yuan_of(sum(row.amount for row in rows))
-        shown = ", ".join(map(str, numbers)) if len(numbers) <= _SHOWN else f"{numbers[0]} to {numbers[-1]}"
-        return f"deduction {shown}: {total}, booked when the audit is closed"
+        asked = _detail(_DeductAll, action) if "rows" in action.detail else _detail(_Deduct, action)
+        rows = asked.rows if isinstance(asked, _DeductAll) else (asked,)
+        noted = audits.deduct(
+            work.connection,
+            _number(action),
+            [Refused(row.settlement_no or "", row.amount, row.code, row.reason or action.reason) for row in rows],
+            request_no=asked.request_no or "",
+            by=action.requested_by,
+            now=self._clock.now(),
+        )
+        told = f"deduction {_shown(noted.numbers)}: {yuan_of(sum(row.amount for row in rows))}"
+        if not noted.before:
+            return f"{told}, booked when the audit is closed"
+        which = "all" if noted.before == noted.numbers else _shown(noted.before)
+        again = "" if asked.request_no else "; to deduct the same once more name a request number of its own"
+        return f"{told}, {which} noted before and not deducted again{again}"
 
     def take_back(self, work: Work, action: Action) -> str:
         number = _detail(_TakeBack, action).deduction

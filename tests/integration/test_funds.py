@@ -162,6 +162,35 @@ def test_deductions_end_where_a_share_ends(hub):
     desk.do("deduct", f"claim/{number}", settlement_no="S-1", amount="75.00", code="A01")
 
 
+def test_a_deduction_that_is_asked_for_twice_is_made_once(hub):
+    settled(hub, "S-1", "S-2")
+    desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **BOTH))[CRITICAL]
+    which, cut = f"claim/{number}", {"settlement_no": "S-1", "amount": "10.00", "code": "A01"}
+    row = {"settlement_no": "S-2", "amount": "1.00", "code": "A02"}
+
+    def deducted() -> list[int]:
+        with hub.database.connect() as connection:
+            return [one.amount_fen for one in fund_audits.of_claim(connection, number)]
+
+    desk.do("deduct", which, **cut)
+    again = desk.do("deduct", which, **cut)
+    assert (deducted(), "all noted before" in again.outcome) == ([1_000], True)
+    desk.do("deduct", which, rows=[cut, row, row])
+    assert deducted() == [1_000, 100, 100], "two equal rows are two, and what was there before is not more"
+    numbered = desk.do("deduct", which, **cut, request_no="R-1")
+    assert desk.do("deduct", which, **cut, request_no="R-1").outcome.startswith(numbered.outcome.partition(",")[0])
+    assert deducted() == [1_000, 100, 100, 1_000]
+    with pytest.raises(Conflict, match="other deductions"):
+        desk.ask("deduct", which, **cut | {"amount": "11.00"}, request_no="R-1")
+    with hub.database.connect() as connection:
+        first, *_, last = (one.deduction_id for one in fund_audits.of_claim(connection, number))
+    for one in (first, last):
+        desk.do("take-back", which, deduction=one)
+    desk.do("deduct", which, **cut, request_no="R-1")
+    desk.do("deduct", which, **cut)
+    assert deducted() == [100, 100, 1_000], "a number is used up; without one it may be deducted anew"
+
+
 def test_a_sample_is_drawn_again_by_its_seed(hub):
     settled(hub, *(f"S-{number}" for number in range(6)))
     sums = {"count": 6, "total": "1800.00", "payers_paid": "1350.00", "cash": "450.00"}

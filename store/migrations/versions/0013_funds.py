@@ -159,6 +159,20 @@ def upgrade() -> None:
             nullable=False,
             comment="before the audit was closed",
         ),
+        sa.Column(
+            "request_no",
+            sa.Text(),
+            server_default=sa.text("''"),
+            nullable=False,
+            comment="of who asked, where one was given",
+        ),
+        sa.Column(
+            "request_row",
+            sa.Text(),
+            server_default=sa.text("''"),
+            nullable=False,
+            comment="hash of what was asked, which of equal ones, which piece; empty for what is given back",
+        ),
         sa.CheckConstraint("(case_id IS NULL) = (leg_no IS NULL)", name="fund_deduction_case_has_a_leg"),
         sa.CheckConstraint("amount_fen <> 0", name="fund_deduction_is_something"),
         sa.PrimaryKeyConstraint("deduction_id", name="fund_deduction_pk"),
@@ -169,6 +183,13 @@ def upgrade() -> None:
         ["case_id"],
         unique=False,
         postgresql_where=sa.text("case_id IS NOT NULL"),
+    )
+    op.create_index(
+        "one_deduction_per_request",
+        "fund_deduction",
+        ["claim_no", "request_no", "request_row"],
+        unique=True,
+        postgresql_where=sa.text("taken_back_by = '' AND request_row <> ''"),
     )
     op.create_index("fund_deduction_by_claim", "fund_deduction", ["claim_no"], unique=False)
     op.create_table(
