@@ -53,6 +53,7 @@ class Matched:
     here they are `not_yet_due`, or NO_STATEMENT after the time. `open`: breaks that somebody must see to."""
 
     statement_ids: tuple[int, ...]
+    neighbour_ids: tuple[int, ...]
     totals: Mapping[str, Any]
     counts: Mapping[str, int]
     open: int
@@ -94,6 +95,7 @@ def match(connection: Connection, asked: Asked) -> Matched:
         counts[name] = counts.get(name, 0) + count
     return Matched(
         statement_ids=statements.ids,
+        neighbour_ids=tuple(book.statement_id for _, book in statements.near),
         totals=totals(connection, side, statements, due=asked.due, now=asked.now),
         counts=counts,
         open=sum(count for _, state, count in stored if state == "open"),

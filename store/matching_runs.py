@@ -69,6 +69,7 @@ class Break(NamedTuple):
 _RUN = f"SELECT {', '.join(Run.__dataclass_fields__)} FROM recon_run "
 _OF_DAY = "party = :party AND scheme = :scheme AND day = :day"
 _STANDING = text(f"{_RUN} WHERE {_OF_DAY} AND state IN ('running', 'done', 'signed_off')")
+_HELD = text(f"{_STANDING.text} FOR UPDATE")
 _NEWEST = text(f"{_RUN} WHERE {_OF_DAY} ORDER BY run_id DESC LIMIT 1")
 _BY_ID = text(f"{_RUN} WHERE run_id = :id")
 _ON_DAY = text(f"{_RUN} WHERE day = :day AND state IN ('running', 'done', 'signed_off', 'failed') ORDER BY run_id")
@@ -80,8 +81,9 @@ _BEGIN = text(
 )
 _VOID = text(f"UPDATE recon_run SET state = 'void' WHERE {_OF_DAY} AND state = 'done'")
 _FINISH = text(
-    "UPDATE recon_run SET state = 'done', statement_ids = :ids, totals = CAST(:totals AS jsonb), "
-    "counts = CAST(:counts AS jsonb), ledger_to = :ledger_to, finished_at = :at WHERE run_id = :id"
+    "UPDATE recon_run SET state = 'done', statement_ids = :ids, neighbour_ids = :neighbour_ids, "
+    "totals = CAST(:totals AS jsonb), counts = CAST(:counts AS jsonb), "
+    "ledger_to = :ledger_to, finished_at = :at WHERE run_id = :id"
 )
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
@@ -114,9 +116,9 @@ def held(connection: Connection, of: Day) -> Iterator[bool]:
             connection.commit()
 
 
-def standing(connection: Connection, of: Day) -> Run | None:
-    """The run that counts: running, done or signed off."""
-    return _run(connection.execute(_STANDING, of._asdict()).first())
+def standing(connection: Connection, of: Day, *, hold: bool = False) -> Run | None:
+    """The run that counts: running, done or signed off. `hold`: who is signing it is waited for, and who will waits."""
+    return _run(connection.execute(_HELD if hold else _STANDING, of._asdict()).first())
 
 
 def newest(connection: Connection, of: Day) -> Run | None:
@@ -146,6 +148,7 @@ def finish(connection: Connection, run_id: int, found: Matched, at: datetime) ->
     values = {
         "id": run_id,
         "ids": list(found.statement_ids),
+        "neighbour_ids": list(found.neighbour_ids),
         "totals": orjson.dumps(found.totals).decode(),
         "counts": orjson.dumps(found.counts).decode(),
         "ledger_to": found.ledger_to,

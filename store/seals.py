@@ -44,7 +44,8 @@ _LINE = (
     "total_fen", "amount_fen", "account_fen", "cash_fen", "at",
 )  # fmt: skip
 _RUN = (
-    "run_id", "party", "scheme", "day", "state", "switches", "rulebook_version", "statement_ids", "totals", "counts",
+    "run_id", "party", "scheme", "day", "state", "switches", "rulebook_version", "statement_ids", "neighbour_ids",
+    "totals", "counts",
     "ledger_to", "started_by", "started_at", "finished_at", "failure", "signed_by", "approved_by", "signed_at",
 )  # fmt: skip
 _BREAK = (

@@ -12,7 +12,10 @@ from sqlalchemy import Connection, Row, text
 from store import seals
 from store.seals import RUN_ENTRIES
 
-_COLUMNS = "run_id, party, scheme, day, state, switches, statement_ids, ledger_to, digest, signed_by, approved_by"
+_COLUMNS = (
+    "run_id, party, scheme, day, state, switches, rulebook_version, statement_ids, neighbour_ids, ledger_to, digest, "
+    "signed_by, approved_by"
+)
 _BOOKED = "('settle', 'late_approval', 'cancel', 'reversal', 'opening')"
 _LOCK = text(f"SELECT {_COLUMNS} FROM recon_run WHERE run_id = :run FOR UPDATE")
 _READ = text(f"SELECT {_COLUMNS} FROM recon_run WHERE run_id = :run")
@@ -22,10 +25,17 @@ _STANDING = text(f"""
 _OPEN = text("SELECT break_id FROM recon_break WHERE run_id = :run AND state IN ('open', 'waiting') ORDER BY break_id")
 _NOT_DUE = text("""
     SELECT count(*) FROM recon_break WHERE run_id = :run AND class = 'not_yet_due' AND state = 'explained'""")
-_REPLACED = text("""
+_PARTIES = text("SELECT statement_id, party FROM statement WHERE statement_id = ANY(:ids)")
+_NEAR_GONE = text("""
     SELECT EXISTS (SELECT 1 FROM statement WHERE statement_id = ANY(:ids) AND state <> 'standing')
-        OR EXISTS (SELECT 1 FROM statement WHERE party = :party AND scheme = :scheme AND day = :day
-                   AND state = 'standing' AND statement_id <> ALL(:ids))""")
+       AND EXISTS (SELECT 1 FROM recon_break WHERE run_id = :run AND class IN ('late_cut_off', 'reversed_pair'))""")
+# Signed runs that had taken rows of this day's books for their own, before these books were replaced by others.
+_LENT = text("""
+    SELECT r.run_id, r.day, count(*) AS rows FROM recon_run r JOIN recon_break b USING (run_id)
+    WHERE r.party = :party AND r.scheme = :scheme AND r.state = 'signed_off' AND b.class = 'late_cut_off'
+      AND EXISTS (SELECT 1 FROM statement s
+                  WHERE s.statement_id = ANY(r.neighbour_ids) AND s.day = :day AND s.state <> 'standing')
+    GROUP BY r.run_id, r.day ORDER BY r.day""")
 _OWN = text("SELECT EXISTS (SELECT 1 FROM statement WHERE statement_id = ANY(:ids) AND party = :party)")
 _NEWER = text(f"""
     SELECT count(*) FROM ledger_entry
@@ -62,7 +72,9 @@ class RunHead:
     day: date
     state: str
     switches: Mapping[str, Any]
+    rulebook_version: int
     statement_ids: list[int]
+    neighbour_ids: list[int]
     ledger_to: int
     digest: str
     signed_by: str
@@ -103,10 +115,23 @@ def not_yet_due(connection: Connection, run_id: int) -> int:
     return int(connection.execute(_NOT_DUE, {"run": run_id}).scalar_one())
 
 
-def statements_changed(connection: Connection, run: RunHead) -> bool:
-    """Whether another statement stands now than the run has compared."""
-    values = {"ids": run.statement_ids, "party": run.party, "scheme": run.scheme, "day": run.day}
-    return bool(connection.execute(_REPLACED, values).scalar_one())
+def parties_of(connection: Connection, statement_ids: Collection[int]) -> dict[int, str]:
+    """Whose books these statements are."""
+    found = connection.execute(_PARTIES, {"ids": list(statement_ids)})
+    return {int(row.statement_id): row.party for row in found}
+
+
+def neighbours_replaced(connection: Connection, run: RunHead) -> bool:
+    """Whether books of another day, in which the run found rows of this one, do not stand any more."""
+    values = {"ids": run.neighbour_ids, "run": run.run_id}
+    return bool(connection.execute(_NEAR_GONE, values).scalar_one())
+
+
+def lent(connection: Connection, run: RunHead) -> list[tuple[int, date, int]]:
+    """(run, day, rows) of runs of other days, signed off, which explained rows by books of this day that have been
+    replaced since."""
+    values = {"party": run.party, "scheme": run.scheme, "day": run.day}
+    return [(int(row.run_id), row.day, int(row.rows)) for row in connection.execute(_LENT, values)]
 
 
 def has_own_statement(connection: Connection, run: RunHead) -> bool:

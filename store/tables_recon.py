@@ -87,6 +87,13 @@ runs = Table(
     Column("switches", JSONB, nullable=False, comment="the scheme as it was configured"),
     Column("rulebook_version", Integer, nullable=False),
     Column("statement_ids", ARRAY(BigInteger), nullable=False),
+    Column(
+        "neighbour_ids",
+        ARRAY(BigInteger),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="statements of other days in which it looked for rows of this one",
+    ),
     Column("totals", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="sums by side"),
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="items by class"),
     Column("ledger_to", BigInteger, nullable=False, server_default=text("0"), comment="the last entry that was read"),

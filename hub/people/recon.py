@@ -17,6 +17,7 @@ from hub.people.operators import check_operator, check_reason
 from hub.ports import Clock
 from hub.recon.remedies import book_in_force
 from hub.recon.remedies_apply import HARMLESS, Decision, Outcome, Remedies, decisions_of, detail_of
+from hub.recon.staleness import HOSPITALS, NEIGHBOURS, SCHEME, stale
 from hub.work import Work, WorkUnits
 from routing.days import CHINA_STANDARD_TIME, day_of
 from routing.rulebook import RuleBook
@@ -27,7 +28,9 @@ from store.signing import RunHead
 
 APPLY, SIGN_OFF, SEAL = "recon.apply", "recon.sign_off", "recon.seal"
 STATEMENT, DOUBTS, NOT_DUE = "statement", "doubts", "not_yet_due"
-"""Exceptions beside single breaks: no statement came; legs of the day are still in doubt; items were not due."""
+"""Exceptions beside single breaks: no statement came; legs of the day are still in doubt; items were not due. What else
+may be left out is in `hub.recon.staleness`."""
+_NAMES = (STATEMENT, DOUBTS, NOT_DUE, SCHEME, HOSPITALS, NEIGHBOURS)
 _SHOWN = 10
 
 
@@ -148,14 +151,14 @@ class _SignOff:
     def _problems(self, connection: Connection, run: RunHead, exceptions: Mapping[str, str]) -> list[str]:
         still_open = signing.open_breaks(connection, run.run_id)
         found = [f"no open break {name}" for name in exceptions
-                 if name not in (STATEMENT, DOUBTS, NOT_DUE) and name not in set(map(str, still_open))]  # fmt: skip
+                 if name not in _NAMES and name not in set(map(str, still_open))]  # fmt: skip
         unnamed = [str(one) for one in still_open if str(one) not in exceptions]
         if unnamed:
             found.append(f"{len(unnamed)} breaks are open ({', '.join(unnamed[:_SHOWN])})")
         if NOT_DUE not in exceptions and (count := signing.not_yet_due(connection, run.run_id)):
             found.append(f"{count} items were not due or still under way: run it again")
-        if signing.statements_changed(connection, run):
-            found.append("another statement has come since: run it again")
+        since = stale(connection, run, book_in_force(connection))
+        found += [one.text for one in since if not one.name or one.name not in exceptions]
         if newer := signing.newer_entries(connection, run):
             found.append(f"{newer} entries were booked for that day since: run it again")
         if STATEMENT not in exceptions and not signing.has_own_statement(connection, run):

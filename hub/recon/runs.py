@@ -88,7 +88,7 @@ class Runs:
     def _begin(self, connection: Connection, of: Day, scheme: Scheme, active: ActiveBook, by: str) -> int:
         now = self._clock.now()
         with connection.begin():
-            before = matching_runs.standing(connection, of)
+            before = matching_runs.standing(connection, of, hold=True)
             if before is not None and before.state == "signed_off":
                 raise Conflict(
                     "this day is signed off: what is found now is corrected by entries of a later day",
@@ -141,8 +141,6 @@ def side_of(book: RuleBook, scheme: Scheme, day: date) -> HubSide:
 def asked_of(book: RuleBook, scheme: Scheme, day: date, run_id: int, clock: Clock) -> matching.Asked:
     """What a run compares, by the rule book."""
     party = book.party_by_code.get(scheme.party)
-    everybody = (*book.party_by_code, *book.institution_by_code)
-    schemes = (one for code in everybody for one in book.schemes_of(code))
     return matching.Asked(
         side=side_of(book, scheme, day),
         run_id=run_id,
@@ -150,8 +148,15 @@ def asked_of(book: RuleBook, scheme: Scheme, day: date, run_id: int, clock: Cloc
         due=scheme.due(day),
         basic=party is not None and party.kind == "basic",
         hospitals=tuple(book.institution_by_code),
-        grosses=frozenset((one.party, one.code) for one in schemes if one.account == "in_fund"),
+        grosses=grosses_of(book),
     )
+
+
+def grosses_of(book: RuleBook) -> frozenset[tuple[str, str]]:
+    """(party, scheme) of the books whose amounts hold the personal account too."""
+    everybody = (*book.party_by_code, *book.institution_by_code)
+    schemes = (one for code in everybody for one in book.schemes_of(code))
+    return frozenset((one.party, one.code) for one in schemes if one.account == "in_fund")
 
 
 def _somebody_runs(run: Run | None, of: Day) -> Conflict:

@@ -375,6 +375,25 @@ def test_a_run_that_is_being_signed_off_is_not_touched(database_url):
         assert (behind, desk.the(number).state) == ("waiting", "resolved")
 
 
+def test_a_hospitals_books_that_came_after_the_run_are_compared_or_left_out_with_a_reason(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        with hub.database.begin() as connection:
+            run_id = a_run(connection, CRITICAL, desk.today, [a_statement(connection, CRITICAL, desk.today)])
+        asked = desk.ask("recon.sign_off", f"run/{run_id}", exceptions={})
+        with hub.database.begin() as connection:
+            a_statement(connection, HOSPITAL, desk.today, 7_500)
+
+        late = desk.actions.approve(asked.id, "wang")
+
+        assert (late.state, f"are here of {HOSPITAL}: run it again" in late.outcome) == ("failed", True)
+        with pytest.raises(Conflict, match="no open break hospital"):
+            desk.sign_off(run_id, hospital="a typing error")
+        assert desk.sign_off(run_id, hospitals="its own run compares them").state == "executed"
+        with pytest.raises(Conflict, match="is signed_off"):
+            desk.sign_off(run_id, hospitals="once more")
+
+
 def test_what_is_booked_while_a_day_is_being_sealed_is_looked_at_too(database_url, monkeypatch):
     with a_hub(database_url, running=False) as hub:
         desk = Desk(hub)
@@ -398,6 +417,42 @@ def test_what_is_booked_while_a_day_is_being_sealed_is_looked_at_too(database_ur
         refused = desk.actions.approve(asked.id, "wang")
 
         assert (refused.state, "was not compared" in refused.outcome) == ("failed", True)
+
+
+def test_what_was_written_off_is_not_explained_by_a_row_that_comes_a_day_late(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id, books = desk.settled(), Books(desk)
+        books.of_payer(CRITICAL, 2)
+        missed = books.compared(CRITICAL)
+        desk.apply(missed.run_id, missed.open[0][0], Remedy.POST_DIFFERENCE)
+        again, written_off = books.compared(CRITICAL), desk.owed_fen()
+        hub.clock.advance(DAY_S)
+        desk.today = day_of(hub.clock.now())
+        books.of_payer(CRITICAL, 2, case_id)
+
+        late = books.compared(CRITICAL)
+        desk.apply(late.run_id, late.open[0][0], Remedy.POST_DIFFERENCE)
+
+        assert (again.open, written_off) == ([], 0)
+        assert (books.compared(CRITICAL).open, desk.owed_fen()) == ([], 7_500)
+
+
+def test_what_was_written_off_and_undone_later_is_not_explained_by_nobody_having_it(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id, books = desk.settled(), Books(desk)
+        books.of_payer(CRITICAL, 2)
+        missed = books.compared(CRITICAL)
+        desk.apply(missed.run_id, missed.open[0][0], Remedy.POST_DIFFERENCE)
+        hub.clock.advance(3 * DAY_S)
+        desk.today = day_of(hub.clock.now())
+        hub.cancel()
+        hub.pump()
+        books.of_payer(CRITICAL, 2)
+
+        assert (hub.case(case_id).leg(2).state, desk.owed_fen()) == (LegState.CANCELLED, -7_500)
+        assert len(books.compared(CRITICAL).open) == 1
 
 
 def test_a_day_with_everything_wrong_is_closed_to_the_fen(database_url, monkeypatch):

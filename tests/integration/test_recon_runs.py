@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, text
 
 from hub.recon.runs import Runs
+from hub.recon.staleness import stale
+from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import Conflict, NotFound, Unavailable
-from store import hub_side, matching_runs, seals
+from store import hub_side, matching_runs, seals, signing
 from store.database import open_engine
 from store.hub_side import HubSide
 from store.tables_ledger import entries
 from tests.support.builders import BASIC, BASIC_RULE, COMMERCIAL, COMMERCIAL_RULE, HOSPITAL, REGION, a_rule_book
+from tests.support.eventually import eventually
 from tests.support.recon_books import (
     DAY,
     NEXT_MORNING,
@@ -347,3 +352,105 @@ def test_a_run_misses_nobody_who_took_a_lower_number_and_had_not_ended(engine: E
 
     assert (found.counts, found.open) == ({"matched": 2}, 0)
     book(engine, Share("S-3", COMMERCIAL, (ONE,), (ONE,)))  # nobody is kept out any more
+
+
+RULES = (BASIC_RULE, COMMERCIAL_RULE)
+
+
+def why_stale(engine: Engine, run_id: int, book: RuleBook | None = None) -> list[tuple[str, str]]:
+    with engine.connect() as connection:
+        run = signing.read(connection, run_id)
+        assert run is not None
+        return [(one.name, one.text) for one in stale(connection, run, book or a_rule_book(*RULES))]
+
+
+def test_a_run_is_stale_when_books_came_or_were_replaced_that_it_would_compare_now(engine: Engine) -> None:
+    share = Share("S-1", COMMERCIAL, (ONE,), (ONE,), (ONE,))
+    book(engine, share)
+    tell(engine, share)
+    runs = runs_at(engine)
+    first = runs.run(*OF, "li").run_id
+    assert why_stale(engine, first) == []
+    with engine.begin() as connection:
+        write_statement(connection, Told(HOSPITAL, hospital_lines([share], whole=True)))
+        write_statement(connection, Told(BASIC, []))
+    assert why_stale(engine, first) == [], "books that a payer's run does not look at"
+
+    with engine.begin() as connection:
+        write_statement(connection, Told(HOSPITAL, hospital_lines([share]), by_payer=True))
+    assert why_stale(engine, first) == [
+        ("hospitals", f"other books than were compared are here of {HOSPITAL}: run it again")
+    ]
+    second = runs.run(*OF, "li").run_id
+    assert why_stale(engine, second) == []
+    with engine.begin() as connection:
+        write_statement(connection, Told(HOSPITAL, hospital_lines([share]), by_payer=True))
+    tell(engine, share)
+    assert [name for name, _ in why_stale(engine, second)] == ["", "hospitals"]
+
+
+def test_a_run_is_stale_when_the_rule_book_means_something_else_by_it(engine: Engine) -> None:
+    tell(engine)
+    runs = runs_at(engine)
+    run_id = runs.run(*OF, "li").run_id
+
+    def with_scheme(**switches: Any) -> RuleBook:
+        scheme = Scheme(party=COMMERCIAL, **switches)
+        return a_rule_book(*RULES).model_copy(update={"reconciliation": (scheme,)})
+
+    changed = [("scheme", "how it is compared has changed since: run it again")]
+    assert why_stale(engine, run_id, with_scheme(account="in_fund")) == changed
+    assert why_stale(engine, run_id, with_scheme(due_days=3, statement="pulled")) == []
+    gone = [("scheme", f"{COMMERCIAL}/daily is in the rule book no longer")]
+    assert why_stale(engine, run_id, with_scheme(code="weekly")) == gone
+
+
+def test_who_counts_on_a_neighbours_books_hears_that_they_were_replaced(engine: Engine) -> None:
+    late = Share("S-1", COMMERCIAL, (ONE,), (settled(5_000, apart=1),))
+    book(engine, late)
+    tell(engine)
+    tell(engine, late, apart=1)
+    runs = runs_at(engine, NEXT_MORNING + timedelta(days=1))
+    run_id = runs.run(*OF, "li").run_id
+    next_id = runs.run(COMMERCIAL, "daily", DAY + timedelta(days=1), "li").run_id
+    assert breaks_of(engine, run_id) == {late.key: ("late_cut_off", "explained")}
+    assert why_stale(engine, run_id) == why_stale(engine, next_id) == []
+
+    tell(engine, apart=1)
+
+    said = "books of another day that explained rows of this one were replaced since: run it again"
+    assert why_stale(engine, run_id) == [("", said)]
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE recon_run SET state = 'signed_off' WHERE run_id = :id"), {"id": run_id})
+    again = runs.run(COMMERCIAL, "daily", DAY + timedelta(days=1), "li").run_id
+    ((name, said),) = why_stale(engine, again)
+    assert (name, said.startswith(f"run {run_id} of 2026-03-02, signed off, explained 1 rows")) == ("neighbours", True)
+
+
+def somebody_waits(engine: Engine) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with engine.connect() as connection:
+        return bool(connection.execute(text(query)).scalar_one())
+
+
+def test_a_run_waits_for_who_is_signing_and_then_is_refused(engine: Engine) -> None:
+    tell(engine)
+    runs = runs_at(engine)
+    run_id = runs.run(*OF, "li").run_id
+    refused: list[str] = []
+
+    def again() -> None:
+        try:
+            runs.run(*OF, "wang")
+        except Conflict as error:
+            refused.append(error.code)
+
+    with engine.begin() as signer:
+        assert signing.lock(signer, run_id) is not None
+        other = threading.Thread(target=again)
+        other.start()
+        eventually(lambda: somebody_waits(engine))
+        signer.execute(text("UPDATE recon_run SET state = 'signed_off' WHERE run_id = :id"), {"id": run_id})
+    other.join()
+
+    assert refused == ["recon.signed_off"]

@@ -99,6 +99,13 @@ def upgrade() -> None:
         sa.Column("rulebook_version", sa.Integer(), nullable=False),
         sa.Column("statement_ids", postgresql.ARRAY(sa.BigInteger()), nullable=False),
         sa.Column(
+            "neighbour_ids",
+            postgresql.ARRAY(sa.BigInteger()),
+            server_default=sa.text("'{}'"),
+            nullable=False,
+            comment="statements of other days in which it looked for rows of this one",
+        ),
+        sa.Column(
             "totals",
             postgresql.JSONB(astext_type=sa.Text()),
             server_default=sa.text("'{}'::jsonb"),
