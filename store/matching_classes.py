@@ -87,7 +87,7 @@ def _vectors(statements: Statements) -> str:
             {_vector(f"{ours} AND q.known")} AS h_known,
             {_vector(theirs)} AS x_near,
             {_vector(f"{theirs} AND q.first")} AS once_near,
-            coalesce(bool_or(q.correction), false) AS corrected
+            coalesce(bool_or(q.correction AND q.apart = 0), false) AS corrected
         FROM recon_compared c LEFT JOIN ranked q ON q.item = c.item AND q.against = c.pair
         GROUP BY c.item, c.pair"""
 

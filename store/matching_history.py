@@ -3,7 +3,7 @@
 Looked at day by day such an item is a settlement that is missing, and days later a refund that is. Over all its days
 it comes to nothing on both sides. The neighbouring days were looked at before; here all days on which we have entries
 of an item count, and all on which a run of the same party found it. A day on which we have entries and no run was made
-is not known, and an item with such a day stays what it is.
+is not known, and an item with such a day stays what it is. So does one of which a difference was posted: it stands.
 """
 
 from __future__ import annotations
@@ -76,6 +76,9 @@ def _explain(side: HubSide, theirs: str) -> str:
             SELECT m.break_id FROM mine m JOIN days d USING (break_id) GROUP BY m.break_id
             HAVING bool_and(d.known) AND min(m.h_net) + sum(d.h_net) = 0 AND min(m.x_net) + sum(d.x_net) = 0
                AND 0 IN (min(m.h_rows) + sum(d.h_rows), min(m.x_rows) + sum(d.x_rows))
+            EXCEPT SELECT m.break_id FROM mine m JOIN ledger_entry e ON e.case_id = m.case_id AND {same_leg}
+            WHERE 'difference' IN (e.debit, e.credit) AND 'receivable' IN (e.debit, e.credit) GROUP BY m.break_id
+            HAVING sum(CASE WHEN e.debit = 'receivable' THEN e.amount_fen ELSE -e.amount_fen END) <> 0
         )
         UPDATE recon_break b SET class = 'reversed_pair', state = 'explained', proposal = 'none',
             reason = '{_WHY}'

@@ -242,6 +242,21 @@ def _doubt_names(connection: Connection, side: HubSide, statements: Statements) 
     )
 
 
+# What was written off on its own day is not ours any more when the payer's row comes a day late.
+_CORRECTED_NEAR = """
+    INSERT INTO recon_part
+    SELECT i.item, 0, e.about_day - :day, true, 0,
+        coalesce(sum(CASE WHEN e.debit = 'receivable' THEN e.amount_fen ELSE -e.amount_fen END)
+            FILTER (WHERE 'receivable' IN (e.debit, e.credit)), 0)::bigint,
+        coalesce(sum(CASE WHEN e.debit = 'personal' THEN e.amount_fen ELSE -e.amount_fen END)
+            FILTER (WHERE 'personal' IN (e.debit, e.credit)), 0)::bigint,
+        true
+    FROM recon_item i JOIN ledger_entry e ON e.case_id = i.case_id AND e.leg_no = i.leg_no
+    WHERE e.kind = 'correction' AND e.payer = :party AND e.about_day BETWEEN :first_day AND :last_day
+      AND e.about_day <> :day
+    GROUP BY i.item, e.about_day"""
+
+
 def _add_our_parts(connection: Connection, side: HubSide) -> None:
     leg = "" if side.whole else " AND e.leg_no = i.leg_no"
     sign = f"CASE WHEN {SETTLES} THEN 1 ELSE -1 END"
@@ -264,6 +279,8 @@ def _add_our_parts(connection: Connection, side: HubSide) -> None:
         INSERT INTO recon_part SELECT i.item, 0, 0, true, 0, c.fen, c.account_fen, true
         FROM recon_item i JOIN recon_correction c ON c.key = i.key""")
     )
+    if side.kind == "payer":
+        connection.execute(text(_CORRECTED_NEAR), side.values)
 
 
 _OF_LINE = "l.kind = 'settle', l.total_fen, l.amount_fen, l.account_fen, false"
