@@ -67,7 +67,8 @@ PAYER_CONTROL_PAUSE_S = 1.0
 DOORS_PAUSE_S = 1.0
 HOSTED_POOL_SIZE = 4
 NOTICES_PAUSE_S = 0.5
-REPORT_POOL_SIZE = 2
+REPORT_POOL_SIZE = 6
+"""Payers that are asked side by side take their statements side by side, while others are compared."""
 _UNSAFE_PERSON_SECRET = "embedded-database-only-no-real-person"
 
 AdapterMaker = Callable[[PartySettings], PayerAdapter]
@@ -276,8 +277,11 @@ def continuous_sweep(hub: Hub, database_url: str) -> Every:
     engine = open_engine(database_url, pool_size=REPORT_POOL_SIZE, application="hub-recon", by_key=False)
     pulling = Pulling(engine, hub.books, hub.clock, hub.payers.__getitem__)
     runs = Runs(engine, hub.books, hub.clock, propose)
-    means = Means(engine, hub.work_units, hub.books, hub.clock, hub.payers, runs, pulling, pulling.glance)
     every_s = hub.settings.recon_every_s
+    budget_s = max(every_s / 2, LOOK_PAUSE_S)
+    means = Means(
+        engine, hub.work_units, hub.books, hub.clock, hub.payers, runs, pulling, pulling.glance, budget_s=budget_s
+    )
     look = Continuous(means, every_s=every_s, look_pause_s=min(LOOK_PAUSE_S, every_s))
     pause_s = min(LOOK_PAUSE_S, every_s)
     return Every("recon", pause_s, look, first_s=min(FIRST_S, every_s), at_end=engine.dispose)

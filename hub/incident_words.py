@@ -212,6 +212,8 @@ def _recon_difference(facts: Facts) -> Words:
 
 def _recon_late(facts: Facts) -> Words:
     tried = f"; fetching it ended with {facts['error']}" if facts["error"] else ""
+    if not facts.get("asked", True):
+        tried = "; it was not asked for it this time, since it was not heard about another day"
     again = "it is fetched again every hour" if facts["pulled"] else "needs you: ask its people for it"
     return Words(
         f"the statement of {_whose_day(facts)} was due {_at(facts['due'])} and has not come{tried}",

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from hub.calls import Payer, ask
 from hub.disclosure import disclosed
 from hub.outcomes import Ending
+from hub.recon.pulling_patience import NoWord
 from hub.tasks import Requests, inquiry_task
 from routing.days import day_of
 from schemas.codes import Outcome
@@ -26,13 +27,18 @@ from store.records import CaseRecord
 from store.statement_facts import SharesOfDay
 
 CHUNK = 200
+CASE_BY_CASE = "asked case by case"
+"""How the source of such a statement begins."""
 _NOTHING = frozenset({Outcome.DECLINED, Outcome.NOT_FOUND, Outcome.DEFERRED})
 
 
 class CaseByCase:
     """Asks one payer. Each question is committed with its message numbers before it leaves; it has no effect."""
 
-    def __init__(self, engine: Engine, payer: Payer, timeout_s: float, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, engine: Engine, payer: Payer, timeout_s: Callable[[], float], now: Callable[[], datetime]
+    ) -> None:
+        """`timeout_s` is asked before each question, and may raise when there is no time for another."""
         self._engine = engine
         self._payer = payer
         self._timeout_s = timeout_s
@@ -40,8 +46,8 @@ class CaseByCase:
         self._requests = Requests(exchanges)
 
     def lines(self, day: date) -> Iterator[StatementLine]:
-        """What the payer says stands on that day. OutcomeUnknown when it has no usable word on one of them: a part of
-        a day is no statement."""
+        """What the payer says stands on that day. A part of a day is no statement: OutcomeUnknown when it is not heard
+        about one of them, NoWord when it is and has no usable word."""
         with self._engine.connect() as connection, connection.begin():
             statements.begin(connection)
             known = statement_facts.shares_of_day(connection, self._payer.party.code, day)
@@ -77,11 +83,13 @@ class CaseByCase:
         )
 
     def _asked(self, task: PayerTask) -> Decision:
-        finished = ask(self._payer.adapter, task, self._payer.adapter.prepare(task), 1, self._timeout_s)
+        finished = ask(self._payer.adapter, task, self._payer.adapter.prepare(task), 1, self._timeout_s())
         decision = finished.decision
-        if finished.ending is not Ending.DECIDED or decision is None or decision.outcome is Outcome.UNKNOWN:
-            raise OutcomeUnknown("no usable word about a settlement", party=task.payer, request_id=task.request_id)
-        return decision
+        if finished.ending is Ending.DECIDED and decision is not None and decision.outcome is not Outcome.UNKNOWN:
+            return decision
+        # Bytes that cannot be read are an answer too: it is up, and its other days may do.
+        error = NoWord if finished.body else OutcomeUnknown
+        raise error("no usable word about a settlement", party=task.payer, request_id=task.request_id)
 
 
 def lines_of(case: CaseRecord, share: SharesOfDay, decision: Decision, day: date) -> Iterator[StatementLine]:

@@ -7,8 +7,9 @@ relays may do this: one of them makes each pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
@@ -17,18 +18,21 @@ from sqlalchemy import Connection, Engine
 
 from hub.books import RuleBooks
 from hub.calls import Payer
+from hub.payer_control import ALIVE
 from hub.ports import Clock
-from hub.recon.continuous_asking import able_payers, ask_again
-from hub.recon.continuous_day import MARGIN, LinesOf, RunningDay
-from hub.recon.continuous_due import Due, days_to_read, due_work, schemes_of
+from hub.recon.continuous_asking import ask_again
+from hub.recon.continuous_day import MARGIN, LinesOf, Looked
+from hub.recon.continuous_due import Due, DueWork, days_to_read, due_work
+from hub.recon.continuous_payers import BY, Asking, Fetched, for_itself
+from hub.recon.pulling_patience import Patience
+from hub.recon.pulling_together import AT_ONCE, Puller, side_by_side
 from hub.watch import this_process
 from hub.work import WorkUnits
+from routing.breaker import BreakerState
 from routing.days import day_of
 from routing.rulebook import RuleBook
-from routing.schemes import Scheme
-from schemas.errors import HubError
-from store import breaks, hub_side, incidents, matching, recon_watch
-from store.database import database_is_away
+from store import breaks, incidents, matching, recon_watch
+from store import payers as payer_store
 from store.incidents import Found
 
 log = structlog.get_logger()
@@ -37,29 +41,17 @@ LOOK_PAUSE_S = 60.0
 FIRST_S = 300.0
 """A hub that has just started has its backlog to work off first."""
 LATE_S = 600.0
+BUDGET_S = 1800.0
 SENDERS_DAYS = 62
 FAILED_DAYS = 31
-BY = "hub"
-"""Who makes a run that nobody asked for."""
 LOOK, PASS = "recon.look", "recon.pass"
-DIFFERENCE, LATE, OPEN, FAILED = (
-    "recon.difference",
-    "recon.statement_late",
-    "recon.breaks_open",
-    "recon.run_failed",
-)
+LATE, OPEN, FAILED = "recon.statement_late", "recon.breaks_open", "recon.run_failed"
 
 
 class RunMaker(Protocol):
     """Compares one party's books of one day; Conflict when that is being done or is signed off."""
 
     def run(self, party: str, scheme_code: str, day: date, by: str) -> Any: ...
-
-
-class Puller(Protocol):
-    """Fetches a payer's statement and puts it on record; a HubError when that cannot be done."""
-
-    def pull(self, party: str, scheme_code: str, day: date, by: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +68,8 @@ class Means:
     lines_of: LinesOf
     margin: timedelta = MARGIN
     """What was booked so shortly before a payer is asked is not compared yet."""
+    budget_s: float = BUDGET_S
+    """How long a pass waits for payers, all in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,111 +111,92 @@ class Continuous:
     def make_pass(self) -> Passed:
         """Everything at once, each part for itself: what fails for one party is no reason to leave out the next."""
         means = self._means
-        now = means.clock.now()
-        asked = ask_again(means.work_units, means.payers, now)
-        book = means.books.active().book
-        differences = self._running_day(book)
-        runs = self._due_days(book)
+        asked = ask_again(means.work_units, means.payers, means.clock.now())
+        made = _Made()
+        self._ask_payers(means.books.active().book, made)
         with means.engine.begin() as connection:
             matching.prepare(connection)
             breaks.follow(connection, means.clock.now())
             tell(connection, means.clock.now())
-        log.info("recon_pass", asked=asked, differences=differences, runs=runs)
-        return Passed(asked, runs, differences)
+        log.info("recon_pass", asked=asked, differences=made.differences, runs=made.runs)
+        return Passed(asked, made.runs, made.differences)
 
-    # The running day.
-
-    def _running_day(self, book: RuleBook) -> int:
+    def _ask_payers(self, book: RuleBook, made: _Made) -> None:
+        """Payers are asked side by side, and compared as soon as they have been heard; the others meanwhile."""
         means = self._means
-        running = RunningDay(means.engine, means.work_units, means.payers, means.lines_of, means.margin)
-        able = able_payers(means.work_units, means.payers)
-        regions = [(one.code, one.region) for one in book.institutions]
-        count = 0
-        for scheme in schemes_of(book):
-            payer = able.get(scheme.party)
-            if scheme.statement != "pulled" or payer is None or not _tells_at_any_time(payer):
-                continue
-            seen = self._each(scheme.name, self._look_at, running, scheme, hub_side.institutions_of(scheme, regions))
-            count += seen or 0
-        return count
+        work, now = self._due_work(book), means.clock.now()
+        asking = Asking(means, book, self._down(now), Patience(until=time.monotonic() + means.budget_s))
+        turn = int(now.timestamp() // self._every_s)
+        with side_by_side(asking.tasks([due for due in work.runs if due.pull], turn), AT_ONCE) as given:
+            for due in work.runs:
+                if not due.pull:
+                    made.runs += for_itself(due.scheme.name, self._compare, due) or 0
+            for one in given:
+                if isinstance(one, Looked):
+                    made.differences += len(one.found)
+                else:
+                    made.fetched[one.due.subject] = one
+                    made.runs += for_itself(one.due.scheme.name, self._compare_fetched, one) or 0
+        with means.work_units.engine.begin() as connection:
+            late = [_late(due, made.fetched.get(due.subject)) for due in work.late if not made.has(due)]
+            replace(connection, LATE, late, means.clock.now())
 
-    def _look_at(self, running: RunningDay, scheme: Scheme, institutions: tuple[str, ...] | None) -> int:
+    def _due_work(self, book: RuleBook) -> DueWork:
         now = self._means.clock.now()
-        looked = running.look(scheme, institutions, now)
-        with self._means.work_units.engine.begin() as connection:
-            if looked.found:
-                known = [one for one in incidents.listed(connection, kind=DIFFERENCE) if one.subject == looked.subject]
-                since = known[0].opened_at if known else now
-                incidents.report(connection, DIFFERENCE, [looked.as_found(since)], now)
-            else:
-                incidents.recover_subject(connection, DIFFERENCE, looked.subject, now)
-        return len(looked.found)
-
-    # Days whose statements are due.
-
-    def _due_days(self, book: RuleBook) -> int:
-        means = self._means
-        now = means.clock.now()
-        with means.engine.begin() as connection:
+        with self._means.engine.begin() as connection:
             matching.prepare(connection)
             sealed_to = recon_watch.sealed_to(connection)
             days = days_to_read(book, now, sealed_to)
             found = recon_watch.days_of(connection, days, now - timedelta(days=SENDERS_DAYS))
-        work = due_work(book, found, now, sealed_to)
-        why: dict[str, str] = {}
-        made = sum(bool(self._each(due.scheme.name, self._compare, due, why)) for due in work.runs)
-        with means.work_units.engine.begin() as connection:
-            late = [_late(due, why) for due in work.late if _subject(due) not in why or why[_subject(due)]]
-            replace(connection, LATE, late, means.clock.now())
-        return made
+        return due_work(book, found, now, sealed_to)
 
-    def _compare(self, due: Due, why: dict[str, str]) -> bool:
-        """Fetch what must be fetched, then compare; `why` says what came of fetching, empty when it worked."""
-        scheme = due.scheme
-        if due.pull:
-            try:
-                self._means.puller.pull(scheme.party, scheme.code, due.day, BY)
-                why[_subject(due)] = ""
-            except HubError as error:
-                why[_subject(due)] = error.code or type(error).__name__
-                log.warning("statement_not_pulled", party=scheme.party, day=str(due.day), code=error.code)
-                if due.anew:
-                    return False  # there is nothing that the run which stands has not seen
-        self._means.runs.run(scheme.party, scheme.code, due.day, BY)
-        return True
+    def _down(self, now: datetime) -> frozenset[str]:
+        """Payers that no process can call at this moment."""
+        with self._means.work_units.read() as connection:
+            told = payer_store.health(connection, now - ALIVE)
+        return frozenset(one.party for one in told if one.breaker != BreakerState.CLOSED) - frozenset(
+            one.party for one in told if one.breaker == BreakerState.CLOSED
+        )
 
-    def _each(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Do it for one party. Whatever goes wrong is told and left to the next pass; without a database all end."""
-        try:
-            return work(*arguments)
-        except HubError as error:
-            log.warning("recon_not_done", scheme=name, what=work.__name__, code=error.code, reason=error.message)
-        except Exception as error:
-            if database_is_away(error):
-                raise
-            log.exception("recon_not_done", scheme=name, what=work.__name__, error=type(error).__name__)
-        return None
+    def _compare(self, due: Due) -> int:
+        self._means.runs.run(due.scheme.party, due.scheme.code, due.day, BY)
+        return 1
+
+    def _compare_fetched(self, one: Fetched) -> int:
+        if one.error is not None:
+            scheme, day = one.due.scheme, str(one.due.day)
+            log.warning("statement_not_pulled", party=scheme.party, day=day, code=one.error.code, asked=one.asked)
+            if one.due.anew:
+                return 0  # there is nothing that the run which stands has not seen
+        return self._compare(one.due)
 
 
-def _tells_at_any_time(payer: Payer) -> bool:
-    """Whether asking about half a day is harmless: some want our whole day and keep it as the day's comparison."""
-    return payer.can.statements and not payer.can.statements_compared
+@dataclass(slots=True)
+class _Made:
+    """What a pass has come to so far. `fetched`: by the day that was to be fetched."""
+
+    runs: int = 0
+    differences: int = 0
+    fetched: dict[str, Fetched] = field(default_factory=dict)
+
+    def has(self, due: Due) -> bool:
+        """Whether the statement has come in this pass."""
+        one = self.fetched.get(due.subject)
+        return one is not None and one.error is None
 
 
-def _subject(due: Due) -> str:
-    return f"recon/{due.scheme.party}/{due.scheme.code}/{due.day}"
-
-
-def _late(due: Due, why: Mapping[str, str]) -> Found:
+def _late(due: Due, tried: Fetched | None) -> Found:
+    error = tried.error if tried else None
     facts = {
         "payer": due.scheme.party,
         "scheme": due.scheme.code,
         "day": due.day.isoformat(),
         "due": due.scheme.due(due.day).isoformat(),
         "pulled": due.scheme.statement == "pulled",
-        "error": why.get(_subject(due), ""),
+        "error": (error.code or type(error).__name__) if error else "",
+        "asked": tried is None or tried.asked,
     }
-    return Found(_subject(due), facts)
+    return Found(due.subject, facts)
 
 
 def tell(connection: Connection, now: datetime) -> None:

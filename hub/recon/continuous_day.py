@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from hub.calls import Payer
 from hub.recon.continuous_asking import ask_about
+from hub.recon.pulling_patience import Patience
 from hub.tasks import leg_of_request_id
 from hub.work import WorkUnits
 from routing.days import CHINA_STANDARD_TIME, day_of
@@ -41,7 +42,7 @@ MARGIN = timedelta(minutes=2)
 MIDNIGHT = timedelta(minutes=15)
 MEMORY_MAX_BYTES = 4 << 20
 
-LinesOf = Callable[[Scheme, date], Iterable[StatementLine]]
+LinesOf = Callable[[Scheme, date, Patience], Iterable[StatementLine]]
 """A payer's lines of a day as it tells them now, put on record nowhere; a HubError when it does not tell them."""
 
 
@@ -99,12 +100,12 @@ class RunningDay:
         self._lines_of = lines_of
         self._margin = margin
 
-    def look(self, scheme: Scheme, institutions: tuple[str, ...] | None, now: datetime) -> Looked:
+    def look(self, scheme: Scheme, institutions: tuple[str, ...] | None, now: datetime, patience: Patience) -> Looked:
         """Fetch, compare, and have asked about whatever the payer has and we miss; HubError: it cannot be fetched."""
         day = day_of(now)
         with tempfile.SpooledTemporaryFile(MEMORY_MAX_BYTES) as file:
             # No transaction is open while the payer is asked.
-            for line in self._lines_of(scheme, day):
+            for line in self._lines_of(scheme, day, patience):
                 file.write(_row(line))
             file.seek(0)
             found, to_ask = self._compare(scheme, institutions, day, now, file)

@@ -28,6 +28,11 @@ class Due:
     pull: bool = False
     anew: bool = False
 
+    @property
+    def subject(self) -> str:
+        """How an incident names it."""
+        return f"recon/{self.scheme.party}/{self.scheme.code}/{self.day}"
+
 
 @dataclass(frozen=True, slots=True)
 class DueWork:

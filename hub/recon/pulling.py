@@ -17,14 +17,15 @@ from typing import Any, cast
 
 import structlog
 from sqlalchemy import Engine
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from hub.books import RuleBooks
 from hub.calls import Payer
 from hub.ports import Clock, StatementAdapter
-from hub.recon.case_by_case import CaseByCase
+from hub.recon.case_by_case import CASE_BY_CASE, CaseByCase
 from hub.recon.compared import Compared
 from hub.recon.outgoing import scheme_of
+from hub.recon.pulling_patience import BooksChanged, Patience, TimeUp
 from hub.recon.statements import take_file
 from hub.recon.writers import Form, OutLine, write
 from routing.rulebook import RuleBook
@@ -36,16 +37,10 @@ from store import payers
 
 log = structlog.get_logger()
 
-PAGE_TIMEOUT_S = 30.0
-TRIES_MAX = 4
 READINGS_MAX = 3
 WAIT_S_MAX = 8.0
-
-
-class BooksChanged(Unavailable):
-    """The payer's books changed between two pages: read them again."""
-
-    code = "statement.changed"
+WITHOUT_END = Patience()
+_NOT_HEARD = (Unavailable, OutcomeUnknown)
 
 
 @dataclass(slots=True)
@@ -56,6 +51,7 @@ class Reading:
     """Count, and total in fen; None where nothing is declared because settlements were asked for one by one."""
     answers: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
+    patience: Patience = WITHOUT_END
 
     def heard(self, body: bytes) -> None:
         self.answers += 1
@@ -93,12 +89,14 @@ class Pulling:
         self._payer_of = payer_of
         self._sleep = sleep
 
-    def pull(self, party: str, scheme_code: str, day: date, by: str) -> StatementAnswer:
-        """Fetch and take one statement.
+    def pull(
+        self, party: str, scheme_code: str, day: date, by: str, patience: Patience = WITHOUT_END
+    ) -> StatementAnswer:
+        """Fetch and take one statement. No transaction is open while the payer is waited for.
 
         Conflict: the payer cannot be asked, its calls are stopped, or the day is signed off. Unavailable or
-        OutcomeUnknown: it did not answer, several times over. InvalidMessage: it refused, or what it told does not
-        hold.
+        OutcomeUnknown: it did not answer, several times over, or not before `patience` came to its end.
+        InvalidMessage: it refused, or what it told does not hold.
         """
         book = self._books.active().book
         scheme = scheme_of(book, party, scheme_code)
@@ -106,12 +104,12 @@ class Pulling:
         with tempfile.TemporaryDirectory(prefix="pulled-") as folder:
             path = Path(folder, f"{party}-{day.isoformat()}.csv")
             reading, header = self._again("statement_read_again", BooksChanged, READINGS_MAX, self._read)(
-                payer, scheme, day, path
+                payer, scheme, day, path, patience
             )
             source = (
                 f"pulled by {payer.party.adapter}, {reading.answers} answers, sha256 {reading.digest.hexdigest()}"
                 if reading.answers
-                else f"asked case by case by {payer.party.adapter}"
+                else f"{CASE_BY_CASE} by {payer.party.adapter}"
             )
             answer = take_file(
                 self._engine, book, path, header, by=by, now=self._clock.now(), source=source, again=True
@@ -119,9 +117,9 @@ class Pulling:
         log.info("statement_pulled", party=party, scheme=scheme_code, day=day.isoformat(), rows=answer.rows)
         return answer
 
-    def glance(self, scheme: Scheme, day: date) -> Iterator[StatementLine]:
+    def glance(self, scheme: Scheme, day: date, patience: Patience = WITHOUT_END) -> Iterator[StatementLine]:
         """The payer's lines of a day as it tells them now; nothing is put on record. Errors as in `pull`."""
-        reading = Reading()
+        reading = Reading(patience=patience)
         count = total = 0
         for line in self._lines(self._askable(scheme), scheme, day, reading):
             count, total = count + 1, total + line.amount
@@ -146,8 +144,10 @@ class Pulling:
             )
         return payer
 
-    def _read(self, payer: Payer, scheme: Scheme, day: date, path: Path) -> tuple[Reading, StatementHeader]:
-        reading = Reading()
+    def _read(
+        self, payer: Payer, scheme: Scheme, day: date, path: Path, patience: Patience
+    ) -> tuple[Reading, StatementHeader]:
+        reading = Reading(patience=patience)
         written = write(
             path, Form.CSV, map(OutLine, self._lines(payer, scheme, day, reading)), scheme.party, scheme.code, day
         )
@@ -158,7 +158,8 @@ class Pulling:
 
     def _lines(self, payer: Payer, scheme: Scheme, day: date, reading: Reading) -> Iterator[StatementLine]:
         if not payer.can.statements:
-            return map(in_terms(scheme), CaseByCase(self._engine, payer, PAGE_TIMEOUT_S, self._clock.now).lines(day))
+            asked = CaseByCase(self._engine, payer, reading.patience.timeout_s, self._clock.now)
+            return map(in_terms(scheme), asked.lines(day))
         if payer.can.statements_compared:
             return self._compared(payer, scheme, day, reading)
         return self._paged(payer, day, reading)
@@ -187,19 +188,18 @@ class Pulling:
 
     def _page(self, adapter: StatementAdapter, question: StatementQuestion, reading: Reading) -> StatementPage:
         def once() -> tuple[bytes, StatementPage]:
-            answer = adapter.send(adapter.prepare_statement(question), PAGE_TIMEOUT_S)
+            answer = adapter.send(adapter.prepare_statement(question), reading.patience.timeout_s())
             return answer.body, adapter.decode_statement(question, answer)
 
-        heard: tuple[bytes, StatementPage] = self._again(
-            "statement_page_again", (Unavailable, OutcomeUnknown), TRIES_MAX, once
-        )()
+        tries_max = reading.patience.tries_max
+        heard: tuple[bytes, StatementPage] = self._again("statement_page_again", _NOT_HEARD, tries_max, once)()
         reading.heard(heard[0])
         return heard[1]
 
     def _again(self, event: str, errors: Any, tries_max: int, work: Callable[..., Any]) -> Callable[..., Any]:
         """Asking has no effect, so whatever was not heard is asked again, a few times."""
         return Retrying(
-            retry=retry_if_exception_type(errors),
+            retry=retry_if_exception(lambda error: isinstance(error, errors) and not isinstance(error, TimeUp)),
             stop=stop_after_attempt(tries_max),
             wait=wait_random_exponential(multiplier=0.5, max=WAIT_S_MAX),
             before_sleep=lambda state: log.warning(event, tries=state.attempt_number),

@@ -9,11 +9,12 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from hub.recon import continuous
 from hub.recon.continuous import Continuous, Means
 from hub.recon.pulling import Pulling
+from hub.recon.pulling_patience import Patience
 from hub.recon.remedies import propose
 from hub.recon.runs import Runs
 from hub.watch import Watch
@@ -30,7 +31,7 @@ from sandbox.statements import StatementFault
 from schemas.errors import Unavailable
 from schemas.statement import StatementLine
 from schemas.transactions import Transaction
-from store import incidents, recon_watch
+from store import incidents, payers, recon_watch
 from store.database import open_engine
 from store.incidents import Incident
 from tests.support.builders import BASIC, CRITICAL, HOSPITAL, StubPayer, lost_after_effect, unreachable
@@ -39,6 +40,8 @@ from tests.support.sandbox_builders import cases
 
 DAY_S = 86_400.0
 PULLED = {"party": CRITICAL, "statement": "pulled"}
+_IN_TRANSACTION = text("""
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'""")
 
 
 @pytest.fixture
@@ -55,17 +58,24 @@ class Asked:
     pulls: list[tuple[str, date]] = field(default_factory=list)
     lines: list[StatementLine] = field(default_factory=list)
     refuses: bool = False
+    tries: list[int] = field(default_factory=list)
+    looks_at: Engine | None = None
+    in_transaction: list[int] = field(default_factory=list)
 
     def run(self, party: str, _scheme: str, day: date, by: str) -> None:
         assert by == "hub"
         self.runs.append((party, day))
 
-    def pull(self, party: str, _scheme: str, day: date, _by: str) -> None:
+    def pull(self, party: str, _scheme: str, day: date, _by: str, patience: Patience) -> None:
         self.pulls.append((party, day))
+        self.tries.append(patience.tries_max)
+        if self.looks_at is not None:
+            with self.looks_at.connect() as connection:
+                self.in_transaction.append(connection.execute(_IN_TRANSACTION).scalar_one())
         if self.refuses:
             raise Unavailable("closed")
 
-    def lines_of(self, _scheme: Scheme, _day: date) -> Iterable[StatementLine]:
+    def lines_of(self, _scheme: Scheme, _day: date, _patience: Patience) -> Iterable[StatementLine]:
         if self.refuses:
             raise Unavailable("closed")
         return iter(self.lines)
@@ -368,6 +378,44 @@ def test_a_day_that_is_due_is_compared_and_a_missing_statement_is_told_of(databa
         world.asked.refuses = False
         world.make_pass()
         assert world.open_now("recon.statement_late") == []
+
+
+def test_a_payer_that_is_down_costs_one_question_a_pass_whatever_is_missing(database_url: str) -> None:
+    with a_day(database_url) as world:
+        world.hub.clock.advance(DAY_S)
+        world.hub.settle("S-2")
+        world.hub.pump()
+        world.hub.clock.advance(2 * DAY_S)
+        world.asked.refuses = True
+        world.asked.looks_at = world.hub.database
+
+        world.make_pass()
+
+        assert len(world.asked.pulls) == 1
+        assert world.asked.in_transaction == [0]
+        late = world.open_now("recon.statement_late")
+        assert sorted(one.facts["error"] for one in late) == ["service.unavailable", "statement.payer_away"]
+        assert sorted(one.facts["asked"] for one in late) == [False, True]
+        world.hub.clock.advance(3600.0)
+        world.make_pass()
+        assert len({day for _, day in world.asked.pulls}) == 2
+
+
+def test_a_payer_that_nobody_can_call_is_asked_once_to_see_whether_it_is_back(database_url: str) -> None:
+    with a_day(database_url) as world:
+        world.hub.clock.advance(DAY_S)
+        now = world.hub.clock.now()
+        health = {"party": CRITICAL, "process": "p/1", "breaker": "open", "failures": 9, "last_error": "x",
+                  "retries_held": 0}  # fmt: skip
+        with world.hub.database.begin() as connection:
+            payers.tell(connection, [health], now, now - timedelta(days=1))
+
+        world.make_pass()
+
+        assert world.asked.tries == [1]
+        world.hub.clock.advance(DAY_S)
+        world.make_pass()
+        assert world.asked.tries == [1, 4]
 
 
 def test_a_statement_that_came_by_itself_ends_the_waiting_for_it_within_a_minute(database_url: str) -> None:
