@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hub.cli import recon_exchange, recon_people, recon_report, recon_runs, recon_statements
+from hub.cli import recon_exchange, recon_people, recon_pull, recon_report, recon_runs, recon_statements
 from hub.cli.common import AsJson, console, show_json
 
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     recon_runs.add(group)
     recon_report.add(group)
     recon_exchange.add(group)
+    recon_pull.add(group)
     recon_people.add(group)
     app.add_typer(group, name="recon")
 

@@ -1,4 +1,4 @@
-"""`hub recon export` and `hub recon pull`: our books of a day for a party, and a payer's own, asked for."""
+"""`hub recon export`: our books of a day for a party."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hub.books import RuleBooks
     from hub.ports import Clock
     from hub.recon.writers import Form
-    from schemas.errors import HubError
 
 DAY = ["%Y-%m-%d"]
 Day = Annotated[datetime, typer.Option(formats=DAY, help="The day in China Standard Time, such as 2026-03-02.")]
@@ -27,9 +26,8 @@ SchemeCode = Annotated[str, typer.Option(help="By which scheme; see `hub recon s
 
 
 def add(group: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     group.command()(export)
-    group.command()(pull)
 
 
 def export(
@@ -52,7 +50,7 @@ def export(
     from schemas.money import yuan_of
 
     wanted = _form(form)
-    with _database() as (engine, _, books, _):
+    with database() as (engine, _, books, _):
         try:
             header = write_books(
                 engine, books.active().book, party, day.date(), wanted, out, scheme=scheme, by_payer=by_payer
@@ -67,61 +65,6 @@ def export(
     console().print(f"{out}: {header.count} lines, {yuan_of(header.total)} yuan; declared in {beside.name}")
 
 
-def pull(
-    day: Day,
-    party: Annotated[str, typer.Option(help="A payer; all whose scheme says that it is pulled, without.")] = "",
-    scheme: SchemeCode = "daily",
-    by: Annotated[
-        str, typer.Option("--by", envvar="HUB_OPERATOR", help="Who you are: small letters, such as li.")
-    ] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Ask payers for their books of a day and put them on record as their statements. Exit code 1 when one is missing.
-
-    Example: hub recon pull --party ANKANG --day 2026-03-02 --by li
-    """
-    from hub.people.operators import is_operator
-    from hub.recon.askable import payers_of
-    from hub.recon.pulling import Pulling, pulled_schemes
-    from schemas.errors import HubError
-
-    if by and not is_operator(by):
-        fail("--by: 2 to 32 small letters, digits and _ -", USAGE)
-    answers, failed = [], []
-    with _database() as (engine, url, books, clock), payers_of(settings(), url, books, clock) as payer_of:
-        wanted = [(party, scheme)] if party else pulled_schemes(books.active().book)
-        pulling = Pulling(engine, books, clock, payer_of)
-        for code, of_scheme in wanted:
-            try:
-                answers.append(pulling.pull(code, of_scheme, day.date(), by or "cli").model_dump(mode="json"))
-            except HubError as error:
-                failed.append(_told(code, error))
-    _show(answers, as_json=as_json)
-    if failed:
-        fail("\n".join(failed))
-    if not wanted:
-        fail("no payer's scheme says that its statement is pulled: name one with --party")
-
-
-def _told(code: str, error: HubError) -> str:
-    from schemas.errors import InvalidMessage
-
-    named = error.violations if isinstance(error, InvalidMessage) else ()
-    return f"{code}: {error.code}: {error.message}" + "".join(f"\n  {one.field}: {one.remedy}" for one in named)
-
-
-def _show(answers: list[dict[str, object]], *, as_json: bool) -> None:
-    if as_json:
-        show_json({"statements": answers})
-        return
-    for answer in answers:
-        replaced = f"; it replaces {answer['replaced']}" if answer["replaced"] else ""
-        console().print(
-            f"Statement {answer['statement_id']} of {answer['party']}/{answer['scheme']} for {answer['day']}: "
-            f"{answer['rows']} lines, {answer['total']} yuan{replaced}"
-        )
-
-
 def _form(name: str) -> Form:
     from hub.recon.writers import Form
 
@@ -132,14 +75,14 @@ def _form(name: str) -> Form:
 
 
 @contextmanager
-def _database() -> Iterator[tuple[Engine, str, RuleBooks, Clock]]:
+def database(pool_size: int = 2) -> Iterator[tuple[Engine, str, RuleBooks, Clock]]:
     """An engine for whole days, where it is, the rule books and the time."""
     from hub.books import RuleBooks
     from hub.clock import DatabaseClock
     from store.database import open_engine
 
     with database_url(settings()) as url:
-        engine = open_engine(url, pool_size=2, application="hub-recon", by_key=False)
+        engine = open_engine(url, pool_size=pool_size, application="hub-recon", by_key=False)
         try:
             clock = DatabaseClock(engine)
             yield engine, url, RuleBooks(engine, clock), clock

@@ -22,7 +22,7 @@ from hub.payer_control import ALIVE
 from hub.ports import Clock
 from hub.recon.continuous_asking import ask_again
 from hub.recon.continuous_day import MARGIN, LinesOf, Looked
-from hub.recon.continuous_due import Due, DueWork, days_to_read, due_work
+from hub.recon.continuous_due import Due, due_now
 from hub.recon.continuous_payers import BY, Asking, Fetched, for_itself
 from hub.recon.pulling_patience import Patience
 from hub.recon.pulling_together import AT_ONCE, Puller, side_by_side
@@ -42,7 +42,6 @@ FIRST_S = 300.0
 """A hub that has just started has its backlog to work off first."""
 LATE_S = 600.0
 BUDGET_S = 1800.0
-SENDERS_DAYS = 62
 FAILED_DAYS = 31
 LOOK, PASS = "recon.look", "recon.pass"
 LATE, OPEN, FAILED = "recon.statement_late", "recon.breaks_open", "recon.run_failed"
@@ -124,7 +123,8 @@ class Continuous:
     def _ask_payers(self, book: RuleBook, made: _Made) -> None:
         """Payers are asked side by side, and compared as soon as they have been heard; the others meanwhile."""
         means = self._means
-        work, now = self._due_work(book), means.clock.now()
+        now = means.clock.now()
+        work = due_now(means.engine, book, now)
         asking = Asking(means, book, self._down(now), Patience(until=time.monotonic() + means.budget_s))
         turn = int(now.timestamp() // self._every_s)
         with side_by_side(asking.tasks([due for due in work.runs if due.pull], turn), AT_ONCE) as given:
@@ -140,15 +140,6 @@ class Continuous:
         with means.work_units.engine.begin() as connection:
             late = [_late(due, made.fetched.get(due.subject)) for due in work.late if not made.has(due)]
             replace(connection, LATE, late, means.clock.now())
-
-    def _due_work(self, book: RuleBook) -> DueWork:
-        now = self._means.clock.now()
-        with self._means.engine.begin() as connection:
-            matching.prepare(connection)
-            sealed_to = recon_watch.sealed_to(connection)
-            days = days_to_read(book, now, sealed_to)
-            found = recon_watch.days_of(connection, days, now - timedelta(days=SENDERS_DAYS))
-        return due_work(book, found, now, sealed_to)
 
     def _down(self, now: datetime) -> frozenset[str]:
         """Payers that no process can call at this moment."""

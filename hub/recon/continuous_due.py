@@ -1,4 +1,4 @@
-"""Which comparisons are due by themselves, and which statements should have come: pure, from what is on record."""
+"""Which comparisons are due by themselves, and which statements should have come, from what is on record."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from sqlalchemy import Engine
+
 from adapters.registry import HOSTED
 from routing.days import day_of
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
+from store import matching, recon_watch
 from store.recon_watch import Days, MadeRun, Standing
 
 BACK_DAYS = 7
 """How many due days of a scheme are looked at. What nobody has closed by then is with people."""
+SENDERS_DAYS = 62
 _OVERLAP = timedelta(minutes=10)
 """An institution's statement that was being stored while a run began may not have been seen by it. Whether one that was
 there could be compared is not known here: those that do not name payers are in no payer's run."""
@@ -61,6 +65,15 @@ def due_days(scheme: Scheme, now: datetime, sealed_to: date | None) -> list[date
 def days_to_read(book: RuleBook, now: datetime, sealed_to: date | None) -> list[date]:
     """Every day that `due_work` will ask for."""
     return sorted({day for scheme in schemes_of(book) for day in due_days(scheme, now, sealed_to)})
+
+
+def due_now(engine: Engine, book: RuleBook, now: datetime) -> DueWork:
+    """What is due by what is on record now; `engine` is one for reports."""
+    with engine.begin() as connection:
+        matching.prepare(connection)
+        sealed_to = recon_watch.sealed_to(connection)
+        found = recon_watch.days_of(connection, days_to_read(book, now, sealed_to), now - timedelta(days=SENDERS_DAYS))
+    return due_work(book, found, now, sealed_to)
 
 
 def due_work(book: RuleBook, found: Days, now: datetime, sealed_to: date | None) -> DueWork:

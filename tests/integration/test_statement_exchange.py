@@ -6,15 +6,17 @@ import base64
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import orjson
 import pytest
 import urllib3
 from sqlalchemy import Engine, text
+from typer.testing import CliRunner
 
 from hub.books import RuleBooks
+from hub.cli.app import app
 from hub.gateway.identity import token_for
 from hub.recon.outgoing import export
 from hub.recon.pulling import Pulling, pulled_schemes
@@ -340,6 +342,32 @@ def test_a_region_that_compares_and_an_insurer_asked_case_by_case_have_what_the_
         desk.set_faults([])
         assert lived.pull(NATIONAL_BASIC).rows == 4
     engine.dispose()
+
+
+def pull_command(lived: Lived, monkeypatch, *arguments: str):
+    url = lived.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    for name, value in {"DATABASE_URL": url, "PERSON_KEY_SECRET": "p" * 32, "EMBEDDED_DATABASE": "0"}.items():
+        monkeypatch.setenv(f"HUB_{name}", value)
+    return CliRunner().invoke(app, ["recon", "pull", "--by", "li", *arguments])
+
+
+def test_several_payers_and_days_are_asked_for_at_once_each_with_a_line(lived, monkeypatch):
+    yesterday = lived.day - timedelta(days=1)
+    parties = ["--party", BASIC, "--party", HENGAN]
+
+    both = pull_command(lived, monkeypatch, *parties, "--day", str(lived.day), "--day", str(yesterday))
+    fine = pull_command(lived, monkeypatch, "--party", BASIC, "--day", str(yesterday), "--json")
+    nothing_due = pull_command(lived, monkeypatch)
+
+    assert both.exit_code == 1
+    found = {tuple(line.split()[:2]): line for line in both.stdout.splitlines() if "/daily" in line}
+    assert set(found) == {(str(day), f"{party}/daily") for day in (lived.day, yesterday) for party in (BASIC, HENGAN)}
+    assert f"{STAYS + 1} lines" in found[str(lived.day), f"{BASIC}/daily"]
+    assert "missing: statement.not_asked" in found[str(yesterday), f"{HENGAN}/daily"]
+    assert "2 of 4 statements are here" in both.stdout
+    assert fine.exit_code == 0
+    assert [one["rows"] for one in orjson.loads(fine.stdout)["statements"]] == [0]
+    assert (nothing_due.exit_code, nothing_due.stdout.strip()) == (0, "nothing that is due is missing")
 
 
 def _get(port: int, path: str, party: str, **more: str):
