@@ -146,6 +146,12 @@ _BOOKED_SINCE = text("""
     SELECT EXISTS (SELECT 1 FROM ledger_entry e JOIN recon_run r ON r.run_id = :run AND e.entry_id > r.ledger_to
         WHERE e.case_id = CAST(:case AS uuid) AND e.leg_no = :leg
             AND (e.cause = '' OR e.kind = 'correction' AND e.about_day = r.day))""")
+_BOOKS_REPLACED = text("""
+    SELECT EXISTS (SELECT 1 FROM statement s WHERE s.statement_id = ANY(r.statement_ids) AND s.party = r.party
+                   AND s.state <> 'standing')
+        OR EXISTS (SELECT 1 FROM statement s WHERE (s.party, s.scheme, s.day) = (r.party, r.scheme, r.day)
+                   AND s.state = 'standing' AND s.statement_id <> ALL(r.statement_ids))
+    FROM recon_run r WHERE r.run_id = :run""")
 _POSTED_ELSEWHERE = text("""
     SELECT o.party || '/' || o.scheme AS scheme, o.day FROM ledger_entry e
     JOIN recon_break b ON b.case_id = e.case_id AND b.leg_no = e.leg_no AND e.cause = 'break/' || b.break_id
@@ -252,6 +258,11 @@ def booked_since(connection: Connection, broken: Break) -> bool:
     """Whether something was booked of the break's leg, or posted about its day, after its run had read the ledger."""
     values = {"run": broken.run_id, "case": broken.case_id, "leg": broken.leg_no}
     return bool(connection.execute(_BOOKED_SINCE, values).scalar_one())
+
+
+def books_replaced(connection: Connection, broken: Break) -> bool:
+    """Whether the party says something else by now than the books in which its run found the break."""
+    return bool(connection.execute(_BOOKS_REPLACED, {"run": broken.run_id}).scalar_one())
 
 
 def posted_elsewhere(connection: Connection, broken: Break) -> str:

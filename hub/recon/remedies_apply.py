@@ -172,6 +172,10 @@ class _Bulk:
         payer = side(broken.payer_side)
         if payer is None:
             raise Conflict("there is no book of the payer to take its word from", code="break.no_word")
+        _check_books(self.work, broken)
+        if payer.balance > 1:
+            remedy = "what is too many must go there, or enter its word by `hub doubt approve`"
+            raise Conflict(f"its book has it {payer.balance} times: {remedy}", code="break.no_word")
         if not payer.stands:
             if broken.leg_state not in _UNDOING:
                 raise Conflict(f"the leg is {broken.leg_state}: no undo of it is under way", code="break.no_word")
@@ -204,10 +208,17 @@ class _Bulk:
         return done
 
 
+def _check_books(work: Work, broken: Break) -> None:
+    """Conflict: what would be taken for the party's word is not its word any more."""
+    if breaks.books_replaced(work.connection, broken):
+        raise Conflict(f"{broken.party} has sent other books since: run it again", code="break.state")
+
+
 def _post_difference(work: Work, broken: Break, today: date) -> str:
     """The receivable becomes what the payer's book says; the other half waits on `difference` to be explained."""
     if not broken.about_payer or broken.case_id is None or not broken.leg_no:
         raise Conflict("only a payer's difference about a leg of ours can be posted", code="break.no_leg")
+    _check_books(work, broken)
     fen = broken.difference_fen
     if fen == 0:
         raise Conflict("the amounts do not differ", code="break.no_difference")

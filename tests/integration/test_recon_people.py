@@ -362,6 +362,42 @@ def test_no_difference_is_posted_on_top_of_the_payers_own_word(database_url):
         assert (known.state, "run it again" in known.outcome, desk.owed_fen()) == ("failed", True, 7_500)
 
 
+@pytest.mark.parametrize(
+    ("payer_side", "replaced", "why"),
+    [(once(7_500), True, "run it again"), ([2, 0, 15_000, 0, 0], False, "2 times")],
+    ids=["withdrawn", "twice"],
+)
+def test_no_word_is_taken_from_books_that_stand_no_more_nor_from_a_row_that_stands_twice(
+    database_url, payer_side, replaced, why
+):
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled(behaviour=lost_after_effect)
+        sides = {"payer_side": payer_side, "reference": "R-1", "difference": payer_side[2]}
+        run_id, number = desk.found(BreakClass.MISSING_AT_HUB, case_id, **sides)
+        if replaced:
+            with hub.database.begin() as connection:
+                a_statement(connection, CRITICAL, desk.today)
+
+        done = desk.apply(run_id, number, Remedy.CONFIRM)
+
+        assert (done.state, why in done.outcome) == ("failed", True), done.outcome
+        assert (hub.case(case_id).leg(2).state, desk.owed_fen()) == (LegState.IN_DOUBT, 0)
+
+
+def test_no_difference_is_posted_by_books_that_stand_no_more(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        sides = {"hub": once(7_500), "payer_side": once(7_499), "difference": -1}
+        run_id, number = desk.found(BreakClass.AMOUNT, desk.settled(), **sides)
+        with hub.database.begin() as connection:
+            a_statement(connection, CRITICAL, desk.today, 7_500)
+
+        done = desk.apply(run_id, number, Remedy.POST_DIFFERENCE)
+
+        assert (done.state, "run it again" in done.outcome, desk.owed_fen()) == ("failed", True, 7_500)
+
+
 def test_a_run_that_is_being_signed_off_is_not_touched(database_url):
     with a_hub(database_url, running=False) as hub:
         desk = Desk(hub)
@@ -411,7 +447,7 @@ def test_what_is_booked_while_a_day_is_being_sealed_is_looked_at_too(database_ur
             credit=Account.PATIENT, amount_fen=7_500, cause="by hand",
         )  # fmt: skip
         hub.clock.advance(DAY_S)
-        asked = desk.ask("recon.seal", f"day/{desk.today}", exceptions={})
+        asked = desk.ask("recon.seal", f"day/{desk.today}", exceptions={"nobody": "a holiday"})
         monkeypatch.setattr(seals, "take", late)
 
         refused = desk.actions.approve(asked.id, "wang")
