@@ -80,6 +80,15 @@ _NEWEST_RUNS = text("""
 _SEALED_TO = text("SELECT max(business_day) FROM day_seal")
 
 
+_SOURCE = text("SELECT source FROM statement WHERE statement_id = ANY(:ids) AND party = :party")
+
+
+def source_of(connection: Connection, party: str, statement_ids: Collection[int]) -> str:
+    """Where the party's own statement came from, of those that a run has seen; empty when it is not among them."""
+    found = connection.execute(_SOURCE, {"ids": list(statement_ids), "party": party}).scalars().first()
+    return found or ""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A statement that stands."""

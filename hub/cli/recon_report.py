@@ -83,6 +83,8 @@ def _show(screen: Console, found: Report, written: list[Path]) -> None:
     for one in found.parties:
         if one.finding:
             screen.print(f"{one.party}: {one.finding}", markup=False)
+        if one.note:
+            screen.print(f"{one.party}: {one.note}", markup=False)
     for party in found.not_run:
         screen.print(f"{party} was not compared: hub recon run --day {found.day} --party {party}", markup=False)
     if found.breaks_total:

@@ -24,13 +24,15 @@ def show_results(results: Sequence[RunResult], refused: Mapping[str, str], shown
         explained = sum(one.counts.values()) - one.counts.get("matched", 0) - one.open
         named = [f"{name} {count}" for name, count in one.counts.items() if name != "matched" and count]
         told = [*([one.finding] if one.finding else []), *named]
+        if not told:
+            told = ["agrees"]
         table.add_row(
             str(one.run_id),
             f"{one.party}/{one.scheme}",
             f"{one.counts.get('matched', 0):,}",
             f"{explained:,}",
             f"{one.open:,}",
-            ", ".join(told) or "agrees",
+            ", ".join([*told, *([one.note] if one.note else [])]),
         )
     if results:
         shown.print(table)
@@ -54,6 +56,8 @@ def show_run(run: Run, shown: Console) -> None:
         shown.print(_totals(run.totals))
         if run.totals.get("finding"):
             shown.print(str(run.totals["finding"]), markup=False)
+        if run.totals.get("note"):
+            shown.print(str(run.totals["note"]), markup=False)
     shown.print(_counts(run.counts))
     switches = [f"{name} {_switch(value)}" for name, value in run.switches.items() if name not in ("party", "code")]
     shown.print(f"switches: {', '.join(switches)}", markup=False)

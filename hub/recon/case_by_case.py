@@ -29,6 +29,8 @@ from store.statement_facts import SharesOfDay
 CHUNK = 200
 CASE_BY_CASE = "asked case by case"
 """How the source of such a statement begins."""
+ONLY_OURS = f"{CASE_BY_CASE}: rows that only the payer has cannot be found"
+"""What must be said of every comparison with such a statement."""
 _NOTHING = frozenset({Outcome.DECLINED, Outcome.NOT_FOUND, Outcome.DEFERRED})
 
 

@@ -75,6 +75,8 @@ class PartyDay:
     """Breaks by state."""
     open_fen: int
     """The sum of the differences that are open."""
+    note: str = ""
+    """What the comparison cannot show, by the way in which the books came; empty for nothing."""
 
     @property
     def agrees(self) -> bool:
@@ -221,6 +223,7 @@ def _party(run: Run, counts: Sequence[BreakCount], book: RuleBook) -> PartyDay:
         finding=finding_of(run),
         states={state: states[state] for state in STATES if states[state]},
         open_fen=sum(one.difference_fen for one in mine if one.state in ("open", "waiting")),
+        note=str(run.totals.get("note") or ""),
     )
 
 

@@ -7,7 +7,7 @@ run that died leaves its row `running` and its lock free: the next one takes ove
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -17,11 +17,12 @@ from sqlalchemy import Connection, Engine
 from hub.books import ActiveBook, RuleBooks
 from hub.ports import Clock
 from hub.recon import remedies
+from hub.recon.case_by_case import CASE_BY_CASE, ONLY_OURS
 from routing.days import day_of
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import Conflict, NotFound
-from store import breaks, matching, matching_runs, seals
+from store import breaks, matching, matching_runs, recon_watch, seals
 from store.hub_side import HubSide, institutions_of
 from store.matching_runs import Day, Run
 
@@ -44,6 +45,11 @@ class RunResult:
     open: int
     finding: str
     """What the run says as a whole, such as that the party's statement has not come; empty for nothing."""
+
+    @property
+    def note(self) -> str:
+        """What the comparison cannot show, by the way in which the books came; empty for nothing."""
+        return str(self.totals.get("note") or "")
 
 
 class Runs:
@@ -106,6 +112,8 @@ class Runs:
         with seals.one_moment(connection):
             asked = asked_of(book, scheme, of.day, run_id, self._clock)
             found = matching.match(connection, asked)
+            if recon_watch.source_of(connection, of.party, found.statement_ids).startswith(CASE_BY_CASE):
+                found = replace(found, totals={**found.totals, "note": ONLY_OURS})
             matching_runs.finish(connection, run_id, found, self._clock.now())
             self._propose(connection, run_id)
             # What people had ended in the run before is not open again.

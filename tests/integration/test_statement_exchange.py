@@ -18,8 +18,10 @@ from typer.testing import CliRunner
 from hub.books import RuleBooks
 from hub.cli.app import app
 from hub.gateway.identity import token_for
+from hub.recon.case_by_case import ONLY_OURS
 from hub.recon.outgoing import export
 from hub.recon.pulling import Pulling, pulled_schemes
+from hub.recon.runs import Runs
 from hub.recon.statements import StatementRefused, take_file
 from hub.recon.writers import SUFFIXES, Form
 from routing.days import day_of
@@ -317,6 +319,8 @@ def test_a_region_that_compares_and_an_insurer_asked_case_by_case_have_what_the_
 
         for payer, rows in ((NATIONAL_BASIC, 4), (YONGTAI, 3)):
             pulled = lived.pull(payer)
+            run = Runs(engine, lived.books, hub.clock).run(payer, "daily", lived.day, "li")
+            assert run.note == (ONLY_OURS if payer == YONGTAI else "")
             path = tmp_path / f"{payer}.csv"
             ours = lived.lines(lived.take(path, lived.export(payer, path)).statement_id)
             assert pulled.rows == rows
