@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from schemas.clearing import PaymentConfirm
 from store.driver import Prepared
-from store.fund_figures import ADVANCING
+from store.fund_totals import ADVANCING
 from store.rows import as_json, insert_rows
 from store.tables_visits import payments
 
@@ -51,8 +51,9 @@ _ADD_PAYMENT = insert_rows(
     returning=("payment_no",),
 )
 _CONFIRMED = text(
-    "SELECT coalesce(sum(amount_fen), 0) FROM payment_confirmation WHERE institution = :institution "
-    "AND payer = :payer AND first_day = :first AND last_day = :last"
+    "SELECT coalesce(sum(c.amount_fen), 0) FROM payment_confirmation c WHERE c.institution = :institution "
+    "AND c.payer = :payer AND c.first_day = :first AND c.last_day = :last AND NOT EXISTS ("
+    "SELECT 1 FROM fund_payment p WHERE p.payment_no = c.payment_no AND p.amount_fen < 0)"
 )
 
 
@@ -83,7 +84,8 @@ def add_payment(connection: Connection, payment: PaymentConfirm, at: datetime) -
 
 
 def confirmed_fen(connection: Connection, payment: PaymentConfirm) -> int:
-    """What this payer has sent for this period, as far as the institution has confirmed it."""
+    """What this payer has sent for this period, as far as the institution has confirmed it; what the institution paid
+    back is not among it."""
     return int(
         connection.execute(
             _CONFIRMED,

@@ -228,7 +228,8 @@ def test_a_settlement_undone_after_it_was_paid_is_netted_against_the_next_claim(
     desk.do("pay", f"fund/{HOSPITAL}/{CRITICAL}", claims=[second], amount="-70.00")
     payment = ordered(hub)
     said = confirmation(payment.payment_no, "70.00", later)
-    assert orjson.loads(hub.send(Transaction.PAYMENT_CONFIRM, said).answer)["repayment"] is True
+    answer = orjson.loads(hub.send(Transaction.PAYMENT_CONFIRM, said).answer)
+    assert (answer["repayment"], answer["confirmed"]) == (True, "0.00"), "what is paid back was not sent by the payer"
     assert balance(hub) == {"bank": 7_500}
     with hub.database.connect() as connection, pytest.raises(Conflict):
         files.write(connection, CRITICAL, hub.hub.books.active().book, by="li", now=hub.clock.now())
