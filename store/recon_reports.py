@@ -7,7 +7,7 @@ does not have it any more it is `resolved` if somebody saw to that, else `agreed
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -158,6 +158,8 @@ class Seal:
     approved_by: str
     reason: str
     sealed_at: datetime
+    books: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """As in `store.seals.Seal`."""
 
 
 _RUN_COLUMNS = ", ".join(f"r.{name}" for name in Run.__dataclass_fields__ if name != "voided")

@@ -2,12 +2,12 @@
 
 Whoever can write past the triggers could also write new digests. So a seal is held against the chain of days, and both
 seals and signatures against what the operators' actions say was done; whoever wants more keeps a chain elsewhere, on
-paper for example: the report of the day shows it.
+paper for example, and has it compared (`unexpected`): the report of the day shows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -64,6 +64,17 @@ def faults(connection: Connection, last: int | None = None) -> Iterator[Fault]:
         yield Fault(subject, f"{row.rows} entries on a day without a seal, before a day that has one")
     yield from _runs(connection, since)
     yield from _missing(connection, {day_subject(one.business_day): one.chain for one in every}, since)
+
+
+def unexpected(connection: Connection, chains: Mapping[date, str]) -> Iterator[Fault]:
+    """Sealed days whose chain is another than the one that was kept elsewhere. As each chain holds the one before it,
+    one that agrees vouches for every day before it, once `faults` finds nothing."""
+    now = {one.business_day: one.chain for one in listed(connection)}
+    for day, chain in sorted(chains.items()):
+        if day not in now:
+            yield Fault(day_subject(day), "it is not sealed, and a chain of it is kept elsewhere")
+        elif now[day] != chain:
+            yield Fault(day_subject(day), f"its chain is {now[day]}, and another is kept elsewhere")
 
 
 def _day(connection: Connection, seal: Seal, before: Seal | None, *, first: bool) -> Iterator[Fault]:

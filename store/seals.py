@@ -9,17 +9,18 @@ have the same text. Days are chained: each seal holds the one before it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Column, Connection, Date, Table, TextClause, insert, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
-from schemas.errors import Unavailable
+from schemas.errors import Conflict, Unavailable
 from store.tables_ledger import entries, seals
 from store.tables_recon import breaks, runs, seal_parts, statement_lines, statements
 
@@ -133,7 +134,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """One row of `day_seal`; amounts in whole fen."""
+    """One row of `day_seal`; amounts in whole fen. `books` says with whose books the day was compared: run by
+    `party/scheme` in `compared`, and why by name in `left_out` and `not_compared`."""
 
     business_day: date
     entries: int
@@ -146,6 +148,7 @@ class Seal:
     approved_by: str
     reason: str
     sealed_at: datetime
+    books: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def free(connection: Connection, timeout_s: float = TIMEOUT_S) -> None:
@@ -180,6 +183,7 @@ def chain_of(seal: Seal) -> str:
         seal.approved_by,
         seal.reason,
         at,
+        orjson.dumps(seal.books, option=orjson.OPT_SORT_KEYS).decode(),
     )
     return hashlib.sha256("\x1f".join(fields).encode()).hexdigest()
 
@@ -239,18 +243,31 @@ def count(connection: Connection, day: date) -> int:
     return int(connection.execute(_DAY_COUNT, {"day": day, "top": 0}).one().of_day)
 
 
-def take(connection: Connection, day: date, *, by: str, approver: str, reason: str, now: datetime) -> Seal:
-    """Seal a day: from now on nothing is booked on it or before it.
+def take(
+    connection: Connection,
+    day: date,
+    *,
+    by: str,
+    approver: str,
+    reason: str,
+    now: datetime,
+    books: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Seal:
+    """Seal a day: from now on nothing is booked on it or before it. `books`: as in `Seal`.
 
     What is long and changes little is read before anybody is kept waiting; under the lock only what came since is.
-    Unavailable: those who post did not let us in; nothing was done.
+    Unavailable: those who post did not let us in. Conflict: another run was signed off than `books` names. In both
+    cases nothing was done.
     """
     free(connection)
     top = int(connection.execute(_TOP).scalar_one())
     before = _read(connection, _DAY_UP_TO, day=day, top=top)
     _lock(connection)
     now_booked = connection.execute(_DAY_COUNT, {"day": day, "top": top}).one()
-    parts = _settled(connection, day, before, top, now_booked.before) + _read(connection, _DAY_RUNS, day=day)
+    signed = _read(connection, _DAY_RUNS, day=day)
+    if books is not None and {run_subject(one) for one in books["compared"].values()} != {one.part for one in signed}:
+        raise Conflict("a run of the day was signed off at this moment: ask for the seal again", code="recon.not_ready")
+    parts = _settled(connection, day, before, top, now_booked.before) + signed
     last = listed(connection, 1)
     booked = [one for one in parts if one.part.startswith("entries/")]
     made = Seal(
@@ -265,6 +282,7 @@ def take(connection: Connection, day: date, *, by: str, approver: str, reason: s
         approved_by=approver,
         reason=reason,
         sealed_at=now,
+        books=books or {},
     )
     made = replace(made, chain=chain_of(made))
     keep(connection, day_subject(day), parts)

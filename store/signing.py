@@ -54,6 +54,7 @@ _ACTIVE = text("""
     UNION SELECT payer FROM ledger_entry WHERE effective_day = :day
     UNION SELECT institution FROM ledger_entry WHERE business_day = :day AND institution = ANY(:declared)
     UNION SELECT party FROM statement WHERE day = :day AND state = 'standing'""")
+_INSTITUTIONS = text("SELECT DISTINCT institution FROM ledger_entry WHERE business_day = :day")
 _RUNS_OF_DAY = text("""
     SELECT party || '/' || scheme AS name, run_id, state FROM recon_run
     WHERE day = :day AND state IN ('running', 'done', 'signed_off')""")
@@ -168,6 +169,11 @@ def active_parties(connection: Connection, day: date, declared: Collection[str])
     compared, and everybody whose books came."""
     values = {"day": day, "declared": list(declared)}
     return {row.payer for row in connection.execute(_ACTIVE, values) if row.payer}
+
+
+def institutions_of(connection: Connection, day: date) -> set[str]:
+    """Institutions with entries that count on the day."""
+    return {row.institution for row in connection.execute(_INSTITUTIONS, {"day": day}) if row.institution}
 
 
 def runs_of_day(connection: Connection, day: date) -> dict[str, tuple[int, str]]:

@@ -16,7 +16,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from routing.postings import Account, Kind
 from store.tables import Moment, metadata
@@ -75,6 +75,13 @@ seals = Table(
     Column("approved_by", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("sealed_at", Moment, nullable=False),
+    Column(
+        "books",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        comment="with whose books the day was compared, and with whose not and why; part of the chain",
+    ),
     PrimaryKeyConstraint("business_day", name="one_seal_per_day"),
     CheckConstraint("approved_by <> sealed_by", name="nobody_seals_alone"),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -205,24 +205,31 @@ def seal(
 ) -> None:
     """Seal a day: nothing is booked on it any more. A second person must approve; days are sealed in order.
 
-    Refused until every party's run of the day is signed off, unless it is named: --except ANKANG/daily="...".
+    Shows with whose books it was compared and with whose not. Refused until the run of everybody who is due is signed
+    off, unless it is named: --except ANKANG/daily="...". The name `nobody` leaves out that no books were compared.
 
     Example: hub recon seal 2026-03-02 --reason "all signed off" --by li
     """
     from store import seals as sealing
 
-    given = settings()
+    given, named = settings(), _named(except_)
     with open_database(given) as engine:
-        detail = {"exceptions": _named(except_)}
+        detail = {"exceptions": named}
+        if not as_json:
+            _show_books(engine, day.date(), named)
         subject = sealing.day_subject(day.date())
         ask_for(engine, given, "recon.seal", subject, detail, reason, by, as_json=as_json)
 
 
 def seals(
     last: Annotated[int, typer.Option(min=1, max=10_000, help="So many, the newest.")] = 31,
+    day: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="This day, and whose books it was compared with.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the sealed days with their chain. Keep the newest chain where nobody here can change it.
+    """List the sealed days with their chain. Keep the newest chain where nobody here can change it, and have it
+    compared: hub verify --only seals --expect DAY=CHAIN.
 
     Example: hub recon seals --last 7
     """
@@ -234,7 +241,8 @@ def seals(
     from store import seals as sealing
 
     with open_database(settings()) as engine, engine.connect() as connection:
-        found = sealing.listed(connection, last)
+        every = sealing.listed(connection, None if day is not None else last)
+    found = [one for one in every if day is None or one.business_day == day.date()]
     if as_json:
         show_json({"seals": [asdict(one) for one in found]})
         return
@@ -242,7 +250,31 @@ def seals(
     for one in found:
         table.add_row(str(one.business_day), str(one.entries), yuan_of(one.amount_fen), one.sealed_by,
                       one.approved_by, one.chain)  # fmt: skip
-    console().print(table if found else "No day is sealed.")
+    console().print(table if found else "No day is sealed." if day is None else "The day is not sealed.")
+    if day is not None and found:
+        _print_books(found[0].books)
+
+
+def _show_books(engine: Engine, day: date, named: Mapping[str, str]) -> None:
+    from hub.clock import SystemClock
+    from hub.recon.remedies import book_in_force
+    from hub.recon.seal_books import day_books
+
+    with engine.connect() as connection:
+        _print_books(day_books(connection, book_in_force(connection), day, named, SystemClock().now()).as_dict())
+
+
+def _print_books(books: Mapping[str, Mapping[str, Any]]) -> None:
+    said = (
+        ("compared", "compared with", "run {}"),
+        ("left_out", "left out", "{}"),
+        ("not_compared", "not compared with", "{}"),
+    )
+    for part, title, form in said:
+        for name, value in list(books.get(part, {}).items())[:_SHOWN]:
+            console().print(f"{title} {name}: {form.format(value)}", markup=False, soft_wrap=True)
+        if (more := len(books.get(part, {})) - _SHOWN) > 0:
+            console().print(f"{title} {more} more: --json")
 
 
 def _the_run(connection: Any, run_id: int) -> RunHead:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from itertools import islice
+from datetime import date, datetime
+from itertools import chain, islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +70,10 @@ def verify(
     sealed_days: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Of sealed days look at the last so many; without: at all.")
     ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="DAY=CHAIN: a sealed day's chain as you kept it elsewhere; may be given several times."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the invariants in the database: one view each, and each must be empty. Reads only.
@@ -82,13 +88,16 @@ def verify(
 
     only = only or []
     wanted = _wanted([one for one in only if one != SEALS]) if not only or set(only) != {SEALS} else []
-    from_when = moment(since)
+    from_when, chains = moment(since), _chains(expect or [])
+    if chains and only and SEALS not in only:
+        fail("--expect: it is about seals, which --only leaves out", USAGE)
     with database_url(settings()) as url:
         # Reports want the planner's free choice, unlike the statements of the hot path.
         engine = open_engine(url, pool_size=1, application="hub-verify", by_key=False)
         try:
             looked = [_look(engine, one, from_when, timeout, rows) for one in wanted]
-            seals = _look_at_seals(engine, sealed_days, timeout, rows) if not only or SEALS in only else Seals()
+            wanted_seals = not only or SEALS in only
+            seals = _look_at_seals(engine, sealed_days, chains, timeout, rows) if wanted_seals else Seals()
         finally:
             engine.dispose()
     if as_json:
@@ -130,7 +139,21 @@ def _look(engine: Engine, one: Invariant, since: datetime | None, timeout_s: flo
     return Looked(one, found[:rows], len(found) > rows, (perf_counter() - began) * 1000, error)
 
 
-def _look_at_seals(engine: Engine, last: int | None, timeout_s: float, rows: int) -> Seals:
+def _chains(given: Sequence[str]) -> dict[date, str]:
+    """The chains that were kept elsewhere, by day."""
+    found = {}
+    for one in given:
+        day, _, kept = one.partition("=")
+        if not re.fullmatch("[0-9a-f]{64}", kept := kept.strip().lower()):
+            fail("--expect: write DAY=CHAIN; a chain has 64 digits of 0-9 and a-f", USAGE)
+        try:
+            found[date.fromisoformat(day.strip())] = kept
+        except ValueError:
+            fail("--expect: write the day as 2026-03-02", USAGE)
+    return found
+
+
+def _look_at_seals(engine: Engine, last: int | None, chains: Mapping[date, str], timeout_s: float, rows: int) -> Seals:
     from sqlalchemy.exc import DBAPIError
 
     from store import invariants, seal_checks, seals
@@ -139,7 +162,8 @@ def _look_at_seals(engine: Engine, last: int | None, timeout_s: float, rows: int
         with engine.connect() as connection:
             invariants.prepare(connection, timeout_s)
             days = len(seals.listed(connection, last))
-            told = (f"{one.subject}: {one.detail}" for one in seal_checks.faults(connection, last))
+            every = chain(seal_checks.unexpected(connection, chains), seal_checks.faults(connection, last))
+            told = (f"{one.subject}: {one.detail}" for one in every)
             found = tuple(islice(told, rows + 1))
     except DBAPIError as refusal:
         if getattr(refusal.orig, "pgcode", None) != "57014":

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 
+import structlog
 from sqlalchemy import Connection
 
-from adapters.registry import HOSTED
 from hub.people.actions import ActionKind
 from hub.people.operators import check_operator, check_reason
 from hub.ports import Clock
 from hub.recon.remedies import book_in_force
 from hub.recon.remedies_apply import HARMLESS, Decision, Outcome, Remedies, decisions_of, detail_of
+from hub.recon.seal_books import DayBooks, day_books, summary_of
 from hub.recon.staleness import HOSPITALS, NEIGHBOURS, SCHEME, stale
 from hub.work import Work, WorkUnits
 from routing.days import CHINA_STANDARD_TIME, day_of
-from routing.rulebook import RuleBook
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
 from store import breaks, doubts, seals, signing
 from store.actions import Action, ActionState
 from store.signing import RunHead
+
+log = structlog.get_logger()
 
 APPLY, SIGN_OFF, SEAL = "recon.apply", "recon.sign_off", "recon.seal"
 STATEMENT, DOUBTS, NOT_DUE = "statement", "doubts", "not_yet_due"
@@ -188,21 +190,27 @@ class _Seal:
         day, exceptions = _day(action), _exceptions(action)
         before = seals.count(work.connection, day)
         self.check(work, action)
-        named = [f"without {name}: {why}" for name, why in sorted(exceptions.items())]
+        books = self._books(work.connection, day, exceptions)
         made = seals.take(
             work.connection,
             day,
             by=action.requested_by,
             approver=action.decided_by,
-            reason="; ".join([action.reason, *named]),
+            reason="; ".join([action.reason, *(f"without {name}: {why}" for name, why in books.left_out.items())]),
             now=self._clock.now(),
+            books=books.as_dict(),
         )
         if made.entries != before:
             # Booked after we looked: nobody posts any more, so now it holds.
-            book = book_in_force(work.connection)
-            found = _unsigned(work.connection, book, day, exceptions, self._clock.now())
-            _refuse(found, f"{day} cannot be sealed")
-        return f"{made.entries} entries sealed, chain {made.chain}"
+            anew = self._books(work.connection, day, exceptions)
+            _refuse(anew.problems, f"{day} cannot be sealed")
+            if anew.as_dict() != books.as_dict():
+                raise Conflict(f"{day} is still being booked: ask for the seal again", code="recon.not_ready")
+        log.info("day_sealed", day=str(day), entries=made.entries, chain=made.chain, by=made.sealed_by)
+        return f"{made.entries} entries sealed, chain {made.chain}; {summary_of(made.books)}"
+
+    def _books(self, connection: Connection, day: date, exceptions: Mapping[str, str]) -> DayBooks:
+        return day_books(connection, book_in_force(connection), day, exceptions, self._clock.now())
 
 
 def _day(action: Action) -> date:
@@ -213,7 +221,7 @@ def _day(action: Action) -> date:
 
 
 def seal_problems(connection: Connection, day: date, exceptions: Mapping[str, str], now: datetime) -> list[str]:
-    """What stands in the way of sealing a day. Exceptions are schemes (`party/scheme`) that are left out, with why."""
+    """What stands in the way of sealing a day. Exceptions: as in `hub.recon.seal_books.day_books`."""
     if day >= day_of(now):
         return ["the day is not over"]
     last = seals.listed(connection, 1)
@@ -222,35 +230,4 @@ def seal_problems(connection: Connection, day: date, exceptions: Mapping[str, st
         return [f"it is sealed already, as is every day up to {sealed}"]
     if earlier := signing.earlier_open_day(connection, day, sealed):
         return [f"{earlier} comes before it and is not sealed"]
-    return _unsigned(connection, book_in_force(connection), day, exceptions, now)
-
-
-def _unsigned(
-    connection: Connection, book: RuleBook, day: date, exceptions: Mapping[str, str], now: datetime
-) -> list[str]:
-    runs = signing.runs_of_day(connection, day)
-    found = []
-    declared = {scheme.party for scheme in book.reconciliation}
-    for party in sorted(signing.active_parties(connection, day, declared)):
-        known = book.party_by_code.get(party)
-        if known is not None and known.adapter == HOSTED:
-            continue  # its books are ours
-        for scheme in book.schemes_of(party):
-            number, state = runs.get(scheme.name, (0, "missing"))
-            if scheme.name in exceptions:
-                continue
-            if state == "signed_off":
-                found += _booked_since(connection, number)
-                continue
-            due = scheme.due(day)
-            if due > now and state == "missing":
-                found.append(f"{scheme.name} is due at {due:%Y-%m-%d %H:%M}")
-            else:
-                found.append(f"{scheme.name} was not compared" if not number else f"run {number} is {state}")
-    return found
-
-
-def _booked_since(connection: Connection, run_id: int) -> list[str]:
-    run = signing.read(connection, run_id)
-    newer = signing.newer_entries(connection, run) if run is not None else 0
-    return [f"run {run_id} was signed off before {newer} entries of its day were booked"] if newer else []
+    return day_books(connection, book_in_force(connection), day, exceptions, now).problems

@@ -127,8 +127,14 @@ def _summary(book: _Book, report: Report) -> None:
         ("复核人", "approved by", seal.approved_by if seal else None),
         ("当日指纹", "digest", seal.digest if seal else None),
         ("链", "chain", seal.chain if seal else None),
+        *(
+            (f"{zh} {name}", en, why if part != "compared" else f"run {why}")
+            for part, (zh, en) in words.SEALED_BOOKS.items()
+            for name, why in (seal.books.get(part, {}) if seal else {}).items()
+        ),
         *(("未对账", "not compared", party) for party in report.not_run),
         *((f"提示 {one.party}", "finding", one.finding) for one in report.parties if one.finding),
+        *((f"提示 {one.party}", "note", one.note) for one in report.parties if one.note),
     ]
     book.sheet("总览", "Summary", [("项目", "item"), ("", ""), ("值", "value")], rows)
 

@@ -12,7 +12,7 @@ from hub.recon.report import AGES, BalanceRow, PartyDay, Report, Side
 from hub.recon.report_words import lasted, moment, said, side, switch, yuan
 from schemas.base import Bilingual
 from schemas.statement import CLASS_MEANINGS
-from store.recon_reports import STATES, ListedBreak, Run
+from store.recon_reports import STATES, ListedBreak, Run, Seal
 
 TROUBLE_MAX = 30
 Head = tuple[str, str]
@@ -84,7 +84,8 @@ def _tiles(report: Report) -> str:
 
 
 def _trouble(report: Report) -> str:
-    lines = [f"<li><b>{escape(one.party)}</b> {escape(one.finding)}</li>" for one in report.parties if one.finding] + [
+    said = [(one.party, what) for one in report.parties for what in (one.finding, one.note) if what]
+    lines = [f"<li><b>{escape(party)}</b> {escape(what)}</li>" for party, what in said] + [
         f"<li><b>{escape(party)}</b> 未对账 <i>has entries on this day and was not compared:</i> "
         f"<code>hub recon run --day {report.day} --party {escape(party)}</code></li>"
         for party in report.not_run
@@ -334,6 +335,14 @@ def _signed(runs: Sequence[Run]) -> str:
     return _table(heads, rows, "small")
 
 
+def _books(seal: Seal, part: str) -> str:
+    """With whose books a sealed day was (not) compared; the first of them."""
+    found = seal.books.get(part, {})
+    told = [escape(name if part == "compared" else f"{name}: {why}") for name, why in found.items()]
+    more = f" … +{len(told) - words.BOOKS_SHOWN:,}" if len(told) > words.BOOKS_SHOWN else ""
+    return f"{'<br>'.join(told[: words.BOOKS_SHOWN])}{more}" or words.UNKNOWN
+
+
 def _seal(report: Report) -> str:
     seal = report.seal
     if seal is None:
@@ -346,7 +355,8 @@ def _seal(report: Report) -> str:
         ("前一日", "chained to", f'<code class="hash">{escape(seal.previous) or words.UNKNOWN}</code>'),
         ("链", "chain", f'<code class="hash">{escape(seal.chain)}</code>'),
         ("说明", "reason", escape(seal.reason) or words.UNKNOWN),
-        ("验证", "verify", "<code>hub verify</code>"),
+        *((zh, en, _books(seal, part)) for part, (zh, en) in words.SEALED_BOOKS.items()),
+        ("验证", "verify", f"<code>hub verify --only seals --expect {seal.business_day}={escape(seal.chain)}</code>"),
     ]
     made = "".join(f"<tr><th>{zh} <i>{en}</i></th><td>{value}</td></tr>" for zh, en, value in rows)
     return _section("封账", "Seal", f'<table class="facts">{made}</table>{_SIGNATURES}')

@@ -74,6 +74,15 @@ def said(known: Mapping[str, Bilingual], key: str) -> Bilingual:
     return known.get(key) or Bilingual(zh=key, en=key)
 
 
+SEALED_BOOKS = {
+    "compared": ("已对账", "compared with"),
+    "left_out": ("未签字即封账", "left out"),
+    "not_compared": ("未对账", "not compared with"),
+}
+"""The lists that a seal keeps; see `store.seals.Seal`."""
+BOOKS_SHOWN = 50
+
+
 def moment(at: datetime | None) -> str:
     """China Standard Time to the second."""
     return f"{at.astimezone(CHINA_STANDARD_TIME):%Y-%m-%d %H:%M:%S}" if at else UNKNOWN

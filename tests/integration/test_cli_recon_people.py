@@ -39,7 +39,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 def waiting(asked: tuple[int, str]) -> str:
     """The number of an action that was asked for and waits for a second person."""
-    found = re.match(r"action (\d+) waits for a second person", asked[1])
+    found = re.search(r"^action (\d+) waits for a second person", asked[1], re.MULTILINE)
     assert asked[0] == 0
     assert found is not None, asked
     return found[1]
@@ -76,11 +76,17 @@ def test_a_break_goes_by_command_from_its_proposal_to_the_seal_of_its_day(yester
     asked = waiting(run(*signing, *SIGNED))
     assert "signed off, digest" in run("action", "approve", asked, "--by", "wang")[1]
     assert "is signed_off" in run(*signing, *SIGNED)[1]
-    asked = waiting(run("recon", "seal", day, "--except", f"{BASIC}/daily=by hand", *SIGNED))
+    shown = run("recon", "seal", day, "--except", f"{BASIC}/daily=by hand", *SIGNED)
+    assert shown[1].startswith(f"compared with {CRITICAL}/daily: run 1\nleft out {BASIC}/daily: by hand\nnot compared")
+    asked = waiting(shown)
     assert "entries sealed, chain" in run("action", "approve", asked, "--by", "wang")[1]
     (seal,) = json.loads(run("recon", "seals", "--json")[1])["seals"]
     assert (seal["sealed_by"], seal["approved_by"]) == ("li", "wang")
-    assert run("verify", "--only", "seals") == (0, "every seal and signature holds (1 sealed days)\n")
+    assert f"left out {BASIC}/daily: by hand" in run("recon", "seals", "--day", day)[1]
+    kept = ("verify", "--only", "seals", "--expect")
+    assert run(*kept, f"{day}={seal['chain']}") == (0, "every seal and signature holds (1 sealed days)\n")
+    other = run(*kept, f"{day}={'ab' * 32}")
+    assert other == (1, f"seal day/{day}: its chain is {seal['chain']}, and another is kept elsewhere\n")
 
     with yesterday.database.begin() as connection:
         connection.execute(text("UPDATE recon_break SET resolution = 'paid'"))
@@ -105,6 +111,7 @@ REFUSED = [
     (("recon", "export-breaks", "1", "breaks.csv"), 2),
     (("recon", "sign-off", "--party", CRITICAL, "--day", "2020-01-01", *SIGNED), 1),
     (("recon", "seal", "2020-01-01", "--except", "ANKANG", *SIGNED), 2),
+    (("verify", "--expect", "2020-01-01=abc"), 2),
 ]
 
 

@@ -13,10 +13,11 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.clock import SystemClock
 from hub.people.recon import seal_problems
-from hub.recon.remedies import propose
+from hub.recon.remedies import book_in_force, propose
+from hub.recon.seal_books import NO_STATEMENT, NOT_BOOKED, day_books
 from hub.recon.seal_watch import SealWatch
 from routing.postings import Account, Kind
-from schemas.errors import Unavailable
+from schemas.errors import Conflict, Unavailable
 from schemas.statement import BreakClass
 from store import actions, breaks, incidents, ledger, rulebooks, seal_checks, seals, signing
 from store.actions import ActionState
@@ -181,6 +182,28 @@ def test_the_watch_tells_of_it_and_says_when_it_is_over(database):
     assert (watch.look(), told()) == ([], [])
 
 
+def test_a_chain_that_is_kept_elsewhere_tells_of_a_seal_that_was_written_anew_in_every_place(database):
+    two_sealed_days(database)
+    with database.connect() as connection:
+        kept = {one.business_day: one.chain for one in seals.listed(connection)}
+        assert list(seal_checks.unexpected(connection, kept)) == []
+    with database.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("DELETE FROM day_seal WHERE business_day = :day"), {"day": TUESDAY})
+        connection.execute(text("DELETE FROM seal_part WHERE subject = :day"), {"day": seals.day_subject(TUESDAY)})
+        connection.execute(text("DELETE FROM operator_action WHERE subject = :day"), {"day": f"day/{TUESDAY}"})
+        connection.execute(text("UPDATE ledger_entry SET amount_fen = 1 WHERE business_day = :day"), {"day": TUESDAY})
+        anew = sealed(connection, TUESDAY)
+        assert faults(connection) == [], "whoever owns the database leaves no trace in it"
+
+        found = [str(one.subject) for one in seal_checks.unexpected(connection, kept)]
+        gone = [one.detail for one in seal_checks.unexpected(connection, {date(2026, 3, 4): "ab" * 32})]
+
+    assert found == [f"day/{TUESDAY}"]
+    assert gone == ["it is not sealed, and a chain of it is kept elsewhere"]
+    assert anew.chain != kept[TUESDAY]
+
+
 def test_a_session_says_the_same_whatever_its_settings(database):
     two_sealed_days(database)
 
@@ -275,6 +298,59 @@ def test_days_are_sealed_in_order_when_everybodys_books_were_signed(database):
     assert problems(database, MONDAY) == ["it is sealed already, as is every day up to 2026-03-02"]
     assert problems(database, date(2026, 3, 5)) == ["the day is not over"]
     assert problems(database, date(2026, 3, 4)) == ["2026-03-03 comes before it and is not sealed"]
+
+
+def with_schemes(database: Engine, *parties: str) -> None:
+    """Their schemes are declared from now on."""
+    content = a_rule_book_text(reconciliation=[{"party": party} for party in parties])
+    with database.begin() as connection:
+        version = rulebooks.add(connection, "declared", content)
+        rulebooks.activate(connection, version, NOW - timedelta(days=8))
+
+
+def test_a_day_without_entries_needs_a_reason_or_the_books_that_were_agreed(database):
+    nobody = "it was compared with nobody's books: if none are to be had, leave out nobody"
+    assert problems(database, MONDAY) == [nobody]
+    assert problems(database, MONDAY, nobody="the hub was not open") == []
+    assert problems(database, MONDAY, nobdy="the hub was not open") == [nobody, "there is no nobdy to leave out"]
+
+    with_schemes(database, CRITICAL, HOSPITAL)
+
+    missing = [f"{CRITICAL}/daily was not compared", f"{HOSPITAL}/daily was not compared"]
+    assert problems(database, MONDAY, nobody="the hub was not open") == missing
+    with database.begin() as connection:
+        a_signed_run(connection, MONDAY)
+    assert problems(database, MONDAY, **{f"{HOSPITAL}/daily": "closed on Mondays"}) == []
+
+
+def test_a_seal_keeps_with_whose_books_the_day_was_compared_and_with_whose_not(database):
+    posted(database, an_entry(MONDAY), an_entry(MONDAY, payer="GONE"))
+    with database.begin() as connection:
+        run_id = a_signed_run(connection, MONDAY)
+    assert problems(database, MONDAY) == ["GONE/daily is in our books and not in the rule book"]
+
+    with database.begin() as connection:
+        left_out = {"GONE/daily": "it was merged"}
+        made = day_books(connection, book_in_force(connection), MONDAY, left_out, NOW)
+        seals.take(connection, MONDAY, by="li", approver="wang", reason="", now=NOW, books=made.as_dict())
+
+    with database.connect() as connection:
+        (seal,) = seals.listed(connection)
+        assert seal.books == {
+            "compared": {f"{CRITICAL}/daily": run_id},
+            "left_out": left_out,
+            "not_compared": {f"{BASIC}/daily": NOT_BOOKED, f"{HOSPITAL}/daily": NO_STATEMENT},
+        }
+        assert faults(connection) == []
+        connection.rollback()
+        with connection.begin() as change:
+            connection.execute(text("SET LOCAL session_replication_role = replica"))
+            connection.execute(text("UPDATE day_seal SET books = books - 'not_compared'"))
+            assert faults(connection) == [f"day/{MONDAY}: the seal's own row was changed"]
+            change.rollback()
+    other = {"compared": {f"{CRITICAL}/daily": run_id + 1}, "left_out": {}, "not_compared": {}}
+    with pytest.raises(Conflict, match="at this moment"), database.begin() as connection:
+        seals.take(connection, MONDAY, by="li", approver="wang", reason="", now=NOW, books=other)
 
 
 def test_what_is_booked_after_a_signature_is_told_before_the_day_is_sealed(database):

@@ -145,6 +145,11 @@ def a_seal(**changes: Any) -> Seal:
         "approved_by": "wang",
         "reason": "",
         "sealed_at": NOW - timedelta(minutes=5),
+        "books": {
+            "compared": {f"{CRITICAL}/daily": 2},
+            "left_out": {f"{BASIC}/daily": "their <books> are down"},
+            "not_compared": {f"{HOSPITAL}/daily": "no statement came, and none is agreed"},
+        },
     }
     return Seal(**values | changes)
 

@@ -13,7 +13,7 @@ from hub.recon.report import PartyDay, sides_of
 from hub.recon.report_excel import write_excel
 from hub.recon.report_html import as_html
 from schemas.statement import BreakClass
-from tests.support.builders import CRITICAL
+from tests.support.builders import BASIC, CRITICAL, HOSPITAL
 from tests.support.recon_reports import a_break, a_party_day, a_report, a_run, a_seal, a_statement
 
 EVIL = "</td><script>alert(1)</script>&\"'=HYPERLINK(1)"
@@ -49,6 +49,9 @@ def test_a_day_without_open_breaks_that_is_sealed_says_so() -> None:
     assert "nothing is open" in page
     assert "ab" * 32 in page
     assert "approved by wang" in page
+    assert f"--expect 2026-03-02={'ef' * 32}" in page
+    assert f"left out {BASIC}/daily: their <books> are down" in page
+    assert f"not compared with {HOSPITAL}/daily: no statement came" in page
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,7 @@ def test_whatever_parties_wrote_is_text() -> None:
     report = a_report(
         breaks=[a_break(settlement_no=EVIL, reason=EVIL, reference=EVIL)],
         statements=[a_statement(1, CRITICAL, source=EVIL)],
-        parties=[a_party_day(CRITICAL, a_run(1, CRITICAL, started_by=EVIL), finding=EVIL, name=EVIL)],
+        parties=[a_party_day(CRITICAL, a_run(1, CRITICAL, started_by=EVIL), finding=EVIL, note=EVIL, name=EVIL)],
         not_run=[EVIL],
     )
 

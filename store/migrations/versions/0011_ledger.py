@@ -133,6 +133,13 @@ def upgrade() -> None:
         sa.Column("approved_by", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False, server_default=sa.text("''")),
         sa.Column("sealed_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "books",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            server_default=sa.text("'{}'::jsonb"),
+            comment="with whose books the day was compared, and with whose not and why; part of the chain",
+        ),
         sa.PrimaryKeyConstraint("business_day", name="one_seal_per_day"),
         sa.CheckConstraint("approved_by <> sealed_by", name="nobody_seals_alone"),
     )
