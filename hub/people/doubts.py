@@ -29,6 +29,9 @@ from store.exchanges import Exchange
 from store.records import CaseRecord, LegRecord
 
 _SUBJECT = re.compile(r"leg/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([1-9][0-9]{0,3})", re.ASCII)
+_REFERENCE = re.compile(r"[0-9A-Za-z._:-]{1,64}(/[0-9A-Za-z._:-]{1,64})?", re.ASCII)
+"""What every payer's interface can say: it is sent back to undo by, and goes out in statements. Behind the stroke may
+stand the number of the visit."""
 _BASIC_FIELDS = ("own_pay", "over_limit", "first_self_pay", "in_scope", "deductible", "account", "cash", "hospital")
 _UNKNOWN_WORD = (LegState.IN_DOUBT, LegState.HELD, LegState.DEFERRED)
 _UNDOING = (LegState.CANCELLING, LegState.REVERSING)
@@ -190,8 +193,8 @@ def _checked_decision(case: CaseRecord, leg: LegRecord, action: Action, now: dat
     detail = action.detail
     amount_fen = _fen(detail, "amount")
     reference = detail.get("reference")
-    if not isinstance(reference, str) or not reference.strip():
-        raise _wrong("reference", "give the payer's own number for what it settled")
+    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference.strip()):
+        raise _wrong("reference", "give the payer's own number for what it settled: letters, digits and . _ : - alone")
     basic = _basic(case, detail, amount_fen) if leg.layer is Layer.BASIC else None
     decision = Decision(
         Outcome.APPROVED, amount_fen, reference.strip(), decided_at=_decided_at(detail, now), basic=basic

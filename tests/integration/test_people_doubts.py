@@ -85,6 +85,7 @@ def test_a_decline_ends_the_case(database_url):
         ({"reference": "K-1"}, "amount"),
         ({"amount": "75.00"}, "reference"),
         ({"amount": "75.00", "reference": " "}, "reference"),
+        ({"amount": "75.00", "reference": "K-1, line 12"}, "reference"),
     ],
 )
 def test_a_word_that_cannot_be_true_is_refused_when_it_is_entered(database_url, detail, field):
