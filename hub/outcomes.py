@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from hub.broker.transport import ACK, Verdict, retry
-from routing.days import believed
+from routing.days import undone_at
 from routing.deadline import ANSWER_RESERVE_S
 from routing.doubt import not_found_counts_from
 from routing.life import unclaimed_fen
@@ -270,7 +270,7 @@ def _apply_undo(case: CaseRecord, leg: LegRecord, done: Finished, now: datetime)
     decision = done.decision
     if done.ending is Ending.DECIDED and decision is not None:
         if decision.outcome is Outcome.CANCELLED:
-            leg.effect_at = believed(decision.decided_at, now)
+            leg.effect_at = undone_at(decision.decided_at, _undo_asked_at(leg, done), now)
             leg.apply(LegEvent.CANCEL_CONFIRMED, reason_code="undone" if leg.reason_code in _UNCLEAR else "")
             return ACK
         if decision.outcome is Outcome.DECLINED:
@@ -283,6 +283,13 @@ def _apply_undo(case: CaseRecord, leg: LegRecord, done: Finished, now: datetime)
     leg.apply(LegEvent.NOT_SENT if done.ending is Ending.NOT_SENT else LegEvent.ANSWER_LOST)
     leg.doubt(now)
     return _again(case, leg, Failure.UNDO, leg.undo_attempts, now)
+
+
+def _undo_asked_at(leg: LegRecord, done: Finished) -> datetime | None:
+    """When this undo was first asked for, or soon after; None for a queue, which its reader empties at will."""
+    if done.asked_at is None or leg.doubt_since is None:
+        return done.asked_at
+    return min(done.asked_at, leg.doubt_since)
 
 
 def _again(case: CaseRecord, leg: LegRecord, failure: Failure, tried: int, now: datetime) -> Verdict:

@@ -21,3 +21,16 @@ AHEAD_MAX = timedelta(days=1)
 def believed(moment: datetime | None, now: datetime) -> datetime:
     """When something happened by the word of who did it; ours where that is missing or still to come."""
     return now if moment is None or moment > now + AHEAD_MAX else moment
+
+
+BEHIND_MAX = timedelta(minutes=10)
+"""So far somebody's clock may be behind ours without being disbelieved about an undo."""
+
+
+def undone_at(moment: datetime | None, asked_at: datetime | None, now: datetime) -> datetime:
+    """When an undo happened by the word of who did it; not before it was asked for, where that is known.
+
+    Some answer an undo with the moment of what they undid: their refund would lie on the day of the settlement.
+    """
+    at = believed(moment, now)
+    return asked_at if asked_at is not None and at < asked_at - BEHIND_MAX else at

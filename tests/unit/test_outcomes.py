@@ -218,6 +218,34 @@ def test_a_confirmed_undo_ends_the_leg():
     assert (leg.state, leg.amount_fen, verdict) == (LegState.CANCELLED, 100, ACK)
 
 
+@pytest.mark.parametrize(
+    ("said_min", "asked_min", "doubt_min", "expected_min"),
+    [
+        (-1, -1, None, -1),
+        (-9, -1, None, -9),
+        (-1_440, -1, None, -1),
+        (-1_440, -1, -300, -300),
+        (-299, -1, -300, -299),
+        (-1_440, None, None, -1_440),
+        (None, -1, None, 0),
+        (2_000, -1, None, 0),
+    ],
+    ids=["then", "behind", "the settlement's", "the settlement's, said again", "then, said again", "queue", "none",
+         "ahead"],
+)  # fmt: skip
+def test_an_undo_happened_no_earlier_than_it_was_asked_for(said_min, asked_min, doubt_min, expected_min):
+    def at(minutes: int | None) -> datetime | None:
+        return None if minutes is None else MOMENT + timedelta(minutes=minutes)
+
+    case, leg = a_claimed(LegState.CANCELLING, leg_no=2, amount_fen=100, undo_attempts=1, doubt_since=at(doubt_min))
+    done = ended(leg, Ending.DECIDED, Decision(Outcome.CANCELLED, 100, decided_at=at(said_min)),
+                 operation=Operation.CANCEL, request_id=leg.cancel_id, asked_at=at(asked_min))  # fmt: skip
+
+    assert apply_outcome(case, leg, done, SAFE, MOMENT) == ACK
+
+    assert leg.effect_at == at(expected_min)
+
+
 def test_a_refused_undo_is_with_people_and_keeps_the_number_to_undo_by():
     leg, verdict, _ = undone(Ending.DECIDED, Decision(Outcome.DECLINED, 0, "R-2"))
 
