@@ -94,6 +94,12 @@ _DAY_COUNT = text("""
     FROM ledger_entry WHERE business_day = :day""")
 _TOP = text("SELECT coalesce(max(entry_id), 0) FROM ledger_entry")
 
+_TURN = text("""
+    SELECT last.day AS sealed,
+        (SELECT min(business_day) FROM ledger_entry WHERE business_day < :day AND business_day > coalesce(
+            (SELECT max(business_day) FROM day_seal), '-infinity')) AS earlier
+    FROM (SELECT max(business_day) AS day FROM day_seal WHERE business_day >= :day) AS last""")
+
 RUN_ENTRIES = """(payer = :party OR institution = :party) AND (entry_id <= :top OR entry_id = ANY(:linked))
     AND (:by_business_day AND business_day = :day OR NOT :by_business_day AND (
         effective_day = :day AND NOT (institution = :party AND kind = 'settle')
@@ -256,13 +262,14 @@ def take(
     """Seal a day: from now on nothing is booked on it or before it. `books`: as in `Seal`.
 
     What is long and changes little is read before anybody is kept waiting; under the lock only what came since is.
-    Unavailable: those who post did not let us in. Conflict: another run was signed off than `books` names. In both
-    cases nothing was done.
+    Unavailable: those who post did not let us in. Conflict: another run was signed off than `books` names, or it is not
+    this day's turn. In all cases nothing was done.
     """
     free(connection)
     top = int(connection.execute(_TOP).scalar_one())
     before = _read(connection, _DAY_UP_TO, day=day, top=top)
     _lock(connection)
+    _check_turn(connection, day)
     now_booked = connection.execute(_DAY_COUNT, {"day": day, "top": top}).one()
     signed = _read(connection, _DAY_RUNS, day=day)
     if books is not None and {run_subject(one) for one in books["compared"].values()} != {one.part for one in signed}:
@@ -288,6 +295,17 @@ def take(
     keep(connection, day_subject(day), parts)
     connection.execute(insert(seals), [asdict(made)])
     return made
+
+
+def _check_turn(connection: Connection, day: date) -> None:
+    """Somebody may have sealed this day or a later one, or booked on an earlier one, since that was looked at."""
+    turn = connection.execute(_TURN, {"day": day}).one()
+    if turn.sealed is not None:
+        raise Conflict(f"every day up to {turn.sealed} was sealed at this moment", code="recon.not_ready")
+    if turn.earlier is not None:
+        raise Conflict(
+            f"{turn.earlier} was booked on at this moment: seal that first", code="recon.not_ready"
+        )
 
 
 def _settled(connection: Connection, day: date, before: list[Part], top: int, count: int) -> list[Part]:

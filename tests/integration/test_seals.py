@@ -242,6 +242,20 @@ def test_what_is_booked_for_a_sealed_day_counts_on_the_next_and_the_seal_holds(d
         assert faults(connection) == []
 
 
+def test_a_day_is_sealed_in_its_turn_whatever_was_done_since_it_was_looked_at(database):
+    posted(database, an_entry(TUESDAY))
+    with database.begin() as connection:
+        sealed(connection, TUESDAY)
+    posted(database, an_entry(TUESDAY))
+
+    for day in (MONDAY, TUESDAY, TUESDAY + timedelta(days=2)):
+        with pytest.raises(Conflict), database.begin() as connection:
+            seals.take(connection, day, by="li", approver="wang", reason="at once", now=NOW)
+
+    with database.connect() as connection:
+        assert faults(connection) == []
+
+
 def test_parts_come_out_the_same_however_a_day_grew_while_it_was_read(database):
     posted(database, *(an_entry(MONDAY, fen) for fen in range(1, 26)))
     with database.begin() as connection:
