@@ -268,6 +268,8 @@ def _new_case(draft: _Draft, plan: Plan, rulebook_version: int) -> CaseRecord:
         total_fen=request.total,
         rulebook_version=rulebook_version,
         considered=[[seen.rule, seen.missed] for seen in plan.considered],
+        visit_kind=request.visit.kind.value,
+        insurance_type=request.insurance.type.value,
         received_at=inbound.received_at,
         answer_by=answer_by,
         reply_to=inbound.reply_to,

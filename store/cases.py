@@ -28,7 +28,10 @@ def _fields(record: type[CaseRecord] | type[LegRecord], last: str) -> tuple[str,
 
 
 _CASE_COLUMNS = _fields(CaseRecord, "business_day")
-_NEW_CASE_COLUMNS = (*_CASE_COLUMNS[: _CASE_COLUMNS.index("revision")], "considered")
+_NEW_CASE_COLUMNS = (
+    *_CASE_COLUMNS[: _CASE_COLUMNS.index("revision")],
+    *("considered", "visit_kind", "insurance_type"),
+)
 _CASE_CHANGES = ("state", "revision", "overdue", "watch_at", "ended_at", "business_day")
 _LEG_COLUMNS = _fields(LegRecord, "decided_at")
 _NEW_LEG_COLUMNS = _LEG_COLUMNS[: _LEG_COLUMNS.index("attempts")]

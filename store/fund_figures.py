@@ -12,10 +12,11 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
+from store import fund_totals
+from store.case_facts import INSURANCE_TYPE, VISIT_KIND
+from store.fund_totals import ADVANCING
 from store.ledger import GROUPINGS
 
-ADVANCING = "('settle', 'late_approval', 'cancel', 'reversal', 'opening', 'correction')"
-"""The kinds that make and unmake what is owed; the others say what becomes of it."""
 _LIFE = "('settle', 'late_approval', 'cancel', 'reversal', 'opening')"
 _FREE_CHOICE = text(
     "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; "
@@ -67,17 +68,26 @@ def _moved(account: str, kinds: str = "") -> str:
     )
 
 
-# The kind of visit and the type of insurance are facts of the hospital's own message.
-_OF_THIS_KIND = """(:visit_kind = '' AND :insurance_type = '' OR EXISTS (
-    SELECT 1 FROM exchange x WHERE x.case_id = e.case_id AND x.leg_no = 0 AND x.operation = 'settle'
-        AND x.direction = 'in'
-        AND (:visit_kind = '' OR convert_from(x.body, 'UTF8')::jsonb #>> '{visit,kind}' = :visit_kind)
-        AND (:insurance_type = '' OR convert_from(x.body, 'UTF8')::jsonb #>> '{insurance,type}' = :insurance_type)))"""
-IN_SCOPE = f"""e.institution = :institution AND e.business_day BETWEEN :first AND :last AND e.kind IN {ADVANCING}
-    AND (:region = '' OR e.region = :region) AND {_OF_THIS_KIND}"""
-"""A condition on `ledger_entry e` by the parameters of a Scope, without its payer."""
+_SCOPE = f"""e.institution = :institution AND e.business_day BETWEEN :first AND :last AND e.kind IN {ADVANCING}
+    AND (:region = '' OR e.region = :region)"""
 
-_BY_DAY = text(f"""
+
+def in_scope(scope: Scope) -> str:
+    """A condition on `ledger_entry e` by the scope's parameters, without its payer."""
+    wanted = []
+    # Said only where it is asked: a condition that might not hold cannot be a join.
+    if scope.visit_kind:
+        wanted.append(f"{VISIT_KIND} = :visit_kind")
+    if scope.insurance_type:
+        wanted.append(f"{INSURANCE_TYPE} = :insurance_type")
+    if not wanted:
+        return _SCOPE
+    facts = " AND ".join(wanted)
+    cases = f"SELECT c.case_id FROM settlement_case c WHERE c.institution = :institution AND {facts}"
+    return f"{_SCOPE} AND e.case_id IN ({cases})"
+
+
+_BY_DAY = f"""
     SELECT business_day, sum(bills), sum(total), sum(paid), sum(account),
         sum(CASE WHEN CAST(:payer AS text) IS NULL THEN cash ELSE total - borne END)
     FROM (
@@ -87,17 +97,17 @@ _BY_DAY = text(f"""
             count(*) FILTER (WHERE e.leg_no = 0 AND e.debit = 'patient')
                 - count(*) FILTER (WHERE e.leg_no = 0 AND e.credit = 'patient') AS bills
         FROM ledger_entry e
-        WHERE {IN_SCOPE} AND (CAST(:payer AS text) IS NULL OR e.payer IN ('', :payer))
+        WHERE {{in_scope}} AND (CAST(:payer AS text) IS NULL OR e.payer IN ('', :payer))
         GROUP BY e.business_day, e.case_id
     ) AS by_case
     WHERE CAST(:payer AS text) IS NULL OR paid <> 0 OR account <> 0
-    GROUP BY business_day ORDER BY business_day""")
+    GROUP BY business_day ORDER BY business_day"""
 
 
 def by_day(connection: Connection, scope: Scope) -> dict[date, Sums]:
     """The totals of each day on which something was booked. With a payer: of the bills in which it has a share, and
     what it does not bear counts as cash."""
-    rows = connection.execute(_BY_DAY, scope.parameters())
+    rows = connection.execute(text(_BY_DAY.format(in_scope=in_scope(scope))), scope.parameters())
     return {day: Sums(*(int(value) for value in values)) for day, *values in rows}
 
 
@@ -134,32 +144,31 @@ def standing(
     payer: str | None = None,
     region: str | None = None,
     with_account: Collection[str] = (),
+    from_entries: bool = False,
 ) -> list[Standing]:
     """The trio grouped by some of `store.ledger.GROUPINGS`, ordered by the groups. `with_account`: the payers that pay
-    out personal accounts too, whose accounts are part of what is advanced."""
+    out personal accounts too, whose accounts are part of what is advanced.
+
+    From the totals of sealed days, as far as there are any, and the entries of the others; with `from_entries` from the
+    entries alone: the same figures, by reading the whole ledger.
+    """
     keys = [GROUPINGS[one].replace("business_day", "counted") for one in by]
     names = "".join(f"{key} AS k{index}, " for index, key in enumerate(keys))
     groups = ", ".join(f"k{index}" for index in range(len(keys)))
     order = f"GROUP BY {groups} ORDER BY {groups}" if keys else ""
+    known = fund_totals.UpTo(None, None) if from_entries else fund_totals.up_to(connection)
+    sides, values = fund_totals.sides(known, first, last, by_day="day" in by)
     rows = connection.execute(
         text(f"""
         SELECT {f"{groups}," if keys else ""}
-            coalesce(sum(fen) FILTER (WHERE advances AND account IN ('receivable', 'personal')), 0),
+            coalesce(sum(fen) FILTER (WHERE account IN ('receivable', 'personal')), 0),
             coalesce(sum(fen) FILTER (WHERE account = 'bank'), 0),
             coalesce(sum(fen) FILTER (WHERE account = 'deducted'), 0),
             coalesce(sum(fen) FILTER (WHERE account = 'in_transit'), 0)
         FROM (
-            SELECT {names} side.account, side.fen, side.kind IN {ADVANCING} AS advances
-            FROM (
-                SELECT e.*, part.account, part.fen,
-                    CASE WHEN e.kind IN {ADVANCING} THEN e.business_day ELSE coalesce(e.about_day, e.business_day) END
-                        AS counted
-                FROM ledger_entry e
-                CROSS JOIN LATERAL (VALUES (e.debit, e.amount_fen), (e.credit, -e.amount_fen)) AS part(account, fen)
-                WHERE e.payer <> '' AND (part.account IN ('receivable', 'bank', 'deducted', 'in_transit')
-                    OR part.account = 'personal' AND e.payer = ANY(CAST(:with_account AS text[])))
-            ) AS side
-            WHERE (CAST(:first AS date) IS NULL OR counted >= :first)
+            SELECT {names} account, fen FROM ({sides}) AS side
+            WHERE (account <> 'personal' OR payer = ANY(CAST(:with_account AS text[])))
+                AND (CAST(:first AS date) IS NULL OR counted >= :first)
                 AND (CAST(:last AS date) IS NULL OR counted <= :last)
                 AND (CAST(:institution AS text) IS NULL OR institution = :institution)
                 AND (CAST(:payer AS text) IS NULL OR payer = :payer)
@@ -172,6 +181,7 @@ def standing(
             "payer": payer,
             "region": region,
             "with_account": list(with_account),
+            **values,
         },
     )
     return [

@@ -11,11 +11,11 @@ from datetime import date, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from routing.funds import ClaimState, Part
 from store.copying import copy_rows
-from store.fund_figures import IN_SCOPE, Scope
+from store.fund_figures import Scope, in_scope
 from store.tables_funds import fund_claim_parts
 
 
@@ -68,15 +68,15 @@ class Claim:
 _COLUMNS = ", ".join(Claim.__dataclass_fields__)
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('fund/' || :institution, 0))")
 _SEALED_TO = text("SELECT max(business_day) FROM day_seal")
-_OWING = text(f"""
+_OWING = """
     SELECT DISTINCT e.payer FROM ledger_entry e
-    WHERE {IN_SCOPE} AND e.payer <> '' AND (e.debit = 'receivable' OR e.credit = 'receivable') ORDER BY e.payer""")
-_ENTRIES = f"""ledger_entry e WHERE {IN_SCOPE} AND e.payer = :payer
+    WHERE {in_scope} AND e.payer <> '' AND (e.debit = 'receivable' OR e.credit = 'receivable') ORDER BY e.payer"""
+_ENTRIES = """ledger_entry e WHERE {in_scope} AND e.payer = :payer
     AND (e.debit = 'receivable' OR e.credit = 'receivable'
         OR :account_included AND (e.debit = 'personal' OR e.credit = 'personal'))"""
-_CLAIMED = text(f"""
+_CLAIMED = f"""
     SELECT DISTINCT i.claim_no FROM fund_claim_item i WHERE i.entry_id IN (SELECT e.entry_id FROM {_ENTRIES})
-    ORDER BY i.claim_no""")
+    ORDER BY i.claim_no"""
 _ADD = text(f"""
     INSERT INTO fund_claim (kind, institution, payer, application_no, first_day, last_day, region, visit_kind,
         insurance_type, way, state, settlements, total_fen, amount_fen, account_fen, account_included, recognised_fen,
@@ -85,11 +85,11 @@ _ADD = text(f"""
         'applied', :settlements, :total_fen, :amount_fen, :account_fen, :account_included, :recognised_fen, :by, :now)
     ON CONFLICT DO NOTHING RETURNING {_COLUMNS}""")
 _SIGNED = "CASE WHEN e.debit = '{0}' THEN e.amount_fen WHEN e.credit = '{0}' THEN -e.amount_fen ELSE 0 END"
-_ADD_ITEMS = text(f"""
+_ADD_ITEMS = f"""
     INSERT INTO fund_claim_item (entry_id, claim_no, case_id, leg_no, region, layer, product, amount_fen, account_fen)
     SELECT e.entry_id, :claim_no, e.case_id, e.leg_no, e.region, e.layer, e.product, {_SIGNED.format("receivable")},
         {_SIGNED.format("personal")}
-    FROM {_ENTRIES}""")
+    FROM {_ENTRIES}"""
 _ADD_PARTS = text("""
     INSERT INTO fund_claim_part (claim_no, region, layer, product, amount_fen, account_fen)
     SELECT claim_no, region, layer, product, sum(amount_fen), sum(account_fen) FROM fund_claim_item
@@ -130,6 +130,10 @@ _MOVE = text("""
 _SAMPLED = text("UPDATE fund_claim SET sample = CAST(:sample AS jsonb) WHERE claim_no = :claim_no")
 
 
+def _of(scope: Scope, statement: str) -> TextClause:
+    return text(statement.format(in_scope=in_scope(scope)))
+
+
 def lock(connection: Connection, institution: str) -> None:
     """One at a time applies, audits, orders and confirms for an institution; until the transaction ends."""
     connection.execute(_LOCK, {"institution": institution})
@@ -143,12 +147,13 @@ def sealed_to(connection: Connection) -> date | None:
 
 def owing(connection: Connection, scope: Scope) -> list[str]:
     """The payers with shares booked in this scope."""
-    return list(connection.execute(_OWING, scope.parameters()).scalars())
+    return list(connection.execute(_of(scope, _OWING), scope.parameters()).scalars())
 
 
 def claimed_already(connection: Connection, scope: Scope, *, account_included: bool) -> list[int]:
     """The claims that hold entries of this scope."""
-    return list(connection.execute(_CLAIMED, scope.parameters() | {"account_included": account_included}).scalars())
+    values = scope.parameters() | {"account_included": account_included}
+    return list(connection.execute(_of(scope, _CLAIMED), values).scalars())
 
 
 def add(connection: Connection, scope: Scope, facts: Mapping[str, Any], *, kind: str = "month") -> Claim | None:
@@ -160,7 +165,7 @@ def add(connection: Connection, scope: Scope, facts: Mapping[str, Any], *, kind:
 def add_items(connection: Connection, claim_no: int, scope: Scope, *, account_included: bool) -> None:
     """Give the claim every entry of its scope, and its parts. IntegrityError one_claim_per_entry: one is taken."""
     values = scope.parameters() | {"account_included": account_included, "claim_no": claim_no}
-    connection.execute(_ADD_ITEMS, values)
+    connection.execute(_of(scope, _ADD_ITEMS), values)
     connection.execute(_ADD_PARTS, {"claim_no": claim_no})
 
 

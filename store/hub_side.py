@@ -15,14 +15,14 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, text
 
 from routing.schemes import Scheme
+from store.case_facts import INSURANCE_TYPE
 
 KINDS = "('settle', 'late_approval', 'cancel', 'reversal', 'opening')"
 """What settlements book themselves."""
 CHUNK = 5_000
 
 _INSURED = (
-    "EXISTS (SELECT 1 FROM exchange x WHERE x.case_id = e.case_id AND x.leg_no = 0 AND x.operation = 'settle' "
-    "AND x.direction = 'in' AND convert_from(x.body, 'UTF8')::jsonb #>> '{insurance,type}' = ANY(:insurance_types))"
+    f"EXISTS (SELECT 1 FROM settlement_case c WHERE c.case_id = e.case_id AND {INSURANCE_TYPE} = ANY(:insurance_types))"
 )
 
 

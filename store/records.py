@@ -165,6 +165,9 @@ class CaseRecord:
     business_day: date | None = None
     considered: list[list[str]] = field(default_factory=list)
     """[rule, missed condition or empty] each; written with a new case, read only to explain one."""
+    visit_kind: str | None = None
+    insurance_type: str | None = None
+    """Both as the hospital's message says; written with a new case, read where books are kept by them."""
     legs: list[LegRecord] = field(default_factory=list)
     changed: bool = False
     answered: bool = False

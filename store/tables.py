@@ -63,6 +63,8 @@ cases = Table(
     Column("correlation_id", Text, nullable=False, comment="message id of the request"),
     Column("ended_at", Moment, nullable=True),
     Column("business_day", Date, nullable=True),
+    Column("visit_kind", Text, nullable=True, comment="null: as the stored message says; see store.case_facts"),
+    Column("insurance_type", Text, nullable=True, comment="likewise"),
     PrimaryKeyConstraint("case_id", name="settlement_case_pk"),
     # The number first: people who look for one do not always know whose it is.
     UniqueConstraint("case_key", "institution", name="one_case_per_settlement_number"),

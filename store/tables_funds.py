@@ -196,3 +196,34 @@ fund_payment_files = Table(
     Column("made_at", Moment, nullable=False),
     PrimaryKeyConstraint("file_no", name="fund_payment_file_pk"),
 )
+
+# What sealed days come to, so that nobody reads their entries again; see `store.fund_totals`.
+ledger_totals = Table(
+    "ledger_total",
+    metadata,
+    Column("span", Text, nullable=False),
+    Column("booked", Date, nullable=False, comment="the business day, or the first day of its month"),
+    Column("counted", Date, nullable=False, comment="the day that it counts for, or the first day of its month"),
+    Column("institution", Text, nullable=False),
+    Column("payer", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("layer", Text, nullable=False),
+    Column("product", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("fen", BigInteger, nullable=False, comment="debit less credit"),
+    PrimaryKeyConstraint(
+        *("span", "booked", "counted", "institution", "payer", "region", "layer", "product", "account"),
+        name="ledger_total_pk",
+    ),
+    CheckConstraint("span IN ('day', 'month')", name="ledger_total_span_is_known"),
+    Index("ledger_total_by_counted", "span", "counted"),
+)
+
+ledger_totals_up_to = Table(
+    "ledger_total_up_to",
+    metadata,
+    Column("span", Text, nullable=False),
+    Column("last_day", Date, nullable=False, comment="every sealed day up to this one is in the totals"),
+    PrimaryKeyConstraint("span", "last_day", name="ledger_total_up_to_pk"),
+    CheckConstraint("span IN ('day', 'month')", name="ledger_total_up_to_span_is_known"),
+)

@@ -52,11 +52,14 @@ def balance(
     institution: OnlyInstitution = "",
     payer: OnlyPayer = "",
     region: Annotated[str, typer.Option(help="Only this region's.")] = "",
+    anew: Annotated[
+        bool, typer.Option("--anew", help="First add the totals of sealed days up anew from their entries.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what was advanced, settled, deducted, and what is still to be settled, in yuan.
 
-    Money that moved counts for the days that its claim was for.
+    Money that moved counts for the days that its claim was for. Sealed days are read from their totals.
 
     Example: hub fund balance --by institution --by payer --first 2026-03-01 --last 2026-03-31
     """
@@ -66,7 +69,7 @@ def balance(
     keys = by or ["institution", "payer"]
     if unknown := [key for key in keys if key not in GROUPINGS]:
         fail(f"--by: {unknown[0]} is not one of {', '.join(GROUPINGS)}", USAGE)
-    found = _standing(keys, first, last, {"institution": institution, "payer": payer, "region": region})
+    found = _standing(keys, first, last, (institution, payer, region), anew=anew)
     if as_json:
         show_json({"balances": [standing_as_dict(one, keys) for one in found]})
         return
@@ -83,14 +86,20 @@ def balance(
     console().print(table if found else "Nothing is booked.")
 
 
-def _standing(keys: list[str], first: datetime | None, last: datetime | None, only: dict[str, str]) -> list[Standing]:
+def _standing(
+    keys: list[str], first: datetime | None, last: datetime | None, only: tuple[str, str, str], *, anew: bool
+) -> list[Standing]:
     from hub.books import RuleBooks
     from hub.clock import SystemClock
     from hub.funds.claims import account_included
-    from store import fund_figures
+    from store import fund_figures, fund_totals
 
+    institution, payer, region = (one or None for one in only)
     with open_database(settings()) as engine:
         book = RuleBooks(engine, SystemClock()).active().book
+        with engine.begin() as connection:
+            add_up = fund_totals.add_up_anew if anew else fund_totals.catch_up
+            add_up(connection)
         with engine.begin() as connection:
             fund_figures.read_whole_periods(connection)
             return fund_figures.standing(
@@ -99,7 +108,9 @@ def _standing(keys: list[str], first: datetime | None, last: datetime | None, on
                 first=first.date() if first else None,
                 last=last.date() if last else None,
                 with_account=[code for code in book.party_by_code if account_included(book, code)],
-                **{name: value or None for name, value in only.items()},
+                institution=institution,
+                payer=payer,
+                region=region,
             )
 
 

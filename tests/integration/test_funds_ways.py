@@ -19,7 +19,7 @@ from routing.postings import Account
 from schemas.errors import HubError
 from schemas.money import yuan_of
 from schemas.transactions import Transaction
-from store import fund_audits, fund_figures, fund_payments, funds, ledger
+from store import fund_audits, fund_figures, fund_payments, fund_totals, funds, ledger
 from tests.support.builders import CRITICAL, HOSPITAL, REGION, a_settle_request
 from tests.support.fund_days import Desk, claims_of, seal, totals
 from tests.support.hub_in_process import PERSON_SECRET, TestHub, a_hub
@@ -164,6 +164,9 @@ class Life:
     def close_day(self) -> None:
         self.hub.clock.advance(86_400)
         self.day = seal(self.hub)
+        if self.chance.random() < 0.6:
+            with self.hub.database.begin() as connection:
+                fund_totals.catch_up(connection)
 
     def claim(self) -> None:
         if self.day is not None:
@@ -219,6 +222,10 @@ class Life:
             found = ledger.balances(connection, institution=HOSPITAL, payer=CRITICAL)
             standing = found[0].balances if found else dict.fromkeys(Account, 0)
             trios = fund_figures.standing(connection, payer=CRITICAL)
+            days = self.day and {"first": self.day - timedelta(days=self.chance.randrange(3)), "last": self.day}
+            for by, period in ((["day"], {}), (["region", "product"], days or {})):
+                told = fund_figures.standing(connection, by, **period)
+                assert told == fund_figures.standing(connection, by, **period, from_entries=True)
             orders, claims = fund_payments.listed(connection), funds.listed(connection)
             unclaimed = connection.exec_driver_sql(_UNCLAIMED).scalar_one()
             unfair = connection.exec_driver_sql(_UNDONE_AND_DEDUCTED).all()

@@ -1,4 +1,4 @@
-"""Claims, their audits, and payments between institutions and payers. Only adds."""
+"""Claims, their audits, and payments between institutions and payers; cases say what kind of visit. Only adds."""
 
 from __future__ import annotations
 
@@ -231,9 +231,45 @@ def upgrade() -> None:
         sa.Column("made_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("file_no", name="fund_payment_file_pk"),
     )
+    op.create_table(
+        "ledger_total",
+        sa.Column("span", sa.Text(), nullable=False),
+        sa.Column("booked", sa.Date(), nullable=False, comment="the business day, or the first day of its month"),
+        sa.Column(
+            "counted", sa.Date(), nullable=False, comment="the day that it counts for, or the first day of its month"
+        ),
+        sa.Column("institution", sa.Text(), nullable=False),
+        sa.Column("payer", sa.Text(), nullable=False),
+        sa.Column("region", sa.Text(), nullable=False),
+        sa.Column("layer", sa.Text(), nullable=False),
+        sa.Column("product", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("fen", sa.BigInteger(), nullable=False, comment="debit less credit"),
+        sa.PrimaryKeyConstraint(
+            *("span", "booked", "counted", "institution", "payer", "region", "layer", "product", "account"),
+            name="ledger_total_pk",
+        ),
+        sa.CheckConstraint("span IN ('day', 'month')", name="ledger_total_span_is_known"),
+    )
+    op.create_index("ledger_total_by_counted", "ledger_total", ["span", "counted"])
+    op.create_table(
+        "ledger_total_up_to",
+        sa.Column("span", sa.Text(), nullable=False),
+        sa.Column("last_day", sa.Date(), nullable=False, comment="every sealed day up to this one is in the totals"),
+        sa.PrimaryKeyConstraint("span", "last_day", name="ledger_total_up_to_pk"),
+        sa.CheckConstraint("span IN ('day', 'month')", name="ledger_total_up_to_span_is_known"),
+    )
+    # Of older cases they are read from the stored message: to fill them in would write every row anew.
+    comments = {"visit_kind": "null: as the stored message says; see store.case_facts", "insurance_type": "likewise"}
+    for name, comment in comments.items():
+        op.add_column("settlement_case", sa.Column(name, sa.Text(), nullable=True, comment=comment))
 
 
 def downgrade() -> None:
+    for name in ("visit_kind", "insurance_type"):
+        op.drop_column("settlement_case", name)
+    op.drop_table("ledger_total_up_to")
+    op.drop_table("ledger_total")
     op.drop_table("fund_payment_file")
     op.drop_table("fund_payment")
     op.drop_table("fund_deduction")
