@@ -32,6 +32,7 @@ from store.statements import Came, Key, Known, Stored, Sums
 
 PROBLEMS_MAX = 20
 _LINE = re.compile(r", line (\d+)")
+_ROW = re.compile(r"row \d+")
 _REMEDIES = {
     "enum": "write settle or refund",
     "institution.unknown": "name an institution that this party may tell of, by its code",
@@ -136,12 +137,18 @@ def take_file(
         with _told_by_line(engine, order), engine.connect() as connection, connection.begin():
             return _take_staged(connection, order)
     except InvalidFile as error:
-        refusal = StatementRefused(_SAID, *(Violation("file", "file.invalid", one) for one in error.complaints))
+        refusal = StatementRefused(_SAID, *map(_of_file, error.complaints))
         _remember_file(engine, book, key, came, path, refusal)
         raise refusal from None
     except HubError as error:
         _remember_file(engine, book, key, came, path, error)
         raise
+
+
+def _of_file(complaint: str) -> Violation:
+    row, colon, remedy = complaint.partition(": ")
+    in_row = bool(colon) and _ROW.fullmatch(row) is not None
+    return Violation(row if in_row else "file", "file.invalid", remedy if in_row else complaint)
 
 
 @dataclass(frozen=True, slots=True)

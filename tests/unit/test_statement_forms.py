@@ -76,6 +76,38 @@ def test_what_is_of_no_form_is_refused(tmp_path: Path, name: str, content: bytes
         read(form_of(a_file(tmp_path, name, content), institutions=False))
 
 
+GOOD, LONG = b'"1.00","R-1"\n', 200_000 * b'1.00,"R ""1"""\n'
+ENDLESS = {
+    "an unclosed quote": (GOOD + b'1.00,"R-2\n' + GOOD, "row 3: a quote is opened and not closed"),
+    "far into a long file": (LONG + b'1.00,R-2"\n' + LONG, "row 200002: a quote is opened and not closed"),
+    "one that a later one closes": (b'1.00,"R-2\n' + 200_000 * b"1.00,R-3\n" + b'"\n', "row 2: a quote is opened"),
+    "no end of a line": (GOOD + 2_000_000 * b"1", "row 3: it is longer than any row can be"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), ENDLESS.values(), ids=list(ENDLESS))
+def test_a_row_that_does_not_end_is_named_before_the_database_holds_it_all(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    form = form_of(a_file(tmp_path, "day.csv", b"amount,reference\n" + content), institutions=False)
+    passed: list[int] = []
+
+    with form.opened() as chunks, pytest.raises(InvalidFile) as refusal:
+        passed.extend(map(len, iter(chunks.read, b"")))
+
+    assert refusal.value.complaints[0].startswith(said)
+    assert sum(passed) <= content.find(b"R-2") + 2**20
+
+
+def test_quotes_that_are_closed_are_nobodys_business(tmp_path: Path) -> None:
+    content = LONG + b'"1.00","two\nlines"\n' + LONG + b'1.00,"at the end"'
+
+    assert (
+        read(form_of(a_file(tmp_path, "day.csv", b"amount,reference\n" + content), institutions=False)).encode()
+        == content
+    )
+
+
 def test_numbers_of_a_sheet_become_the_text_that_was_meant(tmp_path: Path) -> None:
     path = tmp_path / "day.xlsx"
     with xlsxwriter.Workbook(str(path)) as book:
