@@ -18,11 +18,13 @@ from hub.demo.days_statements import Statements, Way
 from hub.demo.stage import DemoFailed
 from hub.people.actions import Actions
 from hub.people.recon import APPLY, SEAL, SIGN_OFF
+from hub.recon.remedies import book_in_force
 from hub.recon.remedies_apply import as_proposed, detail_of
 from hub.recon.runs import RunResult, Runs
+from hub.recon.staleness import stale
 from sandbox.statements import FaultKind, StatementFault
 from schemas.statement import EXPLAINED, BreakClass, Remedy
-from store import breaks, matching_runs, seals
+from store import breaks, matching_runs, seals, signing
 from store.actions import Action, ActionState
 from store.breaks import Break
 from store.seals import Seal
@@ -114,6 +116,7 @@ class Closing:
             self._run_day(day, unclear)
             self._remedy(day)
         for one in (*waiting, day):
+            self._run_stale(one)
             self._sign_off(one, patient=one == day and not last)
         self._seal_what_is_ready()
 
@@ -132,6 +135,18 @@ class Closing:
         for result in results:
             self._note(result)
         return results
+
+    def _run_stale(self, day: date) -> None:
+        """Run again what would come out otherwise by now: somebody stated other books of that day or the next."""
+        asked = set()
+        with self.engine.connect() as connection:
+            book = book_in_force(connection)
+            for made in self._standing(day):
+                run = signing.read(connection, made.run_id)
+                if run is not None and any(stale(connection, run, book)):
+                    asked.add(run.party)
+        if asked:
+            self._run_day(day, asked)
 
     def _note(self, result: RunResult) -> None:
         present: set[Item] = set()
