@@ -13,6 +13,7 @@ from datetime import date
 
 from sqlalchemy import Connection, text
 
+from store import fund_totals
 from store.seals import (
     CHUNK,
     Part,
@@ -62,6 +63,7 @@ def faults(connection: Connection, last: int | None = None) -> Iterator[Fault]:
     for row in connection.execute(_UNSEALED, {"since": since}):
         subject = day_subject(row.business_day)
         yield Fault(subject, f"{row.rows} entries on a day without a seal, before a day that has one")
+    yield from (Fault(one.subject, one.detail) for one in fund_totals.wrong(connection, since))
     yield from _runs(connection, since)
     yield from _missing(connection, {day_subject(one.business_day): one.chain for one in every}, since)
 

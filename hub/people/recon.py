@@ -22,7 +22,7 @@ from hub.recon.staleness import HOSPITALS, NEIGHBOURS, SCHEME, stale
 from hub.work import Work, WorkUnits
 from routing.days import CHINA_STANDARD_TIME, day_of
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
-from store import breaks, doubts, seals, signing
+from store import breaks, doubts, fund_totals, seals, signing
 from store.actions import Action, ActionState
 from store.signing import RunHead
 
@@ -191,6 +191,8 @@ class _Seal:
         before = seals.count(work.connection, day)
         self.check(work, action)
         books = self._books(work.connection, day, exceptions)
+        # Of the days sealed before: this one is not sealed for anybody else yet.
+        fund_totals.catch_up(work.connection)
         made = seals.take(
             work.connection,
             day,

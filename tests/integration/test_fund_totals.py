@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text
 
 from routing.postings import Account, Kind
-from store import fund_figures, fund_totals
+from store import fund_figures, fund_totals, seal_checks
 from store.database import open_engine
 from store.fund_totals import last_whole_month, whole_months
 from store.ledger import GROUPINGS
@@ -104,10 +104,12 @@ def test_totals_that_were_changed_are_found_and_added_up_anew(books: Engine) -> 
         connection.execute(text("DELETE FROM ledger_total WHERE span = 'day' AND booked = '2026-02-25'"))
 
         found = {one.subject for one in fund_totals.wrong(connection)}
+        told = {one.subject for one in seal_checks.faults(connection)}
         late = {one.subject for one in fund_totals.wrong(connection, date(2026, 2, 1))}
         fund_totals.add_up_anew(connection)
 
         assert found == {"totals/2026-01", "totals/2026-02", "totals/2026-02-25"}
+        assert found <= told, "hub verify and the watch say so too"
         assert late == {"totals/2026-02", "totals/2026-02-25"}
         assert list(fund_totals.wrong(connection)) == []
         assert fund_figures.standing(connection) == whole
