@@ -78,11 +78,12 @@ class Difference(StrEnum):
 
 
 class CaseDifference(Value):
-    """One settlement that the two sides see differently; `ours` and `theirs` are what payers bear."""
+    """One settlement that the two sides see differently; `ours` and `theirs` are what payers bear. Ours is below zero
+    where a share was written off and the settlement was undone afterwards."""
 
     settlement_no: str
     kind: Difference
-    ours: Money | None = None
+    ours: SignedMoney | None = None
     theirs: Money | None = None
     meaning: Bilingual
 
