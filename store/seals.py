@@ -303,9 +303,7 @@ def _check_turn(connection: Connection, day: date) -> None:
     if turn.sealed is not None:
         raise Conflict(f"every day up to {turn.sealed} was sealed at this moment", code="recon.not_ready")
     if turn.earlier is not None:
-        raise Conflict(
-            f"{turn.earlier} was booked on at this moment: seal that first", code="recon.not_ready"
-        )
+        raise Conflict(f"{turn.earlier} was booked on at this moment: seal that first", code="recon.not_ready")
 
 
 def _settled(connection: Connection, day: date, before: list[Part], top: int, count: int) -> list[Part]:
