@@ -123,14 +123,15 @@ def sides(known: UpTo, first: date | None, last: date | None, *, by_day: bool) -
         return COUNTED, {}
     kept = f"SELECT booked, counted, {_KEYS}, fen FROM ledger_total WHERE"
     values: dict[str, object] = {"days_to": known.days}
-    # The condition on the entries themselves, so that their index knows it.
+    # No totals that were added since we asked how far they go: their entries are read. The condition is on the entries
+    # themselves, so that their index knows it.
     open_days = f"{COUNTED} AND e.business_day > :days_to"
     begin, end = whole_months(first, last)
     if by_day or known.months is None or begin > end:
-        return f"{kept} span = 'day' UNION ALL {open_days}", values
+        return f"{kept} span = 'day' AND booked <= :days_to UNION ALL {open_days}", values
     parts = (
-        f"{kept} span = 'month' AND counted BETWEEN :begin AND :end",
-        f"{kept} span = 'day' AND booked > :months_to",
+        f"{kept} span = 'month' AND booked <= :months_to AND counted BETWEEN :begin AND :end",
+        f"{kept} span = 'day' AND booked > :months_to AND booked <= :days_to",
         # Of months that the period cuts.
         f"{kept} span = 'day' AND booked <= :months_to AND (counted < :begin OR counted >= :after)",
         open_days,

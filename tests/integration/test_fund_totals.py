@@ -115,6 +115,20 @@ def test_totals_that_were_changed_are_found_and_added_up_anew(books: Engine) -> 
         assert fund_figures.standing(connection) == whole
 
 
+def test_totals_that_are_added_while_somebody_asks_count_once(books: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance, known = chance_of(9), []
+    with books.begin() as connection:
+        for number in range(75):
+            book(connection, chance, FIRST + timedelta(days=number), 2)
+            if number in (20, 74):
+                connection.execute(SEAL, {"day": FIRST + timedelta(days=number)})
+                known.append(fund_totals.catch_up(connection))
+        monkeypatch.setattr(fund_totals, "up_to", lambda _: known[0])
+
+        for by in ((), ("day",)):
+            assert fund_figures.standing(connection, by) == fund_figures.standing(connection, by, from_entries=True)
+
+
 @pytest.mark.parametrize(
     ("first", "last", "months"),
     [
