@@ -20,7 +20,7 @@ from routing.life import left_for
 from routing.retry import POLICIES, Failure
 from routing.states import CaseState, LegEvent, LegState
 from schemas.errors import InvalidMessage
-from schemas.payer import Operation, PayerTask, PreparedCall
+from schemas.payer import Capabilities, Operation, PayerTask, PreparedCall
 from schemas.settlement import SettlementRequest
 from store import numbers
 from store.exchanges import Exchange
@@ -90,6 +90,8 @@ class Attempt:
                 decided = self._in_doubt()
             case LegState.CANCELLING | LegState.REVERSING:
                 decided = self._undoing()
+            case LegState.HELD | LegState.DEFERRED:
+                decided = self._set_aside()
             case _:
                 return ACK
         return decided if isinstance(decided, Verdict) else self._say(decided, outgoing, delivery)
@@ -146,6 +148,17 @@ class Attempt:
             leg.begin_undo(LegEvent.REVERSE, self._now)
             return self._undoing()
         return self._resolve(move, Failure.IN_DOUBT, leg.inquiries)
+
+    def _set_aside(self) -> Operation | Verdict:
+        """Nothing happens to it by itself, but it was said: somebody has reason to believe that the payer can tell by
+        now what became of it. Only asking is harmless; who is not heard is asked when somebody has reason again."""
+        if not may_inquire_aside(self._case, self._leg, self._payer.can) or self._under_way is not None:
+            return ACK
+        if self._payer.gate.again() is not None:
+            return ACK
+        self._leg.inquiries += 1
+        self._leg.changed = True
+        return Operation.INQUIRE
 
     def _undoing(self) -> Operation | Verdict:
         leg = self._leg
@@ -295,6 +308,15 @@ class Attempt:
             region=self._case.region,
         )
         self._work.send(message)
+
+
+def may_inquire_aside(case: CaseRecord, leg: LegRecord, can: Capabilities) -> bool:
+    """Whether a part that was set aside after something had been said to its payer may be asked about."""
+    if case.purpose is not Operation.SETTLE or not can.inquiry or can.by_queue or leg.attempts == 0:
+        return False
+    if leg.state is LegState.HELD:
+        return case.state is CaseState.OPEN
+    return leg.state is LegState.DEFERRED and case.state in (CaseState.OPEN, CaseState.SETTLED)
 
 
 _OPERATIONS = {Move.INQUIRE: Operation.INQUIRE, Move.REVERSE: Operation.REVERSE, Move.CANCEL: Operation.CANCEL}

@@ -75,6 +75,8 @@ def apply_outcome(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked
         return _apply_undo(case, leg, done, now)
     if leg.state is LegState.REVERSED and not asked.can.reversal:
         return _apply_word_after_reversing(case, leg, done, now)
+    if leg.state is LegState.HELD and done.operation is Operation.INQUIRE:
+        return _apply_word_on_held(case, leg, done, asked, now)
     if not _awaits_word(case, leg, asked.can):
         return ACK  # a late repeat of an answer that we have: kept as evidence, without effect
     if done.operation is Operation.INQUIRE:
@@ -134,6 +136,19 @@ def _apply_word(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked, 
     elif event is LegEvent.APPROVE and unwanted:
         leg.begin_undo(LegEvent.CANCEL, now, reason_code="late_reversed")
     return ACK
+
+
+def _apply_word_on_held(case: CaseRecord, leg: LegRecord, done: Finished, asked: Asked, now: datetime) -> Verdict:
+    """Its answer could not be true and waits for people. What it says when it is asked what became of it counts only
+    where that is a plain yes that adds up, or a plain no; anything else is evidence beside the first."""
+    decision = done.decision
+    if done.ending is not Ending.DECIDED or decision is None or decision.before_effect:
+        return ACK
+    if case.state is not CaseState.OPEN:
+        return ACK  # it is being undone, whatever stands
+    if _event_of(case, leg, done.operation, decision) not in (LegEvent.APPROVE, LegEvent.DECLINE):
+        return ACK
+    return _apply_word(case, leg, done, asked, now)
 
 
 def _note_open(leg: LegRecord, decision: Decision, now: datetime) -> None:

@@ -17,6 +17,8 @@ from routing.states import LegState
 from store.incidents import Found
 
 ASKABLE = (LegState.IN_DOUBT, LegState.REVERSING, LegState.CANCELLING)
+SET_ASIDE = (LegState.HELD, LegState.DEFERRED)
+"""Nothing happens to these by themselves: they are asked about when the payer's books have something of them."""
 RUNS_MAX = 1_000
 
 
@@ -273,7 +275,7 @@ def join_sides(connection: Connection, payer: str, *, in_fund: bool) -> None:
 
 def legs_to_ask(connection: Connection, limit: int) -> list[tuple[str, int]]:
     """(case, leg) that the payer has a line of and whose word we miss."""
-    values = {"states": [state.value for state in (*ASKABLE, LegState.CLAIMED)], "limit": limit}
+    values = {"states": [state.value for state in (*ASKABLE, *SET_ASIDE, LegState.CLAIMED)], "limit": limit}
     return [(case_id, leg_no) for case_id, leg_no in connection.execute(_TO_ASK, values)]
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from hub.attempts import ANSWER_GRACE_S
+from hub.attempts import ANSWER_GRACE_S, may_inquire_aside
 from hub.calls import Payer
 from hub.routes import leg_command
 from hub.work import Work, WorkUnits
@@ -22,7 +22,7 @@ from routing.retry import POLICIES, Failure
 from routing.states import LegState
 from schemas.payer import Operation
 from store import payers as payer_store
-from store.recon_watch import ASKABLE, askable_cases
+from store.recon_watch import ASKABLE, SET_ASIDE, askable_cases
 from store.records import CaseRecord, LegRecord
 
 log = structlog.get_logger()
@@ -92,7 +92,8 @@ def _forward(work: Work, wanted: Mapping[str, Collection[int] | None], able: Map
             payer = able.get(leg.payer)
             if payer is None or (only is not None and leg.leg_no not in only) or not may_ask(case, leg, payer, now):
                 continue
-            make_due(leg, now)
+            if leg.state in ASKABLE:
+                make_due(leg, now)
             work.send(leg_command(case.case_id, leg.leg_no, leg.payer, case.region))
             asked += 1
     work.store.cases.save(work.connection, locked.values())
@@ -101,6 +102,8 @@ def _forward(work: Work, wanted: Mapping[str, Collection[int] | None], able: Map
 
 def may_ask(case: CaseRecord, leg: LegRecord, payer: Payer, now: datetime) -> bool:
     """Whether the payer's interface can end this doubt, and it is not being asked at this moment."""
+    if leg.state in SET_ASIDE:
+        return may_inquire_aside(case, leg, payer.can)
     if leg.state not in ASKABLE:
         return False
     under_way_s = payer.party.timeout_s + ANSWER_GRACE_S

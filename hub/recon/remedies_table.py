@@ -123,8 +123,11 @@ def _people(reason: str) -> Proposal:
 
 
 def _not_yet_due(facts: Facts) -> Proposal:
-    if facts.leg is not None and facts.leg.state in (*_NO_WORD, *_UNDOING):
-        return _ask(facts, facts.leg)
+    leg = facts.leg
+    if leg is not None and leg.state is LegState.DEFERRED and leg.recorded:
+        return Proposal(Remedy.NONE, "nothing was ever sent to its payer, so nothing of it can stand there")
+    if leg is not None and leg.state in (*_NO_WORD, *_UNDOING):
+        return _ask(facts, leg)
     return Proposal(Remedy.NONE, "it is not due yet: it is compared again in the next run")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,7 +35,19 @@ from schemas.transactions import Transaction
 from store import incidents, payers, recon_watch
 from store.database import open_engine
 from store.incidents import Incident
-from tests.support.builders import BASIC, CRITICAL, HOSPITAL, StubPayer, lost_after_effect, unreachable
+from tests.support.builders import (
+    BASIC,
+    CRITICAL,
+    HOSPITAL,
+    Behaviour,
+    StubPayer,
+    babbles,
+    defers,
+    finds_nothing,
+    lost_after_effect,
+    pays_too_much,
+    unreachable,
+)
 from tests.support.hub_in_process import TestHub, a_hub
 from tests.support.sandbox_builders import cases
 
@@ -345,6 +358,60 @@ def test_what_the_payer_has_and_we_miss_is_asked_about_however_young(database_ur
 
         assert world.hub.case(case_id).leg(2).state is LegState.APPROVED
         assert differences(world) == {}
+
+
+def by_hand(request_id: str) -> dict[str, Any]:
+    """What the payer's people make of it: 75.00 are paid."""
+    answer = {"outcome": "approved", "amount": 7_500, "reference": f"REF-{request_id[-8:]}"}
+    return {"amount_fen": 7_500, "answer": json.dumps(answer).encode()}
+
+
+@pytest.mark.parametrize(
+    ("first", "state"), [(pays_too_much, LegState.HELD), (defers, LegState.DEFERRED)], ids=["contradicts", "defers"]
+)
+def test_what_was_set_aside_is_asked_about_when_the_payers_books_have_it(
+    database_url: str, first: Behaviour, state: LegState
+) -> None:
+    payer = an_inquirer()
+    payer.capabilities = replace(payer.capabilities, statements=True)
+    with a_world(database_url, payer, reconciliation=[PULLED]) as world:
+        payer.script = [first]
+        case_id = world.hub.settle().case_id
+        world.hub.pump()
+        world.hub.let_pass(600.0)
+        calls = len(payer.calls)
+        assert world.hub.case(case_id).leg(2).state is state
+        world.make_pass()
+        assert len(payer.calls) == calls
+
+        leg = world.hub.case(case_id).leg(2)
+        payer.book[leg.request_id] = replace(payer.book[leg.request_id], **by_hand(leg.request_id))
+        world.asked.lines = [a_line(world, reference="K-1")]
+        payer.script = [unreachable]
+        world.make_pass()
+        assert world.hub.case(case_id).leg(2).state is state
+        world.make_pass()
+
+        case = world.hub.case(case_id)
+        assert (case.state, case.leg(2).state, case.leg(2).amount_fen) == (CaseState.SETTLED, LegState.APPROVED, 7_500)
+        assert world.hub.answers(case_id)[-1]["final"]
+        assert len(payer.calls) == calls + 2
+
+
+def test_what_contradicts_itself_again_stays_with_people(database_url: str) -> None:
+    payer = an_inquirer()
+    payer.capabilities = replace(payer.capabilities, statements=True)
+    with a_world(database_url, payer, reconciliation=[PULLED]) as world:
+        payer.script = [pays_too_much]
+        case_id = world.hub.settle().case_id
+        world.hub.pump()
+        world.asked.lines = [a_line(world, reference="K-1")]
+
+        for behaviour in (pays_too_much, babbles, finds_nothing):
+            payer.script = [behaviour]
+            world.make_pass()
+
+        assert world.hub.case(case_id).leg(2).state is LegState.HELD
 
 
 def test_a_payer_that_does_not_tell_keeps_nobody_else_waiting(database_url: str) -> None:

@@ -45,6 +45,8 @@ ROWS = [
     (facts(C.NOT_YET_DUE, S.APPROVED), R.NONE),
     (facts(C.NOT_YET_DUE, S.IN_DOUBT), R.INQUIRE),
     (facts(C.NOT_YET_DUE, S.IN_DOUBT, able=UNABLE), R.PEOPLE),
+    (facts(C.NOT_YET_DUE, a_leg(S.DEFERRED, recorded=True)), R.NONE),
+    (facts(C.NOT_YET_DUE, S.DEFERRED), R.PEOPLE),
     *((facts(one, S.APPROVED), R.NONE) for one in sorted(EXPLAINED - {C.NOT_YET_DUE})),
     # the payer has it and we do not: nothing was decided here
     (facts(C.MISSING_AT_HUB, S.IN_DOUBT, payer=ONCE), R.CONFIRM),
