@@ -5,7 +5,7 @@ Whoever changes claims of an institution holds the institution's lock until the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -70,7 +70,9 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('fund/' || :institut
 _SEALED_TO = text("SELECT max(business_day) FROM day_seal")
 _OWING = """
     SELECT DISTINCT e.payer FROM ledger_entry e
-    WHERE {in_scope} AND e.payer <> '' AND (e.debit = 'receivable' OR e.credit = 'receivable') ORDER BY e.payer"""
+    WHERE {in_scope} AND e.payer <> '' AND (e.debit = 'receivable' OR e.credit = 'receivable'
+        OR e.payer = ANY(CAST(:with_account AS text[])) AND (e.debit = 'personal' OR e.credit = 'personal'))
+    ORDER BY e.payer"""
 _ENTRIES = """ledger_entry e WHERE {in_scope} AND e.payer = :payer
     AND (e.debit = 'receivable' OR e.credit = 'receivable'
         OR :account_included AND (e.debit = 'personal' OR e.credit = 'personal'))"""
@@ -145,9 +147,10 @@ def sealed_to(connection: Connection) -> date | None:
     return found
 
 
-def owing(connection: Connection, scope: Scope) -> list[str]:
-    """The payers with shares booked in this scope."""
-    return list(connection.execute(_of(scope, _OWING), scope.parameters()).scalars())
+def owing(connection: Connection, scope: Scope, with_account: Collection[str] = ()) -> list[str]:
+    """The payers with shares booked in this scope; of those `with_account` personal accounts are enough."""
+    values = scope.parameters() | {"with_account": list(with_account)}
+    return list(connection.execute(_of(scope, _OWING), values).scalars())
 
 
 def claimed_already(connection: Connection, scope: Scope, *, account_included: bool) -> list[int]:

@@ -91,7 +91,7 @@ def _standing(
 ) -> list[Standing]:
     from hub.books import RuleBooks
     from hub.clock import SystemClock
-    from hub.funds.claims import account_included
+    from hub.funds.claims import with_accounts
     from store import fund_figures, fund_totals
 
     institution, payer, region = (one or None for one in only)
@@ -107,7 +107,7 @@ def _standing(
                 keys,
                 first=first.date() if first else None,
                 last=last.date() if last else None,
-                with_account=[code for code in book.party_by_code if account_included(book, code)],
+                with_account=with_accounts(book),
                 institution=institution,
                 payer=payer,
                 region=region,

@@ -36,7 +36,7 @@ def apply(connection: Connection, book: RuleBook, asked: Application, *, by: str
     funds.lock(connection, scope.institution)
     fund_figures.read_whole_periods(connection)
     check_sealed(connection, scope.first, scope.last)
-    payers = [scope.payer] if scope.payer is not None else funds.owing(connection, scope)
+    payers = [scope.payer] if scope.payer is not None else funds.owing(connection, scope, with_accounts(book))
     return [_claim(connection, book, replace(asked, scope=replace(scope, payer=one)), by, now) for one in payers]
 
 
@@ -62,6 +62,11 @@ def check_sealed(connection: Connection, first: date, last: date) -> None:
 def account_included(book: RuleBook, payer: str) -> bool:
     """Whether the payer's amounts hold the personal accounts too, by the schemes of its reconciliation."""
     return any(scheme.account == "in_fund" for scheme in book.schemes_of(payer))
+
+
+def with_accounts(book: RuleBook) -> list[str]:
+    """The payers that pay out personal accounts too."""
+    return [code for code in book.party_by_code if account_included(book, code)]
 
 
 def _claim(connection: Connection, book: RuleBook, asked: Application, by: str, now: datetime) -> Claim:

@@ -321,3 +321,23 @@ def test_personal_accounts_are_paid_out_by_payers_whose_amounts_hold_them(hub):
     with hub.database.connect() as connection:
         (trio,) = fund_figures.standing(connection, payer=BASIC, with_account=[BASIC])
     assert (trio.advanced_fen, trio.to_be_settled_fen, trio.ordered_fen) == (10_000, 10_000, 9_200)
+
+
+def test_a_payer_that_pays_out_accounts_is_asked_where_nothing_but_accounts_was_taken(hub):
+    day = date(2026, 3, 2)
+    taken = ledger.Entry(
+        region=REGION, business_day=day, effective_day=day, institution=HOSPITAL, payer=BASIC, layer="basic",
+        product="basic", kind=Kind.SETTLE, debit=Account.PERSONAL, credit=Account.PATIENT, amount_fen=2_000,
+        cause="test/1",
+    )  # fmt: skip
+    with hub.database.begin() as connection:
+        ledger.post(connection, [taken, replace(taken, payer=CRITICAL)])
+    seal(hub, day)
+
+    with hub.database.begin() as connection:
+        book = a_rule_book(reconciliation=[{"party": BASIC, "account": "in_fund"}])
+        made = claims.apply(
+            connection, book, Application(Scope(HOSPITAL, day, day), "A-1"), by="li", now=hub.clock.now()
+        )
+
+    assert [(one.payer, one.asked_fen) for one in made] == [(BASIC, 2_000)]
