@@ -20,7 +20,7 @@ _CASE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 def _named(which: str) -> str:
     if "/" not in which and not _CASE_ID.fullmatch(which):
-        fail("name a case by its id or as INSTITUTION/SETTLEMENT_NO", USAGE)
+        fail("name a case by its id or as INSTITUTION/SETTLEMENT_NO; `hub case find` knows every other number", USAGE)
     return which
 
 

@@ -31,10 +31,10 @@ def settings() -> Settings:
 
 
 def console() -> Console:
-    """Where results go. Tables keep their columns when the output is no terminal."""
+    """Where results go. Tables keep their columns and numbers their digits when the output is no terminal."""
     from rich.console import Console
 
-    wide = {} if sys.stdout.isatty() else {"width": int(os.environ.get("COLUMNS", "120"))}
+    wide = {} if sys.stdout.isatty() else {"width": int(os.environ.get("COLUMNS", "240"))}
     return Console(highlight=False, soft_wrap=False, **wide)  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ class Explained:
 
 def explain(error: Exception) -> Explained | None:
     """The refusal for an error that can be expected; None for a bug, whose traceback we want to see."""
-    for look in (_settings, _rule_book, _postgres, _database, _broker, _hub):
+    for look in (_settings, _rule_book, _postgres, _database, _broker, _hub, _files):
         if (explained := look(error)) is not None:
             return explained
     return None
@@ -77,4 +77,14 @@ def _hub(error: Exception) -> Explained | None:
 
     if isinstance(error, HubError) and not isinstance(error, IllegalTransition):
         return Explained(str(error) or error.code)
+    return None
+
+
+def _files(error: Exception) -> Explained | None:
+    """A file or folder that somebody named and that cannot be used; a workbook hides the cause in its own error."""
+    from xlsxwriter.exceptions import FileCreateError
+
+    cause = error.args[0] if isinstance(error, FileCreateError) and error.args else error
+    if isinstance(cause, OSError) and cause.filename is not None:
+        return Explained(f"{cause.filename}: {cause.strerror}")
     return None

@@ -39,7 +39,8 @@ def schemes(as_json: AsJson = False) -> None:
     if as_json:
         show_json({"schemes": [scheme.model_dump(mode="json") for scheme in found]})
         return
-    table = Table("party/scheme", "due", "day", "refunds", "account", "body", "cut-off", "tolerance")
+    columns = ("party/scheme", "due", "day", "refunds", "account", "body", "cut-off", "tolerance")
+    table = Table(*columns, box=None, pad_edge=False)
     for one in found:
         due = f"+{one.due_days} d {one.due_at:%H:%M}"
         table.add_row(

@@ -123,7 +123,7 @@ def _side(figures: Sequence[int] | None) -> str:
     if figures is None:
         return ""
     settlements, refunds, settled_fen, refunded_fen, account_fen = figures
-    parts = [f"{'' if count == 1 else f'{count} x '}{yuan_of(fen)}"
+    parts = [yuan_of(fen) + ("" if count == 1 else f" in {count}")
              for count, fen in ((settlements, settled_fen), (refunds, refunded_fen)) if count]  # fmt: skip
     if account_fen:
         parts.append(f"(account {yuan_of(account_fen)})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from store.matching_runs import Break, Run
 
 PAGE = 5_000
+STATES = ("open", "waiting", "resolved", "explained")
 
 
 def _day(text: str) -> str:
@@ -136,8 +137,12 @@ def breaks(
 
     Example: hub recon breaks --day 2026-03-02 --state open
     """
+    from schemas.statement import BreakClass
+
     if run_id is None and not day:
         fail("name the breaks by --run or --day", USAGE)
+    _one_of("--class", break_class, [one.value for one in BreakClass])
+    _one_of("--state", state, STATES)
     asked = {"run_id": run_id, "day": date.fromisoformat(day) if day else None, "party": party,
              "break_class": break_class, "state": state}  # fmt: skip
     with open_database(settings()) as engine, engine.connect() as connection:
@@ -150,6 +155,12 @@ def breaks(
             from hub.cli import recon_run_views
 
             recon_run_views.show_breaks(list(found), limit, console())
+
+
+def _one_of(option: str, given: str, known: Sequence[str]) -> None:
+    """A misspelt word would find nothing, which reads like good news."""
+    if given and given not in known:
+        fail(f"{option}: one of {', '.join(known)}", USAGE)
 
 
 def _read(connection: Connection, asked: dict[str, Any], limit: int) -> Iterator[Break]:

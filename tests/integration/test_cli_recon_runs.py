@@ -10,6 +10,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from hub.cli import recon_run_views
 from hub.cli.app import app
 from store.database import open_engine
 from tests.support.builders import BASIC_RULE, COMMERCIAL, COMMERCIAL_RULE, HOSPITAL, a_rule_book_text
@@ -63,12 +64,32 @@ def test_a_day_is_run_shown_and_its_breaks_listed(cli: CliRunner) -> None:
     assert (agreeing.exit_code, agreeing.output.strip()) == (0, "nobody has business on this day")
 
 
+def test_what_a_case_booked_is_found_by_the_hospitals_number(cli: CliRunner) -> None:
+    booked = cli.invoke(app, ["ledger", "case", f"{HOSPITAL}/S-9"])
+    unknown = cli.invoke(app, ["ledger", "case", f"{HOSPITAL}/S-10"])
+
+    assert "88.20" in booked.output
+    assert (unknown.exit_code, "there is no case" in unknown.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [(None, ""), ((0, 0, 0, 0, 0), "-"), ((1, 0, 500, 0, 0), "5.00"), ((2, 1, 1_000, -500, 0), "10.00 in 2 -5.00")],
+)
+def test_a_side_never_reads_as_more_than_it_comes_to(figures: tuple[int, ...] | None, told: str) -> None:
+    assert recon_run_views._side(figures) == told
+
+
 def test_what_cannot_be_run_says_why(cli: CliRunner) -> None:
     nobody = cli.invoke(app, ["recon", "run", "--day", DAY, "--party", "NOBODY", "--by", "li"])
     later = cli.invoke(app, ["recon", "run", "--day", "2199-01-01", "--party", COMMERCIAL, "--by", "li"])
     never = cli.invoke(app, ["recon", "show", "--party", COMMERCIAL, "--day", DAY])
     wrong = cli.invoke(app, ["recon", "breaks", "--day", "yesterday"])
+    misspelt = cli.invoke(app, ["recon", "breaks", "--day", DAY, "--class", "amuont"])
+    no_state = cli.invoke(app, ["recon", "breaks", "--day", DAY, "--state", "opened"])
 
-    assert [one.exit_code for one in (nobody, later, never, wrong)] == [1, 1, 1, 2]
+    assert [one.exit_code for one in (nobody, later, never, wrong, misspelt, no_state)] == [1, 1, 1, 2, 2, 2]
+    assert "missing_at_hub" in misspelt.output
+    assert "waiting" in no_state.output
     assert "not begun" in later.output
     assert "has not been run" in never.output

@@ -7,6 +7,7 @@ import psycopg2.errors
 import pytest
 from pika.exceptions import AMQPConnectionError
 from sqlalchemy.exc import OperationalError, ProgrammingError
+from xlsxwriter.exceptions import FileCreateError
 
 from hub.cli.answer_view import problem_lines
 from hub.cli.failures import explain
@@ -33,6 +34,8 @@ class WrongSyntax(psycopg2.errors.SyntaxError):
         (OperationalError("SELECT", {}, psycopg2.OperationalError("refused\nhint")), 1, "HUB_DATABASE_URL"),
         (ProgrammingError("SELECT", {}, UndefinedTable()), 1, "hub db upgrade"),
         (AMQPConnectionError(), 1, "HUB_BROKER_URL"),
+        (FileNotFoundError(2, "No such file or directory", "gone/day.html"), 1, "gone/day.html: No such file"),
+        (FileCreateError(PermissionError(13, "Permission denied", "day.xlsx")), 1, "day.xlsx: Permission denied"),
         (Unavailable("no rule book is active: run `hub rules activate FILE`"), 1, "hub rules activate"),
     ],
 )
@@ -44,7 +47,9 @@ def test_an_expected_error_is_explained(error: Exception, exit_code: int, named:
     assert named in explained.text
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), IllegalTransition("leg"), ProgrammingError("S", {}, WrongSyntax())])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), OSError(98, "in use"), IllegalTransition("leg"), ProgrammingError("S", {}, WrongSyntax())]
+)
 def test_a_bug_is_not_explained_away(error: Exception) -> None:
     assert explain(error) is None
 
