@@ -22,10 +22,16 @@ _FORBIDDEN = re.compile(
 _SPACE_BEFORE_COLON = re.compile(rb"[ \t\r\n]:")
 
 
-def check_text(raw: bytes) -> Any:
+def too_large(bytes_max: int) -> Malformed:
+    """The refusal of more than so many bytes, whole MiB."""
+    said = f"the body is larger than {bytes_max >> 20} MiB: send it in parts, a statement as a file"
+    return Malformed(said, code="message.too_large")
+
+
+def check_text(raw: bytes, bytes_max: int = BODY_MAX_BYTES) -> Any:
     """The parsed JSON of acceptable bytes; Malformed with the reason otherwise."""
-    if len(raw) > BODY_MAX_BYTES:
-        raise Malformed("the body is larger than 1 MiB: send it in parts", code="message.too_large")
+    if len(raw) > bytes_max:
+        raise too_large(bytes_max)
     try:
         text = raw.decode("utf-8")
         parsed = orjson.loads(raw)

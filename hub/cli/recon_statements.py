@@ -29,7 +29,10 @@ def add(group: typer.Typer) -> None:
 
 def import_(
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=".csv, .xlsx, .zip, .txt")
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, readable=True, help=".csv, .xlsx, .zip, .txt, .json"
+        ),
     ],
     party: Annotated[str, typer.Option(help="Whose books it is: a payer or an institution.")] = "",
     day: Day = None,
@@ -47,6 +50,8 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take a statement from a file: all of it, or nothing and what is wrong is named.
+
+    A .json is the message of statement.upload, of up to 5,000 lines, and declares itself.
 
     Example: hub recon import day.csv --party CICI --day 2026-03-02 --count 120 --total 51234.50 --by li
     """
@@ -121,12 +126,33 @@ def _header(
             if party not in ("", header.party) or (day is not None and day.date() != header.day):
                 fail(f"{declared.name} is about {header.party} on {header.day}", USAGE)
             return header
+        if path.suffix.lower() == ".json" and count is None and not total:
+            return _said_by(path, party, day, scheme)
         if not party or day is None or count is None or not total:
             fail("name --party, --day, --count and --total, or --declared FILE.json with all of them", USAGE)
         given = {"party": party, "scheme": scheme, "day": f"{day:%Y-%m-%d}", "count": count, "total": total}
         return read_message(StatementHeader, _bytes(given))
     except InvalidMessage as error:
         fail("; ".join(f"{one.field}: {one.remedy}" for one in error.violations) or error.message, USAGE)
+
+
+def _said_by(path: Path, party: str, day: datetime | None, scheme: str) -> StatementHeader:
+    """What a message in a file says of itself; options that are given must agree."""
+    from hub.imports.layout import InvalidFile
+    from hub.recon.forms.json_form import read_statement
+    from schemas.statement import StatementHeader
+
+    try:
+        one = read_statement(path)
+    except InvalidFile as error:
+        fail("\n  ".join(["the statement is refused: nothing of it is on record", *error.complaints]))
+    if (
+        party not in ("", one.party)
+        or (day is not None and day.date() != one.day)
+        or scheme not in ("daily", one.scheme)
+    ):
+        fail(f"{path.name} is about {one.party}/{one.scheme} on {one.day}", USAGE)
+    return StatementHeader(party=one.party, scheme=one.scheme, day=one.day, count=one.count, total=one.total)
 
 
 def _bytes(value: dict[str, Any]) -> bytes:

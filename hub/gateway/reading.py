@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from schemas.errors import InvalidMessage, Malformed, Violation
-from schemas.strict_json import BODY_MAX_BYTES
+from schemas.strict_json import BODY_MAX_BYTES, too_large
 
 BODY_S_MAX = 15.0
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -24,7 +24,7 @@ async def read_body(request: Request, bytes_max: int = BODY_MAX_BYTES) -> bytes:
     """The body, at most `bytes_max` (whole MiB): more is refused while it streams in."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > bytes_max:
-        raise _too_large(bytes_max)
+        raise too_large(bytes_max)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -32,17 +32,13 @@ async def read_body(request: Request, bytes_max: int = BODY_MAX_BYTES) -> bytes:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > bytes_max:
-                    raise _too_large(bytes_max)
+                    raise too_large(bytes_max)
                 chunks.append(chunk)
     except TimeoutError:
         raise HTTPException(408) from None
     except ClientDisconnect:
         raise HTTPException(400) from None
     return b"".join(chunks)
-
-
-def _too_large(bytes_max: int) -> Malformed:
-    return Malformed(f"the body is larger than {bytes_max >> 20} MiB: send it in parts", code="message.too_large")
 
 
 def check_content_type(request: Request) -> None:

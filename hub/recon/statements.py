@@ -32,7 +32,7 @@ from store.statements import Came, Key, Known, Stored, Sums
 
 PROBLEMS_MAX = 20
 _LINE = re.compile(r", line (\d+)")
-_ROW = re.compile(r"row \d+")
+_ROW = re.compile(r"row \d+(, [a-z_]+)?")
 _REMEDIES = {
     "enum": "write settle or refund",
     "institution.unknown": "name an institution that this party may tell of, by its code",
@@ -131,7 +131,7 @@ def take_file(
     came = Came(path.suffix.lower().removeprefix("."), source or path.name, "", by, now)
     try:
         scope = scope_of(book, key, now)
-        form = form_of(path, institutions=scope.is_institution)
+        form = form_of(path, institutions=scope.is_institution, header=header)
         came = Came(form.name, came.source, "", by, now)
         order = _Order(form, header, key, scope, came, again)
         with _told_by_line(engine, order), engine.connect() as connection, connection.begin():

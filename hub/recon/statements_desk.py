@@ -11,6 +11,7 @@ from hub.books import ActiveBook, RuleBooks
 from hub.inbound import Inbound, Taken
 from hub.intake import content_hash
 from hub.ports import Clock
+from hub.recon.forms.json_form import as_a_file
 from hub.recon.statements import StatementRefused, remember_refusal, take_statement
 from hub.senders import check_sender
 from hub.work import WorkUnits
@@ -64,7 +65,7 @@ class Statements:
         try:
             return Statement.model_validate_json(inbound.body)
         except ValidationError as error:
-            refusal = StatementRefused("the message breaks its schema", *violations_of(error))
+            refusal = StatementRefused("the message breaks its schema", *as_a_file(violations_of(error)))
         key = _key_of(self._books.active().book, inbound.party, content)
         if key is not None:
             came = Came(FORM, inbound.message_id, digest, inbound.party, self._clock.now())

@@ -122,7 +122,7 @@ def _pieces(lines: Iterable[OutLine]) -> Iterator[bytes]:
     add = csv.writer(text, lineterminator="\n").writerow
     add(COLUMNS)
     for number, one in enumerate(lines, 1):
-        add(_csv_row(one.line))
+        add(csv_row(one.line))
         if number % _PIECE_ROWS == 0:
             yield text.getvalue().encode()
             text.seek(0)
@@ -130,7 +130,7 @@ def _pieces(lines: Iterable[OutLine]) -> Iterator[bytes]:
     yield text.getvalue().encode()
 
 
-def _csv_row(line: Line) -> tuple[str, ...]:
+def csv_row(line: Line) -> tuple[str, ...]:
     """In the order of COLUMNS."""
     return (
         line.kind,

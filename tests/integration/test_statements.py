@@ -471,6 +471,16 @@ def test_the_command_takes_lists_and_refuses(database_url: str, tmp_path: Path) 
     code, said = ran("import", str(path), *options)
     assert (code, "2 lines are there, 3 were declared" in said) == (1, True)
     assert ran("import", str(path), *options[:4], "--count", "1", "--total", "1e3")[0] == 2
+    line = {"institution": HOSPITAL, "reference": "R-1", "amount": "201.00"}
+    message = tmp_path / "message.json"
+    message.write_bytes(orjson.dumps(header | {"count": 1, "lines": [line]}))
+    code, said = ran("import", str(message), "--json")
+    assert (code, orjson.loads(said)["rows"]) == (0, 1)
+    code, said = ran("import", str(message), "--party", BASIC)
+    assert (code, f"message.json is about {CRITICAL}/daily" in said) == (2, True)
+    message.write_bytes(orjson.dumps(header | {"lines": [line]}))
+    code, said = ran("import", str(message))
+    assert (code, "1 lines are there, 2 were declared" in said) == (1, True)
     code, said = ran("import", str(path), "--party", BASIC)
     assert (code, f"day.csv.json is about {CRITICAL}" in said) == (2, True)
     code, said = ran("statements", "--day", f"{DAY}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import orjson
 import pytest
 import xlsxwriter
 
@@ -15,6 +16,7 @@ from hub.imports.layout import InvalidFile
 from hub.recon.forms import Form, form_of
 from hub.recon.forms.headings import columns_of
 from schemas.errors import InvalidMessage
+from schemas.statement import StatementHeader
 from store.statements import COLUMNS
 from tests.support.statement_files import a_zip
 
@@ -106,6 +108,44 @@ def test_quotes_that_are_closed_are_nobodys_business(tmp_path: Path) -> None:
         read(form_of(a_file(tmp_path, "day.csv", b"amount,reference\n" + content), institutions=False)).encode()
         == content
     )
+
+
+LINE = {"institution": "H44030000001", "reference": "R-1", "amount": "1.00"}
+MESSAGE = {"party": "CICI", "day": "2026-03-02", "count": 1, "total": "1.00"}
+
+
+def a_message(folder: Path, *lines: dict[str, str], **changes: object) -> Path:
+    return a_file(folder, "day.json", orjson.dumps(MESSAGE | {"lines": lines or (LINE,)} | changes))
+
+
+def test_a_message_in_a_file_becomes_the_same_lines(tmp_path: Path) -> None:
+    path = a_message(tmp_path, LINE, LINE | {"kind": "refund", "amount": "-1.00", "at": "2026-03-02T01:00:00Z"})
+    header = StatementHeader.model_validate(MESSAGE)
+
+    form = form_of(path, institutions=False, header=header)
+
+    assert (form.name, form.columns, form.first_row) == ("json", COLUMNS, 1)
+    assert read(form) == (
+        "settle,H44030000001,,,,R-1,0.00,1.00,0.00,0.00,\n"
+        "refund,H44030000001,,,,R-1,0.00,-1.00,0.00,0.00,2026-03-02T09:00:00+08:00\n"
+    )
+    with pytest.raises(InvalidFile, match="total: the file itself says something else"):
+        form_of(path, institutions=False, header=header.model_copy(update={"total": 99}))
+
+
+def test_what_is_wrong_with_a_message_in_a_file_is_named_by_its_row(tmp_path: Path) -> None:
+    def told(path: Path) -> list[str]:
+        with pytest.raises(InvalidFile) as refusal:
+            form_of(path, institutions=False)
+        return list(refusal.value.complaints)
+
+    wrong = a_message(tmp_path, LINE, LINE | {"amount": "1e3"}, LINE | {"reference": "=1+1"})
+    assert [one.partition(":")[0] for one in told(wrong)] == ["row 2, amount", "row 3, reference"]
+    assert told(a_message(tmp_path, *[LINE] * 5_001)) == [
+        "lines: a message holds 5,000 lines at most: send the statement as a CSV file"
+    ]
+    assert "a key occurs twice" in told(a_file(tmp_path, "day.json", b'{"party": "A", "party": "B"}'))[0]
+    assert "larger than 8 MiB" in told(a_file(tmp_path, "day.json", b" " * (8 * 1024**2 + 1)))[0]
 
 
 def test_numbers_of_a_sheet_become_the_text_that_was_meant(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.imports.layout import InvalidFile
+from schemas.statement import StatementHeader
 
 SIZE_MAX = 2 * 1024**3
-SUFFIXES = (".csv", ".xlsx", ".zip", ".txt")
+SUFFIXES = (".csv", ".xlsx", ".zip", ".txt", ".json")
 
 
 class Chunks:
@@ -45,10 +46,11 @@ class Form(Protocol):
         ...
 
 
-def form_of(path: Path, *, institutions: bool) -> Form:
+def form_of(path: Path, *, institutions: bool, header: StatementHeader | None = None) -> Form:
     """How to read this file; InvalidFile when it is of no form that is taken, or not of the form that it says.
 
-    `institutions`: it is an institution's, whose national form names settlements by the hub's numbers.
+    `institutions`: it is an institution's, whose national form names settlements by the hub's numbers. `header`: what
+    was declared, which a form that says so itself must agree with.
     """
     from hub.imports.source import source_of
 
@@ -69,4 +71,8 @@ def form_of(path: Path, *, institutions: bool) -> Form:
         from hub.recon.forms.national_form import COLUMNS, NationalForm
 
         return NationalForm(path, source_of(path, COLUMNS), institutions=institutions)
-    raise InvalidFile("send .csv, .xlsx, or the national form as .zip or .txt")
+    if suffix == ".json":
+        from hub.recon.forms.json_form import JsonForm
+
+        return JsonForm(path, header)
+    raise InvalidFile("send .csv, .xlsx, .json, or the national form as .zip or .txt")
