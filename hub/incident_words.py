@@ -240,6 +240,15 @@ def _recon_failed(facts: Facts) -> Words:
     )
 
 
+def _correction_left(facts: Facts) -> Words:
+    return Words(
+        f"{facts['settlement_no']} of {facts['institution']} was undone after a difference of it was posted: "
+        f"{facts['amount']} stays on what {facts['payer']} owes",
+        f"needs you: compare {facts['payer']}'s books of {facts['day']}; post what they differ by, or sign them off",
+        f"hub ledger case {facts['case_id']}",
+    )
+
+
 _WORDS: dict[str, Callable[[Facts], Words]] = {
     "case.overdue": _overdue,
     "leg.in_doubt": _leg,
@@ -258,6 +267,7 @@ _WORDS: dict[str, Callable[[Facts], Words]] = {
     "recon.statement_late": _recon_late,
     "recon.breaks_open": _recon_open,
     "recon.run_failed": _recon_failed,
+    "recon.correction_left": _correction_left,
     "invariant.broken": _invariant,
     "invariant.unchecked": _unchecked,
     "watch.late": _late,

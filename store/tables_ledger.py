@@ -59,6 +59,7 @@ entries = Table(
     Index("ledger_by_day", "business_day", "payer", "institution"),
     Index("ledger_by_effective_day", "effective_day", "payer", "institution"),
     Index("ledger_by_cause", "cause", postgresql_where=text("cause <> ''")),
+    Index("ledger_corrections", "case_id", "leg_no", postgresql_where=text("kind = 'correction'")),
 )
 
 seals = Table(

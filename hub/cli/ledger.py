@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.case import Which, find_case
 from hub.cli.common import USAGE, AsJson, console, database_url, fail, settings, show_json
 
 if TYPE_CHECKING:
@@ -78,28 +79,29 @@ def balances(
 
 
 def case(
-    number: Annotated[str, typer.Argument(metavar="CASE", help="The case's id.")],
+    which: Which,
     as_json: AsJson = False,
 ) -> None:
     """Show everything that was booked of one case, oldest first.
 
-    Example: hub ledger case 01995d1c-7a3e-7f4e-9d5b-5f1f6f0a2b11
+    Example: hub ledger case H44030000001/S20260930-0000042
     """
-    from uuid import UUID
-
     from hub.cli.common import open_database
-    from store import ledger
+    from schemas.money import yuan_of
+    from store import corrections, ledger
 
-    try:
-        case_id = str(UUID(number))
-    except ValueError:
-        fail(f"{number} is no case id; `hub case find {number}` finds it by any number that you have", USAGE)
     with open_database(settings()) as engine, engine.connect() as connection:
+        case_id = find_case(connection, which)
         found = ledger.of_case(connection, case_id)
+        left = corrections.left(connection, case_id)
     if as_json:
-        show_json({"case_id": case_id, "entries": [_entry_as_dict(one) for one in found]})
-    else:
-        _show_entries(found)
+        rest = [corrections.as_found(one).facts for one in left]
+        show_json({"case_id": case_id, "entries": [_entry_as_dict(one) for one in found], "corrections_left": rest})
+        return
+    _show_entries(found)
+    for one in left:
+        told = f"leg {one.leg_no} was undone after a difference was posted: {yuan_of(one.fen)} stays on {one.payer}"
+        console().print(f"{told}; hub recon run --party {one.payer} --day {one.day}", markup=False, soft_wrap=True)
 
 
 def _day(given: datetime | None) -> date | None:
@@ -131,7 +133,7 @@ def _show_balances(keys: list[str], found: list[Balance]) -> None:
         console().print("Nothing is booked there.")
         return
     used = [account for account in found[0].balances if any(one.balances[account] for one in found)]
-    table = Table(*keys)
+    table = Table(*keys, box=None, pad_edge=False)
     for account in used:
         table.add_column(_SHOWN[account.value], justify="right")
     for one in found:
@@ -147,7 +149,7 @@ def _show_entries(found: list[Posted]) -> None:
     if not found:
         console().print("Nothing is booked of this case.")
         return
-    table = Table("entry", "day", "effective", "why", "from", "to", "payer", "leg")
+    table = Table("entry", "day", "effective", "why", "from", "to", "payer", "leg", box=None, pad_edge=False)
     table.add_column("yuan", justify="right")
     for one in found:
         # Debit is where it goes: the payer's debt grows, the patient's shrinks.

@@ -31,7 +31,7 @@ from hub.work import WorkUnits
 from routing.breaker import BreakerState
 from routing.days import day_of
 from routing.rulebook import RuleBook
-from store import breaks, incidents, matching, recon_watch
+from store import breaks, corrections, incidents, matching, recon_watch
 from store import payers as payer_store
 from store.incidents import Found
 
@@ -45,6 +45,7 @@ BUDGET_S = 1800.0
 FAILED_DAYS = 31
 LOOK, PASS = "recon.look", "recon.pass"
 LATE, OPEN, FAILED = "recon.statement_late", "recon.breaks_open", "recon.run_failed"
+LEFT = "recon.correction_left"
 
 
 class RunMaker(Protocol):
@@ -201,6 +202,7 @@ def tell(connection: Connection, now: datetime) -> None:
         found = recon_watch.breaks_open(connection)
     replace(connection, OPEN, found, now)
     replace(connection, FAILED, recon_watch.failed(connection, day_of(now) - timedelta(days=FAILED_DAYS)), now)
+    replace(connection, LEFT, map(corrections.as_found, corrections.left(connection)), now)
     for subject in recon_watch.stated_since(connection, LATE):
         incidents.recover_subject(connection, LATE, subject, now)
 

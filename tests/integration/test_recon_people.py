@@ -13,6 +13,7 @@ from sqlalchemy import text
 from adapters.registry import ADAPTERS
 from hub.people.actions import Actions
 from hub.people.recon import dry_run
+from hub.recon.continuous import tell
 from hub.recon.remedies import propose
 from hub.recon.remedies_apply import Decision, detail_of
 from hub.recon.runs import Runs
@@ -24,7 +25,7 @@ from schemas.errors import Conflict, Forbidden
 from schemas.money import fen_of, yuan_of
 from schemas.payer import Capabilities
 from schemas.statement import BreakClass, Remedy, Statement
-from store import breaks, invariants, ledger, seal_checks, seals, signing
+from store import breaks, incidents, invariants, ledger, seal_checks, seals, signing
 from store.database import open_engine
 from store.invariants import INVARIANTS
 from store.ledger import Entry
@@ -327,6 +328,34 @@ def test_one_difference_is_posted_once_whoever_found_it_again(database_url, sche
 
         assert (first.state, second.state, desk.owed_fen()) == ("executed", "failed", 7_499)
         assert {"daily": "run it again", "monthly": "posted already, by CICI/daily"}[scheme] in second.outcome
+
+
+@pytest.mark.parametrize(("remedy", "owed_fen"), [(Remedy.POST_DIFFERENCE, 0), (Remedy.PEOPLE, -1)])
+def test_a_correction_whose_share_is_undone_is_told_until_its_payers_books_are_signed(database_url, remedy, owed_fen):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled()
+        sides = {"hub": once(7_500), "payer_side": once(7_499), "difference": -1}
+        desk.apply(*desk.found(BreakClass.AMOUNT, case_id, **sides), Remedy.POST_DIFFERENCE)
+
+        def told() -> list[str]:
+            with hub.database.begin() as connection:
+                tell(connection, hub.clock.now())
+                return [one.facts["amount"] for one in incidents.listed(connection, kind="recon.correction_left")]
+
+        assert told() == []
+        hub.cancel("S-1")
+        hub.pump()
+        assert (told(), desk.owed_fen()) == (["-0.01"], -1)
+        with hub.database.begin() as connection:
+            run_id = a_run(connection, CRITICAL, desk.today, [a_statement(connection, CRITICAL, desk.today, 7_500)])
+            sides = {"hub": [0, 1, 0, -7_500, 0], "payer_side": [0, 1, 0, -7_499, 0], "difference": 1}
+            number = a_break(connection, run_id, BreakClass.AMOUNT, hub.case(case_id), 2, **sides)
+        assert told() == ["-0.01"], "nobody has seen to it yet"
+        desk.apply(run_id, number, remedy)
+        if remedy is Remedy.PEOPLE:
+            desk.sign_off(run_id)
+        assert (told(), desk.owed_fen()) == ([], owed_fen)
 
 
 def test_one_that_cannot_be_done_stops_no_other(database_url):

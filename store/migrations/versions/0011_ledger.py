@@ -120,6 +120,9 @@ def upgrade() -> None:
     op.create_index("ledger_by_day", "ledger_entry", ["business_day", "payer", "institution"])
     op.create_index("ledger_by_effective_day", "ledger_entry", ["effective_day", "payer", "institution"])
     op.create_index("ledger_by_cause", "ledger_entry", ["cause"], postgresql_where=sa.text("cause <> ''"))
+    op.create_index(
+        "ledger_corrections", "ledger_entry", ["case_id", "leg_no"], postgresql_where=sa.text("kind = 'correction'")
+    )
     op.create_table(
         "day_seal",
         sa.Column("business_day", sa.Date(), nullable=False),
