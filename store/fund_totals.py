@@ -132,12 +132,14 @@ def sides(known: UpTo, first: date | None, last: date | None, *, by_day: bool) -
     parts = (
         f"{kept} span = 'month' AND booked <= :months_to AND counted BETWEEN :begin AND :end",
         f"{kept} span = 'day' AND booked > :months_to AND booked <= :days_to",
-        # Of months that the period cuts.
-        f"{kept} span = 'day' AND booked <= :months_to AND (counted < :begin OR counted >= :after)",
+        # Of months that the period cuts; each in words that the index knows.
+        f"{kept} span = 'day' AND booked <= :months_to AND counted >= :first_day AND counted < :begin",
+        f"{kept} span = 'day' AND booked <= :months_to AND counted >= :after AND counted <= :last_day",
         open_days,
     )
     after = date.max if last is None else end + timedelta(days=calendar.monthrange(end.year, end.month)[1])
     values |= {"begin": begin, "end": end, "after": after, "months_to": known.months}
+    values |= {"first_day": first or date.min, "last_day": last or date.max}
     return " UNION ALL ".join(parts), values
 
 
