@@ -73,11 +73,12 @@ def _broker(error: Exception) -> Explained | None:
 
 
 def _hub(error: Exception) -> Explained | None:
-    from schemas.errors import HubError, IllegalTransition
+    from schemas.errors import HubError, IllegalTransition, InvalidMessage
 
-    if isinstance(error, HubError) and not isinstance(error, IllegalTransition):
-        return Explained(str(error) or error.code)
-    return None
+    if not isinstance(error, HubError) or isinstance(error, IllegalTransition):
+        return None
+    wrong = error.violations if isinstance(error, InvalidMessage) else ()
+    return Explained("\n".join([str(error) or error.code, *(f"  {one.field}: {one.remedy}" for one in wrong)]))
 
 
 def _files(error: Exception) -> Explained | None:

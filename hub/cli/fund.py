@@ -266,13 +266,12 @@ def deduct(
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    import csv
+    from hub.cli.fund_cuts import WrongRows, read_cuts
 
-    with path.open(encoding="utf-8-sig", newline="") as content:
-        rows = [{name: cell for name, cell in row.items() if name and cell} for row in csv.DictReader(content)]
-    if not rows or any(not {"settlement_no", "amount", "code"} <= row.keys() for row in rows):
-        fail("--file: columns settlement_no, amount, code and reason, and something in each row", USAGE)
-    return rows
+    try:
+        return read_cuts(path)
+    except WrongRows as error:
+        fail(f"--file: {error}", USAGE)
 
 
 def audit(

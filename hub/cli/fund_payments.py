@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli.common import AsJson, console, fail, open_database, settings, show_json
+from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings, show_json
 from hub.cli.office import By, Reason, ask_for, office_of, operator, told
 
 PaymentNo = Annotated[str, typer.Argument(metavar="PAYMENT", help="The payment's number, such as HP20260401-000001.")]
@@ -105,6 +105,8 @@ def file(
 
     by = operator(by)
     given = settings()
+    if not out.parent.is_dir():
+        fail(f"--out: there is no folder {out.parent}", USAGE)
     with open_database(given) as engine:
         number = again
         if number is None:
@@ -115,7 +117,12 @@ def file(
             found = fund_payments.file(connection, number)
     if found is None or found.payer != payer:
         fail(f"there is no file {number} of {payer}")
-    out.write_bytes(found.content)
+    try:
+        out.write_bytes(found.content)
+    except OSError as error:
+        # The file is made and its orders are in no other: who does not know its number cannot have it.
+        once_more = f"hub fund file {payer} --out ELSEWHERE --again {number}"
+        fail(f"{out}: {error.strerror}; file {number} is made all the same: {once_more}")
     if as_json:
         show_json(file_as_dict(found))
     else:

@@ -25,7 +25,7 @@ _NEXT = {
 def _table(*columns: str, money: Sequence[str] = ()) -> Table:
     made = Table(box=None, pad_edge=False)
     for name in columns:
-        made.add_column(name, justify="right" if name in money else "left", no_wrap=name not in ("reason",))
+        made.add_column(name, justify="right" if name in money else "left", no_wrap=name in money, overflow="fold")
     return made
 
 

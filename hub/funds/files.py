@@ -29,7 +29,10 @@ def write(connection: Connection, payer: str, book: RuleBook, *, by: str, now: d
     """Put every order of a payer that no file carries into a new one. Conflict: there is none."""
     held = fund_payments.unwritten(connection, payer)
     if not held:
-        raise Conflict("no order waits for a file", code="payment.none")
+        raise Conflict(
+            "no order waits for a file; --again writes an earlier one",
+            code="payment.none",
+        )
     names = {code: one.name for code, one in book.institution_by_code.items()}
     content, digest = content_of(payer, [(one, names.get(one.institution, "")) for one in held])
     return fund_payments.add_file(connection, payer, held, digest, content, by=by, now=now)

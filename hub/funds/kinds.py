@@ -120,7 +120,7 @@ def fund_kinds(work_units: WorkUnits, clock: Clock) -> tuple[ActionKind, ...]:
         ActionKind("fund.take-back", desk.take_back, second_person=_alone),
         ActionKind("fund.audit", desk.audit, check=check_audit),
         ActionKind("fund.pay", desk.pay, check=desk.check_pay),
-        ActionKind("fund.confirm", desk.confirm, check=_check_ordered),
+        ActionKind("fund.confirm", desk.confirm, check=_check_confirmed),
         ActionKind("fund.void", desk.void, check=_check_ordered),
         ActionKind("fund.file", desk.write, second_person=_alone),
     )
@@ -281,6 +281,13 @@ def _check_ordered(work: Work, action: Action) -> None:
     known = _payment(work, action)
     if known.state != "ordered":
         raise Conflict(f"payment {known.payment_no} is {known.state}", code="payment.state")
+
+
+def _check_confirmed(work: Work, action: Action) -> None:
+    """A wrong amount is told to who types it, not to the second person."""
+    _check_ordered(work, action)
+    known = _payment(work, action)
+    payments.check(known, known.institution, known.payer, _detail(_Confirm, action).amount)
 
 
 def told(claim: Claim) -> str:

@@ -72,7 +72,7 @@ def confirm(
     payment = fund_payments.hold(connection, payment_no)
     if payment is None:
         return None
-    _check(payment, institution, payer, amount_fen)
+    check(payment, institution, payer, amount_fen)
     if payment.state == "confirmed":
         return payment
     claims = funds.listed(connection, payment_no=payment_no, limit=len(payment.claims))
@@ -114,7 +114,8 @@ def void(connection: Connection, payment_no: str, *, reason: str, now: datetime)
 Moved = list[tuple[Claim, Transfer]]
 
 
-def _check(payment: Payment, institution: str, payer: str, amount_fen: int) -> None:
+def check(payment: Payment, institution: str, payer: str, amount_fen: int) -> None:
+    """Conflict: taken back, between others, or ordered with another amount."""
     if payment.state == "void":
         raise Conflict("this order was taken back", code="payment.void")
     if (payment.institution, payment.payer) != (institution, payer):

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hub.funds import payments
+from routing.days import CHINA_STANDARD_TIME
 from schemas.errors import NotFound
 from store import fund_audits, fund_figures, fund_payments
 from store.fund_audits import Deduction
@@ -101,7 +102,7 @@ def _payment_table(payment: Payment) -> Table:
         ["收款方 institution", payment.institution],
         ["金额 amount", _yuan(payment.amount_fen)],
         ["状态 state", payment.state],
-        ["下单时间 ordered", payment.ordered_at.isoformat()],
+        ["下单时间 ordered", f"{payment.ordered_at.astimezone(CHINA_STANDARD_TIME):%Y-%m-%d %H:%M:%S}"],
         ["到账日期 paid on", "" if payment.paid_on is None else str(payment.paid_on)],
         ["银行流水 bank reference", payment.bank_reference],
     ]

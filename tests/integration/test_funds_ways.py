@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from hub.cli.app import app
 from hub.funds import files, payments
 from routing.postings import Account
-from schemas.errors import HubError
+from schemas.errors import Conflict, HubError
 from schemas.money import yuan_of
 from schemas.transactions import Transaction
 from store import fund_audits, fund_figures, fund_payments, fund_totals, funds, ledger
@@ -108,13 +108,17 @@ def test_the_command_line_takes_a_claim_to_its_statement(database_url, tmp_path,
         run("deduct", "1", "--file", "cuts.csv", "--reason", "as agreed")
         agreed("audit", "1", "--withhold", "5")
         agreed("order", CRITICAL)
+        nowhere = CliRunner().invoke(app, ["fund", "file", CRITICAL, "--out", "gone/pay.csv"], env=settings)
         file = run("file", CRITICAL, "--out", "pay.csv")
         payment_no = Path("pay.csv").read_text("utf-8").splitlines()[2].partition(",")[0]
         run("statement", payment_no, "--out", "s.xlsx")
         shown = run("show", "1")
         (trio,) = run("balance", "--payer", CRITICAL, *days)["balances"]
         text = CliRunner().invoke(app, ["fund", "show", "1"], env=settings).stdout
+        with pytest.raises(Conflict, match=r"ordered are 139\.17"):
+            desk.ask("confirm", f"payment/{payment_no}", amount="139.71", paid_on=day)
 
+    assert (nowhere.exit_code, "there is no folder gone" in nowhere.output) == (2, True)
     assert (shown["state"], shown["national_state"], shown["payable"]) == ("ordered", "20", "139.17")
     assert [(one["amount"], one["reason"]) for one in shown["deductions"]] == [("1.50", "限价"), ("2.00", "as agreed")]
     assert (shown["sample"]["size"], len(shown["sample"]["drawn"])) == (1, 1)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from hub.cli.app import app
 from hub.cli.coverage_file import COLUMNS, InvalidCoverage, read_coverage
+from hub.cli.fund_cuts import WrongRows, read_cuts
 from hub.cli.sending import Message, Refused, message_of
 from hub.demo.rulebook import fixed_endpoints, rule_book_text
 from hub.demo.samples import write_samples
@@ -216,3 +217,31 @@ def test_the_sandboxs_samples_are_good(tmp_path: Path, amqp: bool) -> None:
     assert settle.institution in book.institution_by_code
     assert cancel.settlement_no == settle.settlement_no
     assert read_coverage(tmp_path / "coverage.csv", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("settlement_no,amount,code,reason\nS-1,1.50,A01,限价\n".encode("gbk"), "save it as CSV UTF-8"),
+        (b"settlement_no,code\nS-1,A01\n", "the heading must name amount"),
+        (b"settlement_no,amount,code,why\nS-1,1.50,A01,x\n", "no column is called 'why'"),
+        (b"settlement_no,amount,code\n", "it has no rows"),
+        (b"settlement_no,amount,code\nS-1,1.50,A01\nS-2,,\n", "row 3: fill in amount, code"),
+        (b"settlement_no,amount,code\nS-1,1,250.00,A01\n", "row 2: more values than columns"),
+        (b"", "the heading must name settlement_no, amount, code"),
+    ],
+)
+def test_a_file_of_deductions_is_refused_by_row(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "cuts.csv"
+    path.write_bytes(content)
+    with pytest.raises(WrongRows, match=told):
+        read_cuts(path)
+
+
+def test_a_file_of_deductions_is_read_by_its_heading(tmp_path: Path) -> None:
+    path = tmp_path / "cuts.csv"
+    path.write_bytes("\ufeffcode,settlement_no,amount,reason\r\nA01,S-1,1.50,限价\r\nA02,S-2,2.00,\r\n".encode())
+    assert read_cuts(path) == [
+        {"code": "A01", "settlement_no": "S-1", "amount": "1.50", "reason": "限价"},
+        {"code": "A02", "settlement_no": "S-2", "amount": "2.00"},
+    ]

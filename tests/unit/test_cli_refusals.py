@@ -14,7 +14,7 @@ from hub.cli.failures import explain
 from hub.local_postgres import PostgresUnavailable
 from hub.settings import InvalidSettings
 from routing.rulebook_file import Complaint, InvalidRuleBook
-from schemas.errors import IllegalTransition, Unavailable
+from schemas.errors import IllegalTransition, InvalidMessage, Unavailable, Violation
 
 
 class UndefinedTable(psycopg2.errors.UndefinedTable):
@@ -36,6 +36,7 @@ class WrongSyntax(psycopg2.errors.SyntaxError):
         (AMQPConnectionError(), 1, "HUB_BROKER_URL"),
         (FileNotFoundError(2, "No such file or directory", "gone/day.html"), 1, "gone/day.html: No such file"),
         (FileCreateError(PermissionError(13, "Permission denied", "day.xlsx")), 1, "day.xlsx: Permission denied"),
+        (InvalidMessage("wrong detail", Violation("amount", "money", "two decimals")), 1, "amount: two decimals"),
         (Unavailable("no rule book is active: run `hub rules activate FILE`"), 1, "hub rules activate"),
     ],
 )
