@@ -19,8 +19,11 @@ AHEAD_MAX = timedelta(days=1)
 
 
 def believed(moment: datetime | None, now: datetime) -> datetime:
-    """When something happened by the word of who did it; ours where that is missing or still to come."""
-    return now if moment is None or moment > now + AHEAD_MAX else moment
+    """When something happened by the word of who did it; ours where that is missing, still to come, or in nobody's
+    books: a clock that has lost its battery begins in 1970."""
+    if moment is None or moment > now + AHEAD_MAX or day_of(moment) < FIRST_DAY:
+        return now
+    return moment
 
 
 BEHIND_MAX = timedelta(minutes=10)

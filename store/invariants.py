@@ -282,8 +282,8 @@ CROSS JOIN LATERAL (
         || CAST(l.decided_at AT TIME ZONE 'Asia/Shanghai' AS date)
     WHERE c.state = 'settled' AND l.layer = 'basic' AND l.state = 'approved'
       AND c.business_day <> CAST(l.decided_at AT TIME ZONE 'Asia/Shanghai' AS date)
-      -- A payer's clock that is far ahead is not believed.
-      AND l.decided_at <= coalesce(c.ended_at, now()) + interval '1 day'
+      -- A payer's clock that is far ahead, or begins in 1970, is not believed.
+      AND l.decided_at BETWEEN '2000-01-01 00:00+08' AND coalesce(c.ended_at, now()) + interval '1 day'
     UNION ALL
     SELECT 'case/' || c.case_id, 'counts on ' || c.business_day || ', and the hospital was told ' || answer.day
     WHERE c.state = 'settled' AND answer.day <> c.business_day::text

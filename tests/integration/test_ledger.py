@@ -108,9 +108,12 @@ def test_a_late_approval_counts_on_its_own_day(database_url: str, books: Engine)
         ]
 
 
-def test_a_payers_clock_that_is_wrong_books_nothing_on_days_to_come(database_url: str, books: Engine) -> None:
+@pytest.mark.parametrize("year", ["2099", "1970"])
+def test_a_payers_clock_that_is_wrong_books_nothing_on_days_that_are_nobodys(
+    database_url: str, books: Engine, year: str
+) -> None:
     with a_hub(database_url, BASIC_RULE, QUEUE_RULE, running=False) as hub:
-        case_id = _late(hub, "2099-03-05T00:10:00+08:00")
+        case_id = _late(hub, f"{year}-03-05T00:10:00+08:00")
         assert {day for _, _, *days in _days(books, case_id) for day in days} == {day_of(hub.clock.now())}
 
 
