@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from routing.states import CaseEvent, CaseState, LegEvent, LegState
@@ -18,6 +18,7 @@ from store import answers, cases, coverage, exchanges, inbox, rulebooks
 from store.answers import StoredAnswer, StoredUndo
 from store.coverage import CoverageRow, person_key
 from store.database import alembic_config, database_is_away, open_engine, upgrade
+from store.driver import as_array
 from store.exchanges import Exchange
 from store.inbox import Received
 from store.records import CaseRecord, basic_from_json, basic_to_json
@@ -362,3 +363,21 @@ def test_planning_the_version_in_force_for_later_leaves_it_in_force(database):
 
     assert now is not None
     assert now.version == version
+
+
+@pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(
+    "statement", [cases._LOCK_CASES, cases._READ_CASES, cases._READ_LEGS], ids=["lock", "cases", "legs"]
+)
+def test_cases_are_looked_up_by_their_ids_however_small_the_tables_are(database, statement, plan):
+    new = [numbered(number) for number in range(200)]
+    stored(database, *new)
+    wanted = as_array(sorted(case.case_id for case in new[:50]))
+
+    with database.connect() as connection:
+        connection.execute(text(f"SET LOCAL plan_cache_mode = {plan}"))
+        connection.exec_driver_sql(f"PREPARE looked (uuid[]) AS {statement.sql}")
+        lines = connection.exec_driver_sql("EXPLAIN EXECUTE looked (%s)", (wanted,)).scalars().all()
+
+    assert "settlement_" in str(lines)
+    assert not [line for line in lines if "Seq Scan" in line]
