@@ -6,6 +6,8 @@ ARGS       ?=
 MINUTES    ?= 120
 # Most tests wait for a server most of the time; each worker has servers of its own.
 JOBS       ?= 3
+# The tests start dozens of interpreters: each would compile all the code again, for more than half of its time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench soak lock docs clean
