@@ -18,8 +18,9 @@ from hub.bootstrap import broker_topology
 from hub.demo import days_clock, days_faults, mixed
 from hub.demo.days_clock import DemoClock
 from hub.demo.days_close import LEFT, ClosedDay, Closing, Found, hosted_by_us
-from hub.demo.days_faults import LOSES_ANSWERS, Compared, Expected, Misdeeds
-from hub.demo.days_life import LivedDay, Living, last_days, midnight_after, plan
+from hub.demo.days_evening import Early, Evening, hourly_look
+from hub.demo.days_faults import Compared, Expected, Misdeeds
+from hub.demo.days_life import WITH_MAILBOX, LivedDay, Living, last_days, midnight_after, plan
 from hub.demo.days_month import Month, PaidMonth
 from hub.demo.days_statements import Statements, schemes
 from hub.demo.mixed import CONCURRENCY, Traffic
@@ -45,8 +46,6 @@ FRESH = timedelta(seconds=20)
 """A hub that was started so lately goes by the clock already."""
 BEFORE_MIDNIGHT = timedelta(seconds=2)
 """Where the clock goes on when an evening is over."""
-HASTE = timedelta(seconds=4)
-"""How long a hospital waits for an answer of which a part is lost."""
 VERIFY_S_MAX = 60.0
 
 
@@ -77,6 +76,8 @@ class DaysReport:
     """What `hub verify` finds: invariants that do not hold, and rows that are not as they were sealed."""
     actions: int
     faults: bool
+    early: list[Early] = field(default_factory=list)
+    """What went wrong and was over before anybody compared."""
     folder: str = ""
 
     @property
@@ -88,7 +89,8 @@ class DaysReport:
     def good(self) -> bool:
         """Every day is sealed, what was found is what was done, everything is paid, and nothing is broken."""
         sealed = all(one.seal is not None for one in self.days)
-        return sealed and self.compared.exact and self.month.paid and not (self.open or self.troubles or self.broken)
+        exact = self.compared.exact and all(one.ended for one in self.early)
+        return sealed and exact and self.month.paid and not (self.open or self.troubles or self.broken)
 
 
 class HubAtWork(Protocol):
@@ -141,8 +143,8 @@ class World:
     traffic: Traffic
     living: Living
     screen: Screen
-    misdeeds: Misdeeds | None = None
-    held_back: list[str] = field(default_factory=list)
+    evening: Evening | None = None
+    """Where things go wrong."""
 
     def wake(self, moment: datetime) -> None:
         """Let it be `moment`, and the hub at work and aware of it."""
@@ -180,15 +182,14 @@ def live(
     book = HospitalBook(stage.folder / "hospitals.sqlite3")
     senders = Senders(stage.hub_url, book, CONCURRENCY)
     traffic = Traffic(senders)
-    misdeeds = Misdeeds(told["control"]) if options.faults else None
-    world = World(stage, hub, engine, clock, traffic, Living(stage, engine, traffic, book), screen, misdeeds)
+    world = World(stage, hub, engine, clock, traffic, Living(stage, engine, traffic, book), screen)
     try:
         screen.say("starting the hub")
         clock.set(lived[0].begins)
         hub.start()
         with _closing(world, told["control"], book, lived, options) as (closing, office):
             for number, one in enumerate(lived):
-                _one_day(world, closing, one, last=number == len(lived) - 1)
+                _one_day(world, closing, one, number, last=number == len(lived) - 1)
             return _finish(world, closing, office, book, options, str(options.keep or ""))
     finally:
         senders.close()
@@ -200,6 +201,8 @@ def rule_book(endpoints: Mapping[str, str]) -> str:
     """The rule book of the mixed day, with the ways in which its parties' books are compared."""
     content = yaml.safe_load(mixed_rule_book(endpoints))
     content["reconciliation"] = schemes()
+    for institution in content["institutions"]:
+        institution["amqp"] = institution["code"] == WITH_MAILBOX
     return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
 
 
@@ -212,9 +215,8 @@ def _closing(
     books = RuleBooks(engine, clock)
     active = books.active().book
     layout = broker_topology(active)
-    office = open_office(
-        WorkUnits(engine, NoTransport(), layout.resolve), clock, lambda: layout, lambda: active.party_by_code
-    )
+    work_units = WorkUnits(engine, NoTransport(), layout.resolve)
+    office = open_office(work_units, clock, lambda: layout, lambda: active.party_by_code)
     statements_folder = stage.folder / "statements"
     statements_folder.mkdir(exist_ok=True)
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -234,51 +236,43 @@ def _closing(
         closing = Closing(
             engine, Runs(engine, books, clock), statements, office.actions, world.living.settle_down, script, hosted
         )
+        if options.faults:
+            look = hourly_look(engine, work_units, books, clock, payer_of, hosted)
+            world.evening = Evening(engine, clock, world.living, Misdeeds(control), look)
         yield closing, office
 
 
-def _one_day(world: World, closing: Closing, lived: LivedDay, *, last: bool) -> None:
+def _one_day(world: World, closing: Closing, lived: LivedDay, number: int, *, last: bool) -> None:
     """From an evening's bills to the morning after."""
     screen, day = world.screen, lived.day
     if not timedelta(0) <= world.clock.now() - lived.begins < FRESH:
         world.wake(lived.begins)
-    evening = lived.evening if world.misdeeds else [*lived.evening, *lived.lonely]
+    wrong = world.evening
+    evening = lived.evening if wrong else [*lived.evening, *lived.apart]
+    if wrong and number:
+        evening = [*evening, *lived.doubtful, *lived.unheard]
     around = len(lived.midnight)
     screen.say(f"{day}: settling {len(evening) + around} bills in four regions, {around} of them around midnight")
     with screen.counting(len(evening)) as advance:
         world.living.settle(evening, advance)
     world.living.settle_down()
-    if world.misdeeds is not None:
-        world.misdeeds.undo_by_hand(lived)
-        _lose_an_answer(world, world.misdeeds, lived)
+    held_back: list[str] = wrong.held_back if wrong else []
+    if wrong is not None:
+        wrong.go_wrong(lived, first=not number)
     soon = midnight_after(day) - world.hub.notices_within - BEFORE_MIDNIGHT
     if world.clock.now() < soon:
         world.wake(soon)
     world.living.settle_around(midnight_after(day), world.clock.now, lived.midnight)
-    world.living.settle_down(doubts=len(world.held_back))
+    world.living.settle_down(doubts=len(held_back))
     world.wake(datetime.combine(day + timedelta(days=1), OFFICE_OPENS, CHINA_STANDARD_TIME))
     screen.say(f"{day + timedelta(days=1)} {OFFICE_OPENS:%H:%M}: statements, comparison, remedies, signatures")
     world.living.undo(lived.tomorrow)
-    world.living.settle_down(doubts=len(world.held_back))
+    world.living.settle_down(doubts=len(held_back))
     closing.morning(day, last=last)
-    if world.misdeeds is not None:
-        world.misdeeds.answer_again()
-        world.held_back.clear()
+    if wrong is not None:
+        wrong.answer_again()
     sealed = [str(one.day) for one in closing.days.values() if one.seal is not None]
     screen.say(f"sealed so far: {', '.join(sealed) or 'nothing'}")
-
-
-def _lose_an_answer(world: World, misdeeds: Misdeeds, lived: LivedDay) -> None:
-    """The first bill of which the payer would take a share is sent, and the payer's answer is lost."""
-    for one in lived.lonely:
-        if not world.living.would_pay(one, LOSES_ANSWERS):
-            continue
-        misdeeds.lose_the_next_answer()
-        world.living.settle_hastily(one, world.clock.now() + HASTE)
-        if misdeeds.was_lost(lived.day, one.case.institution, one.case.settlement_no):
-            world.held_back.append(one.settle.key)
-            return
-        misdeeds.answer_again()
 
 
 def _finish(
@@ -292,7 +286,7 @@ def _finish(
     paid = month.settle([day for day in closing.days if closing.days[day].seal], left)
     world.screen.say("verifying everything")
     expected: list[Expected] = list(days_faults.expected_of(closing.statements.injected()))
-    expected += world.misdeeds.done if world.misdeeds else []
+    expected += world.evening.misdeeds.done if world.evening else []
     tally = world.traffic.tally
     return DaysReport(
         cases=tally.cases,
@@ -306,6 +300,7 @@ def _finish(
         broken=list(_broken(world.engine)),
         actions=closing.actions_made,
         faults=options.faults,
+        early=world.evening.early if world.evening else [],
         folder=folder,
     )
 

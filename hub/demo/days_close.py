@@ -31,6 +31,7 @@ from store.seals import Seal
 
 LI, WANG = "li", "wang"
 """Who asks, and who agrees."""
+_SENDS_AGAIN = (Remedy.RESEND_ANSWER,)
 ANEW = "statement sent anew"
 TOMORROW = "explained by the next day's statement"
 LEFT = "left with a reason"
@@ -121,7 +122,10 @@ class Closing:
         self._seal_what_is_ready()
 
     def _due(self, day: date) -> list[str]:
-        return [scheme.party for scheme in self.runs.due(day) if scheme.party not in self.hosted]
+        """Whoever is in our books of the day, and whoever's books are agreed to come, be they empty."""
+        agreed = [scheme.party for scheme in self.statements.book_in_force.reconciliation]
+        found = dict.fromkeys([*(scheme.party for scheme in self.runs.due(day)), *agreed])
+        return [party for party in found if party not in self.hosted]
 
     def _unclear(self, day: date) -> set[str]:
         return {run.party for run in self._standing(day) if self._breaks(run.run_id, ("open",))}
@@ -192,10 +196,10 @@ class Closing:
         """Apply what is proposed, run by run, and run again whose books that touches. `patient`: what would undo
         something waits until the next day's statements have come, which may explain it."""
         touched: set[str] = set()
-        too_early = {Remedy.RESEND_ANSWER, *([Remedy.REVERSE] if patient else [])}
+        too_early = [Remedy.REVERSE] if patient else []
         for run in self._standing(day):
             still_open = self._breaks(run.run_id, ("open",))
-            decided, _ = as_proposed(still_open)
+            decided, _ = as_proposed([one for one in still_open if self._can_be_done(one)])
             decided = [one for one in decided if one.remedy not in too_early]
             if not decided:
                 continue
@@ -207,9 +211,15 @@ class Closing:
                 touched |= {run.party, by_id[one.break_id].payer, by_id[one.break_id].institution}
                 known = self._latest(_item(by_id[one.break_id]))
                 known.how, known.said = f"remedy: {one.remedy}", by_id[one.break_id].reason
+            for institution in {by_id[one.break_id].institution for one in decided if one.remedy in _SENDS_AGAIN}:
+                self.statements.hear_again(institution, day)
         if touched:
             self.settle_down()
             self._run_day(day, touched)
+
+    def _can_be_done(self, one: Break) -> bool:
+        """An answer is only sent again to whoever has a queue for it."""
+        return one.proposal not in _SENDS_AGAIN or one.institution in self.statements.with_mailbox
 
     def _asked_anew(self, day: date) -> set[str]:
         """Have everybody whose books differ otherwise state them once more; who had to."""

@@ -28,6 +28,8 @@ from schemas.statement import EXPLAINED, BreakClass
 
 LOSES_ANSWERS = TAIHE
 """Its interface cannot be asked, repeated or reversed: what is lost there is lost until its books are seen."""
+CONTRADICTS = parties.CRITICAL_ILLNESS
+"""It answers once with more than was left for it. Its books can be read at any time, and it can be asked."""
 UNDOES_BY_HAND = (TAIHE, parties.CRITICAL_ILLNESS, GUANGXI_BASIC, parties.BASIC)
 """Whoever has something to undo, the next one on each day."""
 _CITY_HOSPITAL, _GUANGXI_HOSPITAL = f"H{parties.REGION}00001", f"H{GUANGXI_REGION}00001"
@@ -93,25 +95,35 @@ class Misdeeds:
 
     def lose_the_next_answer(self) -> None:
         """The payer books what it is asked next, and its answer is lost."""
-        self._set([Fault(kind=PartyFault.LOST_ANSWER, operation=Operation.SETTLE, count=1)])
+        self._set(LOSES_ANSWERS, [Fault(kind=PartyFault.LOST_ANSWER, operation=Operation.SETTLE, count=1)])
 
-    def was_lost(self, day: date, institution: str, settlement_no: str) -> bool:
+    def was_lost(self, item: Item) -> bool:
         """Whether an answer about this settlement was lost, with something booked; it is noted then."""
-        lost = [
-            entry
-            for entry in self._entries(LOSES_ANSWERS)
-            if (entry["institution"], entry["settlement_no"]) == (institution, settlement_no)
+        if lost := self.stands_at(item):
+            self.done.append(Expected(item, "answer lost", BreakClass.MISSING_AT_HUB))
+        return lost
+
+    def missed(self, item: Item) -> None:
+        """A hospital has not heard its answer."""
+        self.done.append(Expected(item, "answer not heard", BreakClass.MISSING_AT_HOSPITAL))
+
+    def contradict_itself(self) -> None:
+        """The payer books what it is asked next, and answers with more than was left for it."""
+        self._set(CONTRADICTS, [Fault(kind=PartyFault.WRONG_TOTAL, operation=Operation.SETTLE, count=1)])
+
+    def stands_at(self, item: Item) -> bool:
+        """Whether the party's books hold a share of this settlement."""
+        return any(
+            (entry["institution"], entry["settlement_no"]) == (item.institution, item.settlement_no)
             and entry["operation"] == entries.SETTLE
             and entry["outcome"] == entries.APPROVED
-        ]
-        if lost:
-            item = Item(LOSES_ANSWERS, day, institution, settlement_no)
-            self.done.append(Expected(item, "answer lost", BreakClass.MISSING_AT_HUB))
-        return bool(lost)
+            for entry in self._entries(item.party)
+        )
 
     def answer_again(self) -> None:
-        """No answer is lost any more."""
-        self._set([])
+        """Answers are heard, and are as they should be."""
+        for party in (LOSES_ANSWERS, CONTRADICTS):
+            self._set(party, [])
 
     def undo_by_hand(self, lived: LivedDay) -> None:
         """A payer's staff undoes one settlement of the day that nobody else undoes."""
@@ -134,8 +146,8 @@ class Misdeeds:
         found: list[dict[str, Any]] = orjson.loads(answer.data)["entries"]
         return found
 
-    def _set(self, faults: Sequence[Fault]) -> None:
-        self._post(LOSES_ANSWERS, "faults", [one.model_dump(mode="json", exclude_none=True) for one in faults])
+    def _set(self, party: str, faults: Sequence[Fault]) -> None:
+        self._post(party, "faults", [one.model_dump(mode="json", exclude_none=True) for one in faults])
 
     def _post(self, party: str, what: str, body: object) -> None:
         answer = urllib3.request("POST", f"{self._control[party]}/sandbox/{what}", body=orjson.dumps(body))

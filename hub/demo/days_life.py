@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from itertools import islice
 from random import Random
 
 import orjson
@@ -16,16 +17,20 @@ from hub.demo.mixed import CONCURRENCY, Traffic
 from hub.demo.mixed_day import MixedCase, MixedDay
 from hub.demo.stage import DemoFailed, Stage
 from routing.days import CHINA_STANDARD_TIME
+from sandbox import parties
 from sandbox.his_book import HospitalBook
-from sandbox.parties_dialects import RECORDED_REGION
+from sandbox.parties_dialects import NATIONAL_REGION, RECORDED_REGION
 from schemas.money import fen_of
 from schemas.transactions import Transaction
 
 MIDNIGHT_PERCENT = 15
-LONELY_MAX = 4
+LONELY_MAX, DOUBTFUL_MAX = 4, 3
+WITH_MAILBOX = f"H{NATIONAL_REGION}00001"
+"""This hospital fetches what it has not heard from its queue of the hub's own broker."""
 SETTLE_DOWN_S_MAX = 90.0
-_LEAD_S, _LEAD_S_PER_BILL = 30.0, 0.3
-"""How long before midnight an evening begins, so that it is over when the last bills are sent."""
+_LEAD_S, _LEAD_S_PER_BILL = 600.0, 0.3
+"""How long before midnight an evening begins, so that it is over when the last bills are sent, on a slow machine too;
+what is left of it is skipped."""
 _AROUND_MIDNIGHT_S = 2.0
 _UNDER_WAY = text(
     "SELECT count(*) FROM settlement_leg l JOIN settlement_case c USING (case_id) "
@@ -35,18 +40,28 @@ _UNDER_WAY = text(
 
 @dataclass(slots=True)
 class LivedDay:
-    """One day's bills: `evening` before midnight, `midnight` around it, `tomorrow` what the next day undoes; `lonely`
-    ones are of people with policies and are sent one by one, if at all."""
+    """One day's bills: `evening` before midnight, `midnight` around it, `tomorrow` what the next day undoes.
+
+    Three kinds of the evening's go wrong where that is wanted, and are sent one by one then: `lonely` ones are of
+    people with policies, `doubtful` ones stays of the city, `unheard` ones of a hospital that has a mailbox.
+    """
 
     day: date
     evening: list[MixedCase]
     midnight: list[MixedCase]
     tomorrow: list[MixedCase] = field(default_factory=list)
     lonely: list[MixedCase] = field(default_factory=list)
+    doubtful: list[MixedCase] = field(default_factory=list)
+    unheard: list[MixedCase] = field(default_factory=list)
 
     @property
     def cases(self) -> list[MixedCase]:
-        return [*self.evening, *self.midnight, *self.lonely]
+        return [*self.evening, *self.midnight, *self.apart]
+
+    @property
+    def apart(self) -> list[MixedCase]:
+        """What may go wrong by itself."""
+        return [*self.lonely, *self.doubtful, *self.unheard]
 
     @property
     def begins(self) -> datetime:
@@ -74,18 +89,43 @@ def _lived(drawn: MixedDay, *, last: bool) -> LivedDay:
         if one.undo is None and one.region != RECORDED_REGION and drawn.insured_with_taihe(one)
     ]
     lonely = sorted(of_policies, key=lambda index: -bills[index].case.total_fen)[:LONELY_MAX]
+    doubtful, unheard = _doubtful(bills, lonely), _unheard(bills, lonely)
+    apart = {*lonely, *doubtful, *unheard}
     # Any kind and region: the bills lie in order of kind.
-    others = [index for index in range(len(bills)) if index not in lonely]
+    others = [index for index in range(len(bills)) if index not in apart]
     at_midnight = set(Random(drawn.seed).sample(others, len(bills) * MIDNIGHT_PERCENT // 100))
     later = [index for index, one in enumerate(bills) if one.undo is not None][::2]
     kept = [replace(one, undo=None) if index in later else one for index, one in enumerate(bills)]
     return LivedDay(
         drawn.day,
-        evening=[one for index, one in enumerate(kept) if index not in at_midnight and index not in lonely],
+        evening=[one for index, one in enumerate(kept) if index not in at_midnight and index not in apart],
         midnight=[one for index, one in enumerate(kept) if index in at_midnight],
         tomorrow=[] if last else [bills[index] for index in later],
         lonely=[kept[index] for index in lonely],
+        doubtful=[kept[index] for index in doubtful],
+        unheard=[kept[index] for index in unheard],
     )
+
+
+def _doubtful(bills: Sequence[MixedCase], taken: Sequence[int]) -> list[int]:
+    """The city's largest stays: their critical-illness insurer is asked."""
+    stays = [
+        index
+        for index, one in enumerate(bills)
+        if index not in taken and one.undo is None and one.region == parties.REGION
+        and one.case.visit_kind == "inpatient"
+    ]  # fmt: skip
+    return sorted(stays, key=lambda index: -bills[index].case.total_fen)[:DOUBTFUL_MAX]
+
+
+def _unheard(bills: Sequence[MixedCase], taken: Sequence[int]) -> list[int]:
+    """One bill of the hospital with the mailbox."""
+    found = (
+        index
+        for index, one in enumerate(bills)
+        if index not in taken and one.undo is None and one.case.institution == WITH_MAILBOX
+    )
+    return list(islice(found, 1))
 
 
 class Living:
@@ -121,6 +161,12 @@ class Living:
         """A bill whose hospital wants its answer by then, whatever is decided."""
         body = orjson.dumps(orjson.loads(one.settle.body) | {"answer_by": answer_by.isoformat()})
         self._traffic.live(replace(one, settle=replace(one.settle, body=body)))
+
+    def settle_unheard(self, one: MixedCase) -> None:
+        """A bill whose hospital never sees the answer."""
+        for request in one.before:
+            self._traffic.senders.say(one.way, request)
+        self._traffic.unheard(one, self._traffic.senders.say(one.way, one.settle))
 
     def would_pay(self, one: MixedCase, payer: str) -> bool:
         """Whether a payer would take a share of a bill, by a trial."""

@@ -16,6 +16,7 @@ from schemas.statement import CLASS_MEANINGS, BreakClass
 from store.fund_figures import Standing
 
 SHOWN_MAX = 20
+EARLY = "ended by the hourly look, before anybody compared"
 _CHAIN_SHOWN = 16
 _GOOD, _BAD = "bold green", "bold red"
 
@@ -34,6 +35,10 @@ def days_as_dict(report: DaysReport) -> dict[str, Any]:
         "missed": [f"{one.what}: {one.item}" for one in compared.missed],
         "called_otherwise": [f"{one.what}: {one.item} found as {called(known)}" for one, known in compared.wrongly],
         "surplus": [_found_as_dict(one) for one in compared.surplus],
+        "ended_early": [
+            {"party": one.item.party, "day": one.item.day.isoformat(), "institution": one.item.institution,
+             "settlement_no": one.item.settlement_no, "what": one.what, "ended": one.ended} for one in report.early
+        ],
         "actions": report.actions,
         "month": {
             "claims": month.claims,
@@ -158,9 +163,10 @@ def _injected(report: DaysReport) -> Table:
     columns = ("day", "party", "done on purpose", "found as", "what became of it")
     table = _table("What was done, and what became of it", columns, (), ())
     found = [(one, known) for one, known in (*report.compared.matched, *report.compared.wrongly)]
-    for one, known in sorted(found, key=lambda pair: (pair[0].item.day, pair[0].item.party)):
-        first = known.first_as.value
-        table.add_row(str(one.item.day), one.item.party, one.what, first, known.how or "explains itself")
+    rows = [(one.item, one.what, known.first_as.value, known.how or "explains itself") for one, known in found]
+    rows += [(one.item, one.what, "", EARLY if one.ended else "[red]not ended[/]") for one in report.early]
+    for item, *told in sorted(rows, key=lambda row: (row[0].day, row[0].party)):
+        table.add_row(str(item.day), item.party, *told)
     return table
 
 
@@ -218,6 +224,9 @@ def _show_verdict(report: DaysReport, console: Console) -> None:
     if report.faults:
         console.print(f"; {len(compared.matched)} done on purpose, {len(compared.matched)} of them found", end="")
         console.print(" and nothing else" if compared.exact else ", [red]not exactly these[/]", end="")
+        if report.early:
+            ended = sum(one.ended for one in report.early)
+            console.print(f"; {ended} of {len(report.early)} more ended by the hourly look", end="")
     console.print("; verify finds nothing" if not report.broken else "")
     if report.good:
         console.print(f"[{_GOOD}]every day is closed to the fen, and the month is paid[/]")

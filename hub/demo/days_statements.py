@@ -228,6 +228,17 @@ class Statements:
             raise StatementNotTaken(f"the file of {statement.party} for {statement.day}: {answer.data!r}")
 
     @property
+    def with_mailbox(self) -> frozenset[str]:
+        """Institutions that fetch what they have not heard."""
+        return frozenset(one.code for one in self.book_in_force.institutions if one.amqp)
+
+    def hear_again(self, institution: str, day: date) -> None:
+        """An institution fetches the answer that was sent to it again, and states its day as it has it now."""
+        if not self.senders.fetch(institution):
+            raise StatementNotTaken(f"{institution} found nothing in its mailbox")
+        self.collect(institution, day)
+
+    @property
     def book_in_force(self) -> RuleBook:
         return self.books.active().book
 

@@ -130,6 +130,15 @@ class Traffic:
         if one.undo is not None:
             self.undo(one, one.undo)
 
+    def unheard(self, one: MixedCase, result: Result) -> None:
+        """Count a bill whose answer goes into nobody's book."""
+        with self.lock:
+            if result.answer is None:
+                self.tally.troubles.append(f"{one.settle.transaction}: {one.settle.key} was not settled")
+            else:
+                self.tally.take(one.case.visit_kind, result.answer)
+                self.ways[one.region, one.way] += 1
+
     def _repeat(self, one: MixedCase, first: dict[str, Any]) -> None:
         again = self._say(one.way, one.settle).answer or {}
         with self.lock:

@@ -19,6 +19,7 @@ from schemas.soap_types import service_types
 from schemas.transactions import SPECS, Transaction
 
 PATH = "/soap/settlement"
+FETCH_S_MAX = 30.0
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 
 
@@ -88,6 +89,7 @@ class Senders:
         self.http = HttpHospital(hub_url, book, concurrency=concurrency)
         self._soap = SoapHospital(hub_url, concurrency)
         self._book = book
+        self._hub_url = hub_url.rstrip("/")
 
     def say(self, way: str, request: HospitalRequest) -> Result:
         """To its end; anything."""
@@ -100,6 +102,19 @@ class Senders:
         if "revision" in answer and answer["status"] != "trial":
             self._book.write([answer])
         return result
+
+    def fetch(self, institution: str, within_s: float = FETCH_S_MAX) -> int:
+        """Take what waits in an institution's mailbox into its book; how many answers. Waits for the first."""
+        mailbox = f"{self._hub_url}/api/v1/mailbox"
+        speaks = {"X-Party": institution}
+        found = urllib3.request("GET", f"{mailbox}?wait={within_s:.0f}", headers=speaks, timeout=2 * within_s)
+        messages = found.json()["messages"]
+        self._book.write(one["body"] for one in messages if "revision" in one["body"])
+        if messages:
+            taken = orjson.dumps({"ids": [one["id"] for one in messages]})
+            headers = speaks | {"Content-Type": "application/json"}
+            urllib3.request("POST", f"{mailbox}/ack", body=taken, headers=headers)
+        return len(messages)
 
     def close(self) -> None:
         """Drop the connections."""
