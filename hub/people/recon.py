@@ -103,9 +103,13 @@ def _run_to_work_on(connection: Connection, action: Action) -> RunHead:
 
 def _number(action: Action) -> int:
     try:
-        return int(action.subject.removeprefix("run/"))
+        number = int(action.subject.removeprefix("run/"))
     except ValueError:
-        raise _wrong("subject", "write run/<number>") from None
+        number = 0
+    # Verification finds what was signed and sealed by the subject, so there is one way to write it.
+    if not 0 < number < 2**63 or action.subject != seals.run_subject(number):
+        raise _wrong("subject", "write run/<number>")
+    return number
 
 
 def _wrong(field: str, remedy: str) -> InvalidMessage:
@@ -217,9 +221,12 @@ class _Seal:
 
 def _day(action: Action) -> date:
     try:
-        return date.fromisoformat(action.subject.removeprefix("day/"))
+        day = date.fromisoformat(action.subject.removeprefix("day/"))
     except ValueError:
-        raise _wrong("subject", "write day/YYYY-MM-DD") from None
+        day = None
+    if day is None or action.subject != seals.day_subject(day):
+        raise _wrong("subject", "write day/YYYY-MM-DD")
+    return day
 
 
 def seal_problems(connection: Connection, day: date, exceptions: Mapping[str, str], now: datetime) -> list[str]:

@@ -21,7 +21,7 @@ from hub.recon.statements import take_statement
 from routing.days import day_of
 from routing.postings import Account, Kind
 from routing.states import CaseState, LegState
-from schemas.errors import Conflict, Forbidden
+from schemas.errors import Conflict, Forbidden, InvalidMessage
 from schemas.money import fen_of, yuan_of
 from schemas.payer import Capabilities
 from schemas.statement import BreakClass, Remedy, Statement
@@ -425,6 +425,20 @@ def test_no_difference_is_posted_by_books_that_stand_no_more(database_url):
         done = desk.apply(run_id, number, Remedy.POST_DIFFERENCE)
 
         assert (done.state, "run it again" in done.outcome, desk.owed_fen()) == ("failed", True, 7_500)
+
+
+def test_what_is_signed_and_sealed_is_named_in_one_way_only(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        run_id, _ = desk.found(BreakClass.AMOUNT, desk.settled())
+        subjects = {
+            "recon.apply": (f"run/0{run_id}", f"run/ {run_id}", f"run/{run_id}_0", "run/", f"run/{2**63}"),
+            "recon.seal": (f"day/{desk.today:%Y%m%d}", f"day/{desk.today:%G-W%V-%u}", f"{desk.today}"),
+        }
+        for kind, wrong in subjects.items():
+            for subject in wrong:
+                with pytest.raises(InvalidMessage):
+                    desk.ask(kind, subject)
 
 
 def test_a_run_that_is_being_signed_off_is_not_touched(database_url):
