@@ -68,23 +68,17 @@ def _selected(columns: tuple[str, ...]) -> str:
     return ", ".join(columns).replace("case_id", "CAST(case_id AS text) AS case_id", 1)
 
 
-# A look into the index for each id, in the ids' own order, which is the order of the locks. A join would leave it to
-# the planner, who reads a whole table as long as it is small and stays with that plan while it grows; `= ANY($1)` would
-# look into every month where the tables are in months. OFFSET 0 keeps the look a look of its own.
-_BY_ID = (
-    "SELECT {columns} FROM unnest($1) AS wanted(id) CROSS JOIN LATERAL "
-    "(SELECT {columns_there} FROM {table} WHERE case_id = wanted.id {last} OFFSET 0) AS found"
+_SELECT_CASES = f"SELECT {_selected(_CASE_COLUMNS)} FROM settlement_case"
+# A join rather than `= ANY($1)`: where the tables are in months, only the one that an id belongs to is looked into.
+_WITH_IDS = "JOIN unnest($1) AS wanted(id) ON case_id = wanted.id"
+_LOCK_CASES = Prepared(
+    f"{_SELECT_CASES} {_WITH_IDS} ORDER BY settlement_case.case_id FOR UPDATE OF settlement_case", "uuid[]"
 )
-
-
-def _by_id(table: str, columns: tuple[str, ...], last: str) -> Prepared:
-    there = ", ".join(columns)
-    return Prepared(_BY_ID.format(columns=_selected(columns), columns_there=there, table=table, last=last), "uuid[]")
-
-
-_LOCK_CASES = _by_id("settlement_case", _CASE_COLUMNS, "FOR UPDATE")
-_READ_CASES = _by_id("settlement_case", _CASE_COLUMNS, "")
-_READ_LEGS = _by_id("settlement_leg", _LEG_COLUMNS, "ORDER BY leg_no")
+_READ_CASES = Prepared(f"{_SELECT_CASES} {_WITH_IDS}", "uuid[]")
+_READ_LEGS = Prepared(
+    f"SELECT {_selected(_LEG_COLUMNS)} FROM settlement_leg {_WITH_IDS} ORDER BY settlement_leg.case_id, leg_no",
+    "uuid[]",
+)
 _CONSIDERED = text("SELECT considered FROM settlement_case WHERE case_id = CAST(:id AS uuid)")
 _FIND_BY_KEY = Prepared(
     "SELECT c.institution, c.case_key, CAST(c.case_id AS text), c.request_hash FROM settlement_case c "
@@ -120,7 +114,7 @@ def read(connection: Connection, case_ids: Iterable[str]) -> dict[str, CaseRecor
 
 
 def _load(connection: Connection, statement: Prepared, case_ids: Iterable[str]) -> dict[str, CaseRecord]:
-    ids = sorted(set(case_ids))
+    ids = list(set(case_ids))
     if not ids:
         return {}
     # Two statements on purpose: the second begins after the locks are held and sees what their last holders wrote. A

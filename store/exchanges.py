@@ -38,11 +38,9 @@ class Exchange:
 
 
 _COLUMNS = tuple(Exchange.__dataclass_fields__)
-# Looked up case by case: see `store.cases`.
 _REQUESTS = Prepared(
-    "SELECT CAST(wanted.id AS text), body FROM unnest($1) AS wanted(id) CROSS JOIN LATERAL "
-    "(SELECT body FROM exchange WHERE case_id = wanted.id AND leg_no = 0 AND direction = 'in' "
-    "AND operation IN ('settle', 'trial') OFFSET 0) AS found",
+    "SELECT CAST(case_id AS text), body FROM exchange JOIN unnest($1) AS wanted(id) ON case_id = wanted.id "
+    "WHERE leg_no = 0 AND direction = 'in' AND operation IN ('settle', 'trial')",
     "uuid[]",
 )
 _OF_CASE = text(

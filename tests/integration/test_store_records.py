@@ -18,7 +18,6 @@ from store import answers, cases, coverage, exchanges, inbox, rulebooks
 from store.answers import StoredAnswer, StoredUndo
 from store.coverage import CoverageRow, person_key
 from store.database import alembic_config, database_is_away, open_engine, upgrade
-from store.driver import as_array
 from store.exchanges import Exchange
 from store.inbox import Received
 from store.records import CaseRecord, basic_from_json, basic_to_json
@@ -363,21 +362,3 @@ def test_planning_the_version_in_force_for_later_leaves_it_in_force(database):
 
     assert now is not None
     assert now.version == version
-
-
-def test_cases_are_looked_up_by_their_ids_however_small_the_tables_are(database):
-    """A join with the ids read 1,500 cases from end to end."""
-    new = [numbered(number) for number in range(1_500)]
-    stored(database, *new)
-    wanted = as_array(sorted(case.case_id for case in new[::10]))
-
-    with database.connect() as connection:
-        connection.exec_driver_sql("SET LOCAL random_page_cost = 4")  # PostgreSQL's own
-        for number, statement in enumerate((cases._LOCK_CASES, cases._READ_CASES, cases._READ_LEGS)):
-            connection.exec_driver_sql(f"PREPARE looked_{number} (uuid[]) AS {statement.sql}")
-            for plan in ("force_custom_plan", "force_generic_plan"):
-                connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {plan}")
-                shown = connection.exec_driver_sql(f"EXPLAIN EXECUTE looked_{number} (%s)", (wanted,)).scalars().all()
-
-                assert "Index Scan" in str(shown)
-                assert "Seq Scan" not in str(shown)
