@@ -177,7 +177,9 @@ _RUN = text(f"""
     FROM recon_run r WHERE r.run_id = :run_id""")
 _STATEMENTS = text(f"""
     SELECT {", ".join(StatementHead.__dataclass_fields__)} FROM statement
-    WHERE day = :day AND (:replaced OR state = 'standing') ORDER BY party, scheme, statement_id LIMIT :limit""")
+    WHERE day = :day AND (:replaced OR state = 'standing')
+    -- What counts comes first: a party may have been refused a hundred times before it was right.
+    ORDER BY state <> 'standing', state, party, scheme, statement_id LIMIT :limit""")
 
 # The last row of each key, whatever run it is of, with the moment at which the first run found it.
 _LATEST = """latest AS (

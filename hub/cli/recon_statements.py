@@ -125,6 +125,7 @@ def _header(
             header = read_message(StatementHeader, declared.read_bytes())
             if party not in ("", header.party) or (day is not None and day.date() != header.day):
                 fail(f"{declared.name} is about {header.party} on {header.day}", USAGE)
+            _check_sums(declared, header, count, total)
             return header
         if path.suffix.lower() == ".json" and count is None and not total:
             return _said_by(path, party, day, scheme)
@@ -134,6 +135,20 @@ def _header(
         return read_message(StatementHeader, _bytes(given))
     except InvalidMessage as error:
         fail("; ".join(f"{one.field}: {one.remedy}" for one in error.violations) or error.message, USAGE)
+
+
+def _check_sums(declared: Path, header: StatementHeader, count: int | None, total: str) -> None:
+    """What is typed beside a file must not be forgotten over it."""
+    from schemas.base import read_message
+    from schemas.money import yuan_of
+    from schemas.statement import StatementHeader
+
+    typed = {"count": header.count if count is None else count, "total": total or yuan_of(header.total)}
+    said = read_message(StatementHeader, _bytes({"party": header.party, "day": f"{header.day}"} | typed))
+    if (said.count, said.total) != (header.count, header.total):
+        fail(
+            f"{declared.name} declares {header.count} lines and {yuan_of(header.total)} yuan, not what is typed", USAGE
+        )
 
 
 def _said_by(path: Path, party: str, day: datetime | None, scheme: str) -> StatementHeader:
@@ -181,7 +196,7 @@ def _show(answer: StatementAnswer, *, as_json: bool) -> None:
         return
     said = f"statement {answer.statement_id}: {answer.party}/{answer.scheme} {answer.day}, {answer.rows} lines, "
     told = f"{said}{yuan_of(answer.total)} yuan, SHA-256 {answer.sha256}"
-    if answer.replaced is not None:
+    if answer.replaced is not None and answer.standing:
         told += f"\nit took the place of statement {answer.replaced}"
     if not answer.standing:
         told += "\nthis content came before and was replaced since; --again lets it stand again"
@@ -194,7 +209,9 @@ def _table(found: list[Stored]) -> Table:
     from routing.days import CHINA_STANDARD_TIME
     from schemas.money import yuan_of
 
-    table = Table("no", "day", "party/scheme", "state", "form", "lines", "yuan", "SHA-256", "by", "came")
+    table = Table(box=None, pad_edge=False)
+    for name in ("no", "day", "party/scheme", "state", "form", "lines", "yuan", "SHA-256", "by", "came"):
+        table.add_column(name, justify="right" if name in ("no", "lines", "yuan") else "left")
     for one in found:
         came = one.came
         table.add_row(

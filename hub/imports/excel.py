@@ -64,7 +64,7 @@ class ExcelFile:
                 if sheet.merged_cell_ranges:
                     (top, left), _ = sheet.merged_cell_ranges[0]
                     raise InvalidFile(
-                        f"{len(sheet.merged_cell_ranges)} areas of cells are merged, the first at row {top + 1}, "
+                        f"cells are merged, {len(sheet.merged_cell_ranges)} times, first at row {top + 1}, "
                         f"column {left + 1}; undo that, so that each row says all of itself"
                     )
                 records = self._records(sheet)
@@ -113,7 +113,7 @@ def _chosen(workbook: CalamineWorkbook, name: str) -> CalamineSheet:
     visible = [one.name for one in workbook.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
     sheets = [sheet for sheet in map(workbook.get_sheet_by_name, visible) if sheet.height > 0]
     if len(sheets) != 1:
-        raise InvalidFile(f"{len(sheets)} visible sheets have rows; name one with --sheet or leave one in the file")
+        raise InvalidFile(f"{len(sheets)} visible sheets have rows; leave one in the file (or `hub import --sheet`)")
     return sheets[0]
 
 

@@ -68,7 +68,7 @@ class _Book:
         sheet.set_footer("&L&F&R&P / &N")
         widths = [max(len(zh) * 2, len(en)) + 2 for zh, en in heads]
         for column, (zh_head, en_head) in enumerate(heads):
-            sheet.write_string(_ROWS_OF_TITLE, column, f"{zh_head}\n{en_head}", self._head)
+            sheet.write_string(_ROWS_OF_TITLE, column, f"{zh_head}\n{en_head}".strip(), self._head)
         last = _ROWS_OF_TITLE
         for last, row in enumerate(rows, _ROWS_OF_TITLE + 1):
             for column, (value, _) in enumerate(zip(row, heads, strict=True)):

@@ -39,14 +39,15 @@ _REMEDIES = {
     "payer.unknown": "name a payer of the rule book, by its code",
     "string_pattern_mismatch": "use at most 64 letters, digits and . _ : -",
     "statement.key": "name the settlement by settlement_no, request_id or reference",
-    "money": "write yuan with at most two decimals, such as -1234.50",
-    "missing": "fill in what the payers bear",
+    "money": "write yuan with at most two decimals and nothing between the digits, such as -1234.50",
+    "missing": "fill in what the payers bear, as a value and not as a formula",
     "statement.sign": "above zero for a settlement, below for a refund",
     "datetime": "write the moment as 2026-01-31T09:30:00+08:00",
     "statement.day": "lies on another day than the statement's: send it with the statement of its own day",
 }
 _STRUCTURE = (
-    "the number of columns or the quotes are wrong: is a separator inside a value, or the file only half there?"
+    "the number of columns or the quotes are wrong: is the row empty, a separator inside a value, a quote left open, "
+    "or the file only half there?"
 )
 _ENCODING = "is no text in UTF-8; save the file as CSV UTF-8"
 

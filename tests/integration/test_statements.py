@@ -481,6 +481,13 @@ def test_the_command_takes_lists_and_refuses(database_url: str, tmp_path: Path) 
     message.write_bytes(orjson.dumps(header | {"lines": [line]}))
     code, said = ran("import", str(message))
     assert (code, "1 lines are there, 2 were declared" in said) == (1, True)
+    for typed in (
+        ["--count", "3"],
+        ["--total", "200.00"],
+        ["--count", "2", "--total", "1", "--declared", f"{path}.json"],
+    ):
+        code, said = ran("import", str(path), *typed)
+        assert (code, "declares 2 lines and 201.00 yuan" in said) == (2, True)
     code, said = ran("import", str(path), "--party", BASIC)
     assert (code, f"day.csv.json is about {CRITICAL}" in said) == (2, True)
     code, said = ran("statements", "--day", f"{DAY}")
