@@ -37,6 +37,8 @@ class Scheme(Value):
     insurance_types: frozenset[InsuranceType] | None = None
     hospital: Literal["compared", "left_out"] = "compared"
     """A payer's scheme: whether the institutions' statements are held against both books, where they have come."""
+    cash: Literal["compared", "left_out"] = "compared"
+    """An institution's books of settlements as wholes: whether what patients paid is compared, where they tell it."""
     statement: Literal["sent", "pulled"] = "sent"
     """Whether the party sends its statement or the hub fetches it."""
     due_days: Annotated[int, Field(ge=0, le=62)] = 1

@@ -128,6 +128,13 @@ CREATE OR REPLACE AGGREGATE pg_temp.fen_sum(bigint) (
 """
 
 
+_CASH = (
+    "pg_temp.fen_sum(e.amount_fen) FILTER (WHERE e.debit = 'patient') "
+    "- pg_temp.fen_sum(e.amount_fen) FILTER (WHERE e.credit = 'patient')"
+)
+"""SQL for what the entries `e` leave to the patient."""
+
+
 def _sums(*, totals: bool) -> str:
     """SQL for what the entries `e` of an item come to; without `totals` its bill is left at 0."""
     columns = {"": "receivable", "account_": "personal", "total_": "charges"}
@@ -159,20 +166,22 @@ FROM recon_correction c WHERE h.case_id = c.case_id AND h.leg_no = c.leg_no
 """
 _NEWLY_THERE = """
 INSERT INTO recon_hub (key, case_id, leg_no, institution, payer, settlements, refunds, settled_fen, refunded_fen,
-    account_settled_fen, account_refunded_fen, total_settled_fen, total_refunded_fen, by_cancel, late, corrected)
+    account_settled_fen, account_refunded_fen, total_settled_fen, total_refunded_fen, by_cancel, late, corrected,
+    cash_fen)
 SELECT replace(c.case_id::text, '-', '') || '-' || c.leg_no, c.case_id, c.leg_no, c.institution, c.payer, 1, 0,
-    c.fen, 0, c.account_fen, 0, 0, 0, false, false, true
+    c.fen, 0, c.account_fen, 0, 0, 0, false, false, true, 0
 FROM recon_correction c
 WHERE c.case_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM recon_hub h WHERE h.case_id = c.case_id AND h.leg_no = c.leg_no)
 """
 
 
-def stage(connection: Connection, side: HubSide) -> None:
+def stage(connection: Connection, side: HubSide, *, cash: bool = False) -> None:
     """Our books of the day as the temporary table `recon_hub`, one row per item, and `recon_correction`.
 
     An item's `key` is the request that its payer was sent; of a settlement as a whole it ends with -0. Both tables are
-    gone with the transaction. A correction without a case of ours is only in the latter, by its break's key.
+    gone with the transaction. A correction without a case of ours is only in the latter, by its break's key. `cash`: of
+    settlements as wholes with what was left to patients, else that is 0.
     """
     leg, payer = ("0::smallint", "''") if side.whole else ("e.leg_no", "e.payer")
     group = "e.case_id, e.institution" if side.whole else "e.case_id, e.leg_no, e.institution, e.payer"
@@ -182,7 +191,8 @@ def stage(connection: Connection, side: HubSide) -> None:
         CREATE TEMP TABLE recon_hub ON COMMIT DROP AS
         SELECT replace(e.case_id::text, '-', '') || '-' || {leg} AS key, e.case_id, {leg} AS leg_no, e.institution,
             {payer} AS payer, {_times(True)} AS settlements, {_times(False)} AS refunds, {_sums(totals=side.whole)},
-            bool_or(e.kind = 'cancel') AS by_cancel, bool_or(e.kind = 'late_approval') AS late, false AS corrected
+            bool_or(e.kind = 'cancel') AS by_cancel, bool_or(e.kind = 'late_approval') AS late, false AS corrected,
+            {_CASH if cash and side.whole else "0::bigint"} AS cash_fen
         FROM ledger_entry e WHERE {side.on_day} AND {side.belongs} GROUP BY {group}"""),
         side.values,
     )

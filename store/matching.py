@@ -79,7 +79,7 @@ def match(connection: Connection, asked: Asked) -> Matched:
     prepare(connection)
     statements = find_statements(connection, asked.side, hospitals=asked.hospitals, grosses=asked.grosses)
     side = _told_apart(asked, statements)
-    hub_side.stage(connection, side)
+    hub_side.stage(connection, side, cash=statements.cash_carried)
     connection.execute(text("ANALYZE recon_hub"))
     resolve(connection, side, statements)
     agreed = compare(connection, side, statements)

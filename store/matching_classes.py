@@ -96,7 +96,7 @@ _SAME = "h[3:8] = x[3:8]"
 _SAME_NET = "h[3] + h[4] = x[3] + x[4] AND h[5] + h[6] = x[5] + x[6] AND h[7] + h[8] = x[7] + x[8]"
 _NOTHING = "{0}[2] > 0 AND {0}[3] + {0}[4] = 0 AND {0}[5] + {0}[6] = 0"
 _NO_ROWS = "{0}[1] + {0}[2] = 0"
-_WITHIN = " AND ".join(f"abs(h[{n}] - x[{n}]) <= :tolerance" for n in range(3, 9))
+_WITHIN = " AND ".join([*(f"abs(h[{n}] - x[{n}]) <= :tolerance" for n in range(3, 9)), "abs(cash_fen) <= :tolerance"])
 
 
 def _pair_class(side: HubSide) -> str:
@@ -108,6 +108,7 @@ def _pair_class(side: HubSide) -> str:
     lines = [
         # A book of another day has it too, and was believed to have it in this one's place.
         ("excused AND once_near[3:8] = h_near[3:8] AND once_near <> x_near", "'duplicate'"),
+        (f"cash_fen <> 0 AND {_SAME}", "'amount'"),
         (_SAME, "''"),
         (f"corrected AND {_SAME_NET}", "''"),
         (f"{left_out} AND ({no_h} AND {x_nothing} OR {no_x} AND {h_nothing})", "''"),
@@ -141,14 +142,17 @@ def _verdicts(side: HubSide) -> str:
     return f"""
         CREATE TEMP TABLE recon_class ON COMMIT DROP AS
         WITH verdict AS (
-            SELECT v.*, {pair_class} AS class FROM recon_vector v JOIN recon_item i USING (item)
+            SELECT w.*, {pair_class} AS class FROM (
+                SELECT v.*, i.excused, i.under_way, i.by_cancel, coalesce(k.fen, 0) AS cash_fen
+                FROM recon_vector v JOIN recon_item i USING (item) LEFT JOIN recon_cash k ON k.key = i.request_key
+            ) AS w
         ), told AS (
             SELECT *, class IN ('', {explained}) OR class = 'amount' AND {_WITHIN} AS explained FROM verdict
         ), first AS (
             SELECT DISTINCT ON (item) item, class, explained, pair,
-                -- Where what payers bear comes to the same, the bills may not.
-                coalesce(nullif(x[3] + x[4] + x[5] + x[6] - h[3] - h[4] - h[5] - h[6], 0), x[7] + x[8] - h[7] - h[8])
-                    AS difference_fen
+                -- Where what payers bear comes to the same, the bills may not, or what patients paid.
+                coalesce(nullif(x[3] + x[4] + x[5] + x[6] - h[3] - h[4] - h[5] - h[6], 0),
+                    nullif(x[7] + x[8] - h[7] - h[8], 0), cash_fen) AS difference_fen
             FROM told ORDER BY item, explained, class = '', pair
         ), figures AS (SELECT item, {figures} FROM recon_part p WHERE p.apart = 0 GROUP BY item)
         SELECT f.*, g.figures0, g.figures1, g.figures2 FROM first f LEFT JOIN figures g USING (item)"""

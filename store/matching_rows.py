@@ -42,6 +42,7 @@ class Statements:
     hospitals: tuple[Book, ...] = ()
     near: tuple[tuple[int, Book], ...] = ()
     totals_carried: bool = False
+    cash_carried: bool = False
 
     @property
     def today(self) -> tuple[tuple[int, Book], ...]:
@@ -81,6 +82,8 @@ _HOSPITALS = text(
 )
 _CARRIED = text("SELECT EXISTS (SELECT 1 FROM statement_line WHERE statement_id = :id AND total_fen <> 0)")
 
+_CASH_CARRIED = text("SELECT EXISTS (SELECT 1 FROM statement_line WHERE statement_id = :id AND cash_fen <> 0)")
+
 
 def find_statements(
     connection: Connection,
@@ -107,7 +110,9 @@ def find_statements(
     near = tuple((one, book) for one, book in books if book.day != side.day)
     whole = own is not None and pair == HOSPITAL and not own.by_payer
     carried = whole and own is not None and connection.execute(_CARRIED, {"id": own.statement_id}).scalar_one()
-    return Statements(own, pair, today, near, bool(carried))
+    wanted = whole and own is not None and side.scheme.cash == "compared"
+    cash = wanted and own is not None and connection.execute(_CASH_CARRIED, {"id": own.statement_id}).scalar_one()
+    return Statements(own, pair, today, near, bool(carried), bool(cash))
 
 
 def only_of_payer(side: HubSide, pair: int) -> str:
@@ -224,6 +229,7 @@ def compare(connection: Connection, side: HubSide, statements: Statements) -> in
     looked at once more.
     """
     connection.execute(text("CREATE TEMP TABLE recon_candidate (key text) ON COMMIT DROP"))
+    connection.execute(text("CREATE TEMP TABLE recon_cash (key text, fen bigint) ON COMMIT DROP"))
     if statements.pairs:
         sources = _our_rows(side, statements)
         for pair in statements.pairs:
@@ -239,9 +245,34 @@ def compare(connection: Connection, side: HubSide, statements: Statements) -> in
             values_of(side, statements),
         )
         connection.execute(text(f"INSERT INTO recon_candidate {_EXCUSED}"), side.values)
+        _compare_cash(connection, side, statements)
         connection.execute(text("ANALYZE recon_candidate"))
     agreeing = "SELECT count(*) FROM recon_hub h WHERE NOT EXISTS (SELECT 1 FROM recon_candidate c WHERE c.key = h.key)"
     return int(connection.execute(text(agreeing)).scalar_one())
+
+
+def _compare_cash(connection: Connection, side: HubSide, statements: Statements) -> None:
+    """The items of which the institution says that the patient paid something else, by how much: `recon_cash`.
+
+    Not those with a late share: an institution may tell it as a row of its own or in the settlement's.
+    """
+    if not statements.cash_carried:
+        return
+    of_the_day(
+        connection,
+        f"""
+        INSERT INTO recon_cash SELECT h.key, x.fen - h.cash_fen FROM recon_hub h JOIN (
+            SELECT key, sum(fen)::bigint AS fen FROM (
+                SELECT {request_key(side)} AS key, l.cash_fen AS fen FROM statement_line l
+                WHERE l.statement_id = ANY(:ids{HOSPITAL}) AND l.request_id <> ''
+                UNION ALL SELECT l.key, l.cash_fen FROM {keyed_lines(side, HOSPITAL)} AS l
+            ) AS line GROUP BY key) AS x USING (key)
+        WHERE x.fen <> h.cash_fen AND NOT h.late""",
+        values_of(side, statements),
+    )
+    connection.execute(
+        text("INSERT INTO recon_candidate SELECT key FROM recon_cash EXCEPT SELECT key FROM recon_candidate")
+    )
 
 
 def _our_rows(side: HubSide, statements: Statements) -> list[str]:

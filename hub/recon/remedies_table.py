@@ -246,7 +246,9 @@ def _amount(facts: Facts) -> Proposal:
     if less_fen == 0:
         if facts.known and facts.answered and facts.revisions > 1:
             return Proposal(Remedy.RESEND_ANSWER, "the hospital had several answers and may have missed the last")
-        return _people("the hospital's amount is another than its answer said")
+        same = facts.hub is not None and facts.hospital is not None and facts.hub.net_fen == facts.hospital.net_fen
+        what = "bill, or what it says that the patient paid," if same else "amount"
+        return _people(f"the hospital's {what} is another than its answer said")
     if 0 < less_fen <= DIFFERENCE_MAX_FEN and facts.leg is not None and facts.leg.state is LegState.APPROVED:
         return Proposal(Remedy.POST_DIFFERENCE, f"the payer has {yuan_of(less_fen)} less: written off, to be explained")
     return _people("the payer's book says another amount than its answer: send it its own answer as evidence")

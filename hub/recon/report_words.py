@@ -60,6 +60,7 @@ SWITCHES: Mapping[str, Bilingual] = {
     "regions": Bilingual(zh="统筹区", en="regions"),
     "insurance_types": Bilingual(zh="险种", en="insurance types"),
     "hospital": Bilingual(zh="医院账", en="institutions' statements"),
+    "cash": Bilingual(zh="患者现金", en="patients' cash"),
     "statement": Bilingual(zh="对账单来源", en="statement"),
     "due_days": Bilingual(zh="到期（日）", en="due after days"),
     "due_at": Bilingual(zh="到期（时）", en="due at"),

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from hub.recon.runs import Runs
+from routing.schemes import Scheme
 from store.database import open_engine
 from tests.support.builders import BASIC, BASIC_RULE, COMMERCIAL_RULE, HOSPITAL, a_rule_book
 from tests.support.matching_oracle import Switches, verdict
@@ -90,14 +91,16 @@ def combinations() -> Iterator[tuple[str, str, str, str]]:
 
 
 def rule_book(**more: object) -> OneBook:
-    schemes = [
-        {"party": BASIC, "code": "plain"},
-        {"party": BASIC, "code": "left-out", "refunds": "left_out"},
-        {"party": BASIC, "code": "in-fund", "account": "in_fund"},
-        {"party": BASIC, "code": "tolerant", "tolerance_fen": 3},
-        {"party": BASIC, "code": "two-sided", "hospital": "left_out"},
-    ]
-    return OneBook(a_rule_book(BASIC_RULE, COMMERCIAL_RULE, **{"reconciliation": schemes} | more))
+    """All of one payer's schemes are about the same shares, which no rule book that is checked may say."""
+    schemes = (
+        Scheme(party=BASIC, code="plain"),
+        Scheme(party=BASIC, code="left-out", refunds="left_out"),
+        Scheme(party=BASIC, code="in-fund", account="in_fund"),
+        Scheme(party=BASIC, code="tolerant", tolerance_fen=3),
+        Scheme(party=BASIC, code="two-sided", hospital="left_out"),
+    )
+    book = a_rule_book(BASIC_RULE, COMMERCIAL_RULE, **more)
+    return OneBook(book.model_copy(update={"reconciliation": schemes}))
 
 
 def test_every_combination_is_classed_as_the_table_says(engine: Engine) -> None:

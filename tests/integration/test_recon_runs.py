@@ -354,6 +354,34 @@ def test_a_run_misses_nobody_who_took_a_lower_number_and_had_not_ended(engine: E
     book(engine, Share("S-3", COMMERCIAL, (ONE,), (ONE,)))  # nobody is kept out any more
 
 
+def test_what_patients_paid_is_compared_where_an_institution_tells_it(engine: Engine) -> None:
+    cash = {"S-1": 3_000, "S-2": 2_990, "S-3": 0}
+    shares = [Share(no, COMMERCIAL, (row,), hospital=(row,)) for no in cash for row in [settled(5_000, total=8_000)]]
+    refund = (settled(5_000, total=8_000), refunded(5_000, total=8_000))
+    shares.append(Share("S-4", COMMERCIAL, refund, hospital=refund))
+    book(engine, *shares)
+    told = [
+        one | {"cash_fen": cash.get(one["settlement_no"], 3_000 if one["kind"] == "settle" else -3_000)}
+        for one in hospital_lines(shares, whole=True)
+    ]
+
+    def found(scheme: Scheme, lines: list[dict[str, Any]]) -> dict[str, tuple[str, int]]:
+        with engine.begin() as connection:
+            write_statement(connection, Told(HOSPITAL, lines))
+        rules = a_rule_book(*RULES).model_copy(update={"reconciliation": (scheme,)})
+        made = Runs(engine, OneBook(rules), FixedClock(), no_proposals).run(HOSPITAL, "daily", DAY, "li")  # type: ignore[arg-type]
+        with engine.connect() as connection:
+            listed = matching_runs.breaks(connection, run_id=made.run_id)
+        return {one.settlement_no: (f"{one.break_class} {one.state}", one.difference_fen) for one in listed}
+
+    usual = Scheme(party=HOSPITAL)
+    assert found(usual, told) == {"S-2": ("amount open", -10), "S-3": ("amount open", -3_000)}
+    tolerant = usual.model_copy(update={"tolerance_fen": 10})
+    assert found(tolerant, told)["S-2"] == ("amount explained", -10)
+    assert found(usual.model_copy(update={"cash": "left_out"}), told) == {}
+    assert found(usual, [one | {"cash_fen": 0} for one in told]) == {}, "an institution that tells nothing of it"
+
+
 RULES = (BASIC_RULE, COMMERCIAL_RULE)
 
 
