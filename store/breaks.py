@@ -112,6 +112,17 @@ _WORDS = text("""
         JOIN statement_line l USING (statement_id) WHERE l.kind = 'settle' AND a.settlement_no = l.settlement_no
           AND a.institution = l.institution AND l.settlement_no <> '' AND l.request_id = ''
     ) AS found ORDER BY found.break_id, found.rank, found.at""")
+_TWINS = text("""
+    SELECT DISTINCT ON (b.break_id) b.break_id, o.break_id AS other_id, n.day,
+        b.difference_fen + o.difference_fen AS difference_fen
+    FROM recon_break b JOIN recon_run r USING (run_id)
+    JOIN recon_break o ON o.key = b.key AND o.break_id <> b.break_id AND o.state <> 'explained'
+    JOIN recon_run n ON n.run_id = o.run_id AND n.party = r.party AND n.scheme = r.scheme AND n.day <> r.day
+        AND abs(n.day - r.day) <= (r.switches ->> 'cut_off_days')::int AND n.state IN ('done', 'signed_off')
+    WHERE b.break_id = ANY(:ids) AND b.state <> 'explained'
+      AND 'missing_at_hub' IN (b.class, o.class) AND b.class <> o.class
+      AND b.class LIKE 'missing\\_at\\_%' AND o.class LIKE 'missing\\_at\\_%'
+    ORDER BY b.break_id, abs(n.day - r.day), o.break_id""")
 _BEFORE = text("""
     SELECT DISTINCT v.run_id FROM recon_run r
     JOIN recon_run v ON (v.party, v.scheme, v.day) = (r.party, r.scheme, r.day) AND v.state = 'void'
@@ -218,6 +229,24 @@ def words_of(connection: Connection, break_ids: Sequence[int]) -> dict[int, Word
     connection.exec_driver_sql("SET LOCAL enable_hashjoin = on")
     found = connection.execute(_WORDS, {"ids": list(break_ids)})
     return {row.break_id: Word(row.reference, row.at) for row in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The other half of a row that is both late and wrong: what is missing on one day stands on another, differently.
+
+    `difference_fen`: what both halves come to together.
+    """
+
+    break_id: int
+    day: date
+    difference_fen: int
+
+
+def twins_of(connection: Connection, break_ids: Sequence[int]) -> dict[int, Twin]:
+    """By break, for those of which a standing run of a neighbouring day has the other half."""
+    found = connection.execute(_TWINS, {"ids": list(break_ids)}) if break_ids else ()
+    return {row.break_id: Twin(int(row.other_id), row.day, int(row.difference_fen)) for row in found}
 
 
 def propose(connection: Connection, rows: Sequence[tuple[int, Remedy, str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -14,10 +14,17 @@ from routing.doubt import Move, move_cancelling, move_reversing
 from routing.rulebook import Party, RuleBook
 from routing.rulebook_file import read_rule_book
 from schemas.errors import NotFound, Unavailable
+from schemas.money import yuan_of
 from schemas.statement import BreakClass
 from store import breaks, rulebooks
-from store.breaks import PAGE, Break
+from store.breaks import PAGE, Break, Twin
 
+_HALVES = (
+    BreakClass.MISSING_AT_HUB,
+    BreakClass.MISSING_AT_INSURER,
+    BreakClass.MISSING_AT_BASIC,
+    BreakClass.MISSING_AT_HOSPITAL,
+)
 _NEED_WORDS = (BreakClass.MISSING_AT_HUB, BreakClass.STATUS)
 
 
@@ -32,12 +39,30 @@ def propose(connection: Connection, run_id: int) -> int:
     able: dict[str, Able] = {}
     count = 0
     for page in _pages(found):
-        words = breaks.words_of(connection, [one.break_id for one in page if one.break_class in _NEED_WORDS])
-        named = {number for number, word in words.items() if word.reference}
-        made = [(one.break_id, proposed_for(one, book, able, named=one.break_id in named)) for one in page]
-        breaks.propose(connection, [(number, said.remedy, said.reason) for number, said in made])
-        count += len(made)
+        twins = breaks.twins_of(connection, [one.break_id for one in page if one.break_class in _HALVES])
+        halves = breaks.by_id(connection, [twin.break_id for twin in twins.values()])
+        twins |= breaks.twins_of(connection, list(halves))
+        _propose(connection, [*page, *halves.values()], twins, book, able)
+        count += len(page)
     return count
+
+
+def _propose(
+    connection: Connection, page: Sequence[Break], twins: Mapping[int, Twin], book: RuleBook, able: dict[str, Able]
+) -> None:
+    words = breaks.words_of(connection, [one.break_id for one in page if one.break_class in _NEED_WORDS])
+    named = {number for number, word in words.items() if word.reference}
+    made = []
+    for one in page:
+        said = proposed_for(one, book, able, named=one.break_id in named)
+        twin = twins.get(one.break_id)
+        made.append((one.break_id, said.remedy, said.reason if twin is None else f"{said.reason}{_with(twin)}"))
+    breaks.propose(connection, made)
+
+
+def _with(twin: Twin) -> str:
+    differ = yuan_of(twin.difference_fen)
+    return f"; with break {twin.break_id} of {twin.day} one row, late and wrong: together the books differ by {differ}"
 
 
 def _pages(found: Iterator[Break]) -> Iterator[list[Break]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -471,6 +471,23 @@ def test_a_hospitals_books_that_came_after_the_run_are_compared_or_left_out_with
         assert desk.sign_off(run_id, hospitals="its own run compares them").state == "executed"
         with pytest.raises(Conflict, match="is signed_off"):
             desk.sign_off(run_id, hospitals="once more")
+
+
+def test_a_row_that_is_late_and_wrong_is_told_as_one_in_both_its_halves(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled()
+        _, here = desk.found(BreakClass.MISSING_AT_INSURER, case_id, hub=once(7_500), payer_side=NOTHING,
+                             difference=-7_500)  # fmt: skip
+        alone = desk.the(here).reason
+        desk.today += timedelta(days=1)
+
+        _, there = desk.found(BreakClass.MISSING_AT_HUB, case_id, payer_side=once(7_400), difference=7_400)
+
+        said = f"; with break {there} of {desk.today} one row, late and wrong: together the books differ by -1.00"
+        assert desk.the(here).reason == f"{alone}{said}"
+        assert f"; with break {here} of" in desk.the(there).reason
+        assert (desk.the(here).proposal, desk.the(there).proposal) == ("people", "people")
 
 
 def test_what_is_booked_while_a_day_is_being_sealed_is_looked_at_too(database_url, monkeypatch):
