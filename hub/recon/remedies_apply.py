@@ -75,7 +75,7 @@ def detail_of(run_id: int, decided: Sequence[Decision]) -> dict[str, Any]:
 def decisions_of(detail: Mapping[str, Any]) -> list[Decision]:
     """What an action's detail asks for; InvalidMessage says what is wrong with it."""
     try:
-        found = [Decision(int(number), Remedy(remedy), str(note)) for number, remedy, note in detail["remedies"]]
+        found = [Decision(_number(number), Remedy(remedy), str(note)) for number, remedy, note in detail["remedies"]]
     except (KeyError, ValueError, TypeError):
         raise _wrong("remedies", "give [break, remedy, note] for each") from None
     numbers = [one.break_id for one in found]
@@ -84,6 +84,13 @@ def decisions_of(detail: Mapping[str, Any]) -> list[Decision]:
     if any(one.remedy is Remedy.NONE or len(one.note) > NOTE_MAX for one in found):
         raise _wrong("remedies", f"each needs a remedy and a note of at most {NOTE_MAX} characters")
     return found
+
+
+def _number(given: object) -> int:
+    """ValueError for what is no whole number of a row: 1.9 must not be taken for 1."""
+    if type(given) is not int or not 0 < given < 2**63:
+        raise ValueError
+    return given
 
 
 def _wrong(field: str, remedy: str) -> InvalidMessage:
