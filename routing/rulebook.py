@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from routing.links import InstitutionLink, PartyLink, StagingTable, party_problem, rule_problems, staging_problem
 from routing.schemes import Scheme
+from schemas.bank import BankAccount
 from schemas.base import Bilingual, Identifier, InstitutionCode, PartyCode, RegionCode, Value
 from schemas.codes import InsuranceType, Layer, MedicalType, VisitKind
 from schemas.disclosure import USUAL, Disclosure
@@ -69,6 +70,8 @@ class Party(Value):
     """How it is met: directly; through the hospital, which brings its result (`adjudicated`); by a table that the hub
     polls for its messages; by files of messages."""
     staging: StagingTable | None = None
+    bank_account: BankAccount | None = None
+    """Where it pays from, and where institutions pay back to."""
 
     @model_validator(mode="after")
     def _link_fits(self) -> Self:
@@ -136,6 +139,8 @@ class Institution(Value):
     link: InstitutionLink = "realtime"
     """How its messages come: it sends them, or the hub polls a table of its own for them, or it brings files."""
     staging: StagingTable | None = None
+    bank_account: BankAccount | None = None
+    """Where payers pay to."""
 
     @model_validator(mode="after")
     def _link_fits(self) -> Self:
@@ -224,6 +229,7 @@ class RuleBook(Value):
                 remedy = f"reconciliation[{index}]: {scheme.party} is neither a party nor an institution"
                 raise _refuse("reconciliation.party", remedy)
         self._payers_books_lie_apart()
+        self._payers_pay_others()
         for index, problem in rule_problems(self.party_by_code, self.rules):
             raise _refuse("rules.link", f"rules[{index}]: {problem}")
         return self
@@ -237,6 +243,14 @@ class RuleBook(Value):
                     remedy = f"reconciliation[{index}].regions: a share may belong to {other.name} and {scheme.name}; "
                     remedy += "give each, by the same body, regions or insurance_types that the other does not name"
                     raise _refuse("reconciliation.overlap", remedy)
+
+    def _payers_pay_others(self) -> None:
+        """One number on both sides is a mistake in copying: its payments would end where they began."""
+        payers = {party.bank_account.number: party.code for party in self.parties if party.bank_account}
+        for index, one in enumerate(self.institutions):
+            if one.bank_account and (payer := payers.get(one.bank_account.number)):
+                remedy = f"institutions[{index}].bank_account.number: is {payer}'s number too; give each its own"
+                raise _refuse("institutions.bank_account", remedy)
 
     @cached_property
     def party_by_code(self) -> dict[str, Party]:

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, Row, text
 
 from routing.days import day_of
+from schemas.bank import BankAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Payment:
     bank_reference: str
     ended_at: datetime | None
     reason: str
+    institution_account: BankAccount | None
+    payer_account: BankAccount | None
 
     @property
     def cause(self) -> str:
@@ -57,9 +60,9 @@ _FILE_COLUMNS = ", ".join(PaymentFile.__dataclass_fields__)
 _NEXT = text("SELECT nextval(pg_get_serial_sequence('fund_payment', 'payment_id'))")
 _ADD = text(f"""
     INSERT INTO fund_payment (payment_id, payment_no, payer, institution, amount_fen, state, claims, ordered_by,
-        order_action, ordered_at)
+        order_action, ordered_at, institution_account, payer_account)
     VALUES (:payment_id, :payment_no, :payer, :institution, :amount_fen, 'ordered', CAST(:claims AS jsonb), :by,
-        :action, :now) RETURNING {_COLUMNS}""")
+        :action, :now, CAST(:institution_account AS jsonb), CAST(:payer_account AS jsonb)) RETURNING {_COLUMNS}""")
 _READ = text(f"SELECT {_COLUMNS} FROM fund_payment WHERE payment_no = :payment_no")
 _HOLD = text(f"SELECT {_COLUMNS} FROM fund_payment WHERE payment_no = :payment_no FOR UPDATE")
 _END = text("""
@@ -72,6 +75,7 @@ _LISTED = text(f"""
 _UNWRITTEN = text(f"""
     SELECT {_COLUMNS} FROM fund_payment
     WHERE payer = :payer AND state = 'ordered' AND amount_fen > 0 AND file_no IS NULL ORDER BY payment_id FOR UPDATE""")
+_CARRIED = text(f"SELECT {_COLUMNS} FROM fund_payment WHERE file_no = :file_no ORDER BY payment_id")
 _ADD_FILE = text(f"""
     INSERT INTO fund_payment_file (payer, payments, total_fen, sha256, content, made_by, made_at)
     VALUES (:payer, :payments, :total_fen, :sha256, :content, :by, :now) RETURNING {_FILE_COLUMNS}""")
@@ -94,6 +98,8 @@ def add(
     by: str,
     action: int | None,
     now: datetime,
+    institution_account: BankAccount | None = None,
+    payer_account: BankAccount | None = None,
 ) -> Payment:
     """A new order, with the number by which everybody names it."""
     number = int(connection.execute(_NEXT).scalar_one())
@@ -109,6 +115,8 @@ def add(
             "by": by,
             "action": action,
             "now": now,
+            "institution_account": institution_account and institution_account.model_dump_json(),
+            "payer_account": payer_account and payer_account.model_dump_json(),
         },
     ).one()
     return _payment(row)
@@ -164,6 +172,11 @@ def add_file(
     return _file(row)
 
 
+def in_file(connection: Connection, file_no: int) -> list[Payment]:
+    """The orders that a file carries, in their order."""
+    return [_payment(row) for row in connection.execute(_CARRIED, {"file_no": file_no})]
+
+
 def file(connection: Connection, file_no: int) -> PaymentFile | None:
     """A file as it was written; None when there is none."""
     row = connection.execute(_FILE, {"file_no": file_no}).first()
@@ -188,7 +201,10 @@ def unordered(connection: Connection, *, payer: str = "", institution: str = "",
 
 
 def _payment(row: Row[Any]) -> Payment:
-    return Payment(**row._asdict())
+    values = row._asdict()
+    for name in ("institution_account", "payer_account"):
+        values[name] = None if values[name] is None else BankAccount.model_validate(values[name])
+    return Payment(**values)
 
 
 def _file(row: Row[Any]) -> PaymentFile:

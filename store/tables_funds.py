@@ -177,6 +177,8 @@ fund_payments = Table(
     Column("bank_reference", Text, nullable=False, server_default=text("''")),
     Column("ended_at", Moment, nullable=True, comment="confirmed or taken back"),
     Column("reason", Text, nullable=False, server_default=text("''"), comment="why it was taken back"),
+    Column("institution_account", JSONB, nullable=True, comment="name, bank and number as they were agreed to"),
+    Column("payer_account", JSONB, nullable=True, comment="likewise"),
     PrimaryKeyConstraint("payment_id", name="fund_payment_pk"),
     CheckConstraint("state IN ('ordered', 'confirmed', 'void')", name="fund_payment_state_is_known"),
     Index("one_payment_per_number", "payment_no", unique=True),

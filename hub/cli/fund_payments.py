@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +34,10 @@ def order(
 
     Example: hub fund order YUEAN --reason "March" --by li
     """
+    from hub.books import RuleBooks
+    from hub.clock import SystemClock
     from hub.funds import payments as orders
+    from hub.funds.views import account_as_dict
     from hub.people.views import action_as_dict
     from schemas.money import yuan_of
 
@@ -41,22 +45,34 @@ def order(
     asked = []
     given = settings()
     with open_database(given) as engine, office_of(engine, given) as office:
+        book = RuleBooks(engine, SystemClock()).active().book
         with engine.connect() as connection:
             waiting = orders.waiting(connection, payer, institution)
         for code, found in sorted(waiting.items()):
             chosen = [one for one in found if not claim or one.claim_no in claim]
             if chosen:
                 amount = yuan_of(sum(one.payable_fen for one in chosen))
-                detail = {"claims": [one.claim_no for one in chosen], "amount": amount}
+                detail: dict[str, Any] = {"claims": [one.claim_no for one in chosen], "amount": amount}
+                accounts = orders.accounts_of(book, payer, code)
+                for name, account in (("institution", accounts.institution), ("payer", accounts.payer)):
+                    detail |= {f"{name}_account": account_as_dict(account)} if account else {}
                 asked.append(office.actions.request("fund.pay", f"fund/{code}/{payer}", detail, reason, by))
     if as_json:
         show_json({"actions": [action_as_dict(one) for one in asked]})
         return
     for one in asked:
         institution_code = one.subject.split("/")[1]
-        console().print(f"{institution_code}: {one.detail['amount']}; {told(one)}", markup=False, soft_wrap=True)
+        to = _paid_to(one.detail)
+        console().print(f"{institution_code}: {one.detail['amount']}{to}; {told(one)}", markup=False, soft_wrap=True)
     if not asked:
         console().print("No audited claim waits for payment.")
+
+
+def _paid_to(detail: Mapping[str, Any]) -> str:
+    """The account that the money goes to, where there is one."""
+    back = detail["amount"].startswith("-")
+    account = detail.get("payer_account" if back else "institution_account")
+    return f" to {account['number']}, {account['bank']}, {account['name']}" if account else ""
 
 
 def payments(

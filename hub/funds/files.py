@@ -8,13 +8,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from hub.imports.report import harmless
 from routing.rulebook import RuleBook
+from schemas.bank import BankAccount
 from schemas.errors import Conflict, Malformed
 from schemas.money import yuan_of
 from store import fund_payments
@@ -22,7 +23,11 @@ from store.fund_payments import Payment, PaymentFile
 
 MARK = "#settlement-hub-payments"
 VERSION = "1"
-COLUMNS = ("payment_no", "institution", "institution_name", "amount", "currency", "claims")
+COLUMNS = (
+    *("payment_no", "institution", "institution_name", "amount", "currency", "claims"),
+    *("payee_name", "payee_bank", "payee_account", "payer_name", "payer_bank", "payer_account"),
+)
+_NO_ACCOUNT = ("", "", "")
 
 
 def write(connection: Connection, payer: str, book: RuleBook, *, by: str, now: datetime) -> PaymentFile:
@@ -45,12 +50,25 @@ def content_of(payer: str, rows: Sequence[tuple[Payment, str]]) -> tuple[bytes, 
     table.writerow(COLUMNS)
     for one, name in rows:
         claims = " ".join(map(str, one.claims))
-        table.writerow([one.payment_no, one.institution, harmless(name), yuan_of(one.amount_fen), "CNY", claims])
+        accounts = [*_cells(one.institution_account), *_cells(one.payer_account)]
+        about = [one.payment_no, one.institution, harmless(name), yuan_of(one.amount_fen), "CNY", claims]
+        table.writerow([*about, *accounts])
     raw = body.getvalue().encode()
     digest = hashlib.sha256(raw).hexdigest()
     total = yuan_of(sum(one.amount_fen for one, _ in rows))
     head = ",".join((MARK, VERSION, payer, str(len(rows)), total, digest))
     return head.encode() + b"\n" + raw, digest
+
+
+def _cells(account: BankAccount | None) -> tuple[str, str, str]:
+    if account is None:
+        return _NO_ACCOUNT
+    return harmless(account.name), harmless(account.bank), account.number
+
+
+def without_account(carried: Iterable[Payment]) -> list[str]:
+    """The institutions whose payments name no account to pay to."""
+    return sorted({one.institution for one in carried if one.institution_account is None})
 
 
 def check(content: bytes) -> tuple[str, int, int]:

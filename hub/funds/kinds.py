@@ -19,10 +19,12 @@ from hub.books import RuleBooks
 from hub.funds import audits, claims, files, payments
 from hub.funds.audits import Refused, Sample
 from hub.funds.claims import Application
+from hub.funds.payments import Accounts
 from hub.people.actions import ActionKind
 from hub.ports import Clock
 from hub.work import Work, WorkUnits
 from routing.funds import WHOLE, ClaimState
+from schemas.bank import BankAccount
 from schemas.base import Identifier, RegionCode, Text, Value, violations_of
 from schemas.clearing import ClearingWay
 from schemas.codes import InsuranceType, VisitKind
@@ -100,6 +102,8 @@ class _Audit(Value):
 class _Pay(Value):
     claims: Annotated[tuple[int, ...], Field(min_length=1, max_length=10_000)]
     amount: SignedMoney
+    institution_account: BankAccount | None = None
+    payer_account: BankAccount | None = None
 
 
 class _Confirm(Value):
@@ -225,6 +229,7 @@ class _Desk:
             by=action.requested_by,
             action=action.id,
             now=self._clock.now(),
+            accounts=Accounts(asked.institution_account, asked.payer_account),
         )
         return f"payment {made.payment_no}: {yuan_of(made.amount_fen)} {made.state}"
 
@@ -237,6 +242,10 @@ class _Desk:
             raise Conflict("not all of these claims wait for payment", code="claim.state")
         if sum(one.payable_fen for one in chosen) != asked.amount:
             raise Conflict("they come to another amount by now: ask anew", code="payment.amount")
+        known = payments.accounts_of(self._books.active().book, payer, institution)
+        if (known.institution, known.payer) != (asked.institution_account, asked.payer_account):
+            remedy = "name institution_account and payer_account as the rule book has them"
+            raise Conflict(f"the bank accounts are others: ask anew, {remedy}", code="payment.account")
 
     def confirm(self, work: Work, action: Action) -> str:
         asked, known = _detail(_Confirm, action), _payment(work, action)
@@ -265,7 +274,9 @@ class _Desk:
         made = files.write(
             work.connection, payer, self._books.active().book, by=action.requested_by, now=self._clock.now()
         )
-        return f"file {made.file_no}: {made.payments} payments, {yuan_of(made.total_fen)}, SHA-256 {made.sha256}"
+        told = f"file {made.file_no}: {made.payments} payments, {yuan_of(made.total_fen)}, SHA-256 {made.sha256}"
+        missing = files.without_account(fund_payments.in_file(work.connection, made.file_no))
+        return f"{told}; no account to pay to: {', '.join(missing)}" if missing else told
 
 
 def check_audit(work: Work, action: Action) -> None:

@@ -14,6 +14,8 @@ from sqlalchemy import Connection
 
 from routing.days import day_of
 from routing.funds import ClaimState, Part, Transfer, confirmed, ordered
+from routing.rulebook import RuleBook
+from schemas.bank import BankAccount
 from schemas.errors import Conflict, NotFound
 from schemas.money import yuan_of
 from store import fund_payments, funds, ledger
@@ -30,11 +32,37 @@ def waiting(connection: Connection, payer: str, institution: str = "") -> dict[s
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The bank accounts of a payment's two sides; None where nobody gave one."""
+
+    institution: BankAccount | None = None
+    payer: BankAccount | None = None
+
+
+def accounts_of(book: RuleBook, payer: str, institution: str) -> Accounts:
+    """As the rule book has them."""
+    paid, paying = book.institution_by_code.get(institution), book.party_by_code.get(payer)
+    return Accounts(paid.bank_account if paid else None, paying.bank_account if paying else None)
+
+
+NO_ACCOUNTS = Accounts()
+
+
 def order(
-    connection: Connection, payer: str, institution: str, only: Collection[int], *, by: str, action: int, now: datetime
+    connection: Connection,
+    payer: str,
+    institution: str,
+    only: Collection[int],
+    *,
+    by: str,
+    action: int,
+    now: datetime,
+    accounts: Accounts = NO_ACCOUNTS,
 ) -> Payment:
     """One order over these claims, which net each other. One that comes to nothing is confirmed at once.
 
+    It keeps its `accounts`, whatever the rule book says when the bank gets it.
     Conflict: one of them is not audited, or ordered already.
     """
     claims = [one for one in funds.audited(connection, payer, institution) if one.claim_no in only]
@@ -43,7 +71,18 @@ def order(
         raise Conflict(f"claim {named} does not wait for payment by {payer}", code="claim.state")
     amount_fen = sum(one.payable_fen for one in claims)
     numbers = [one.claim_no for one in claims]
-    made = fund_payments.add(connection, payer, institution, amount_fen, numbers, by=by, action=action, now=now)
+    made = fund_payments.add(
+        connection,
+        payer,
+        institution,
+        amount_fen,
+        numbers,
+        by=by,
+        action=action,
+        now=now,
+        institution_account=accounts.institution,
+        payer_account=accounts.payer,
+    )
     funds.move(connection, claims, ClaimState.ORDERED, payment_no=made.payment_no)
     moved = _transfers(connection, claims)
     _post(connection, made, moved, now)

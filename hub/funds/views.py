@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from routing.funds import NATIONAL_STATES, ClaimState, Part
+from schemas.bank import BankAccount
 from schemas.money import yuan_of
 from store.fund_audits import Deduction, Sampled
 from store.fund_figures import Standing
@@ -117,7 +118,14 @@ def payment_as_dict(payment: Payment) -> dict[str, Any]:
         "bank_reference": payment.bank_reference,
         "ended_at": None if payment.ended_at is None else payment.ended_at.isoformat(),
         "reason": payment.reason,
+        "institution_account": account_as_dict(payment.institution_account),
+        "payer_account": account_as_dict(payment.payer_account),
     }
+
+
+def account_as_dict(account: BankAccount | None) -> dict[str, Any] | None:
+    """A bank account; None for none."""
+    return None if account is None else account.model_dump(mode="json")
 
 
 def unordered_as_dict(one: Unordered) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from hub.funds import payments
 from routing.days import CHINA_STANDARD_TIME
+from schemas.bank import BankAccount
 from schemas.errors import NotFound
 from store import fund_audits, fund_figures, fund_payments
 from store.fund_audits import Deduction
@@ -105,7 +106,13 @@ def _payment_table(payment: Payment) -> Table:
         ["下单时间 ordered", f"{payment.ordered_at.astimezone(CHINA_STANDARD_TIME):%Y-%m-%d %H:%M:%S}"],
         ["到账日期 paid on", "" if payment.paid_on is None else str(payment.paid_on)],
         ["银行流水 bank reference", payment.bank_reference],
+        *_account_rows("机构账户 institution's account", payment.institution_account),
+        *_account_rows("付款方账户 payer's account", payment.payer_account),
     ]
+
+
+def _account_rows(title: str, account: BankAccount | None) -> Table:
+    return [] if account is None else [[title, f"{account.number}, {account.bank}, {account.name}"]]
 
 
 def _claims_table(claims: Sequence[Claim]) -> Table:

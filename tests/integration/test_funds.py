@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -16,7 +18,7 @@ from schemas.errors import Conflict, Forbidden, NotFound
 from schemas.transactions import Transaction
 from store import fund_audits, fund_figures, fund_payments, funds, ledger
 from store.fund_figures import Scope
-from tests.support.builders import BASIC, CRITICAL, HOSPITAL, REGION, a_rule_book
+from tests.support.builders import BASIC, CRITICAL, HOSPITAL, REGION, a_party, a_rule_book
 from tests.support.fund_days import Desk, claims_of, seal, totals
 from tests.support.hub_in_process import TestHub, a_hub
 
@@ -273,7 +275,32 @@ def test_a_payment_file_declares_what_is_in_it_and_carries_an_order_once(hub):
         kept = fund_payments.file(connection, payment.file_no or 0)
     assert kept is not None
     assert files.check(kept.content) == (CRITICAL, 1, 15_000)
-    assert kept.content.decode().splitlines()[2] == f"{payment.payment_no},{HOSPITAL},一院,150.00,CNY,{number}"
+    assert kept.content.decode().splitlines()[2] == f"{payment.payment_no},{HOSPITAL},一院,150.00,CNY,{number},,,,,,"
+
+
+def test_an_order_keeps_the_accounts_that_two_people_agreed_to(database_url):
+    def account(name: str, number: str) -> dict[str, str]:
+        return {"name": name, "bank": "示例银行支行", "number": number}
+
+    ours, theirs, moved = (account(name, 4 * name + 4 * "1234") for name in ("1001", "2002", "3003"))
+    parties = [a_party(CRITICAL, bank_account=theirs)]
+    hospital = {"code": HOSPITAL, "name": "一院", "region": REGION, "bank_account": ours}
+    later = a_rule_book(parties=parties, institutions=[hospital | {"bank_account": moved}])
+
+    with a_hub(database_url, parties=parties, institutions=[hospital], running=False) as hub:
+        settled(hub, "S-1", "S-2")
+        desk, number = Desk(hub), claims_of(hub, totals(seal(hub), "FS-1", **BOTH))[CRITICAL]
+        desk.do("audit", f"claim/{number}", deducted="0.00")
+        asked = {"claims": [number], "amount": "150.00", "payer_account": theirs}
+        with pytest.raises(Conflict, match="as the rule book has them"):
+            desk.ask("pay", f"fund/{HOSPITAL}/{CRITICAL}", **asked, institution_account=moved)
+        desk.do("pay", f"fund/{HOSPITAL}/{CRITICAL}", **asked, institution_account=ours)
+        with hub.database.begin() as connection:
+            file = files.write(connection, CRITICAL, later, by="li", now=hub.clock.now())
+
+    (row,) = csv.DictReader(io.StringIO(file.content.decode().partition("\n")[2]))
+    assert (row["payee_name"], row["payee_bank"], row["payee_account"]) == tuple(ours.values())
+    assert (row["payer_account"], row["amount"]) == (theirs["number"], "150.00")
 
 
 def test_the_year_pays_out_what_its_months_withheld_less_what_its_audit_refuses(hub):

@@ -96,6 +96,39 @@ def test_every_complaint_is_named_at_once_in_file_order():
     assert complaints(broken) == [(1, "title"), (4, "parties[1].kind"), (24, "rules[1].payers[0].weight")]
 
 
+ACCOUNT = "bank_account: {name: 一院, bank: 示例银行支行, number: %s}"
+
+
+def with_accounts(institution: str, payer: str) -> str:
+    """The good file with the numbers of an institution's account and a payer's."""
+    text = GOOD.replace("amqp: true}", "amqp: true, " + ACCOUNT % institution + "}")
+    return text.replace("    adapter: insurer.rest\n", "    adapter: insurer.rest\n    " + ACCOUNT % payer + "\n")
+
+
+def test_a_bank_account_is_read_without_its_gaps():
+    book = read_rule_book(with_accounts("0012 3456-7890 1234", "6543210987654321"))
+
+    accounts = book.institution_by_code["H44030000001"].bank_account, book.party_by_code["ANKANG"].bank_account
+    assert [one and one.number for one in accounts] == ["0012345678901234", "6543210987654321"]
+
+
+@pytest.mark.parametrize(
+    ("institution", "payer", "place"),
+    [
+        ("12345", "6543210987654321", (10, "institutions[0].bank_account.number")),
+        ("0012 3456 789O", "65432109876543210987654321098765432", (8, "parties[1].bank_account.number")),
+        ("6543 2109 8765 4321", "6543210987654321", (10, "institutions[0].bank_account.number")),
+    ],
+)
+def test_a_bank_account_that_cannot_be_right_is_named_and_not_repeated(institution, payer, place):
+    text = with_accounts(institution, payer)
+
+    assert complaints(text) == [place]
+    with pytest.raises(InvalidRuleBook) as refusal:
+        read_rule_book(text)
+    assert "6543" not in str(refusal.value)
+
+
 ALL_BUT = "reconciliation:\n  - {party: ANKANG%s}\n  - party: ANKANG\n    code: second\n%s"
 
 

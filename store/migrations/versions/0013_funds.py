@@ -214,6 +214,13 @@ def upgrade() -> None:
         sa.Column("bank_reference", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=True, comment="confirmed or taken back"),
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False, comment="why it was taken back"),
+        sa.Column(
+            "institution_account",
+            postgresql.JSONB(),
+            nullable=True,
+            comment="name, bank and number as they were agreed to",
+        ),
+        sa.Column("payer_account", postgresql.JSONB(), nullable=True, comment="likewise"),
         sa.CheckConstraint("state IN ('ordered', 'confirmed', 'void')", name="fund_payment_state_is_known"),
         sa.PrimaryKeyConstraint("payment_id", name="fund_payment_pk"),
     )
