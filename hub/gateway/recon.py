@@ -20,13 +20,14 @@ from hub.gateway.batched import BatchedCalls
 from hub.gateway.identity import OfficeDoor
 from hub.gateway.operators import LIMIT_MAX, ROOT
 from hub.gateway.reading import check_content_type, read_body, whole_number
-from hub.gateway.recon_desk import ApplyAsked, ReconDesk, RunAsked, Signed
+from hub.gateway.recon_desk import STATES, ApplyAsked, ReconDesk, RunAsked, Signed
 from hub.gateway.transactions import JSON
 from hub.people import views
 from hub.recon.report import BREAKS_MAX, Report
 from routing.days import FIRST_DAY, LAST_DAY
 from schemas.base import Model, read_message
 from schemas.errors import InvalidMessage, NotFound, OutcomeUnknown, Violation
+from schemas.statement import BreakClass
 from store.actions import Action, ActionState
 
 log = structlog.get_logger()
@@ -118,6 +119,10 @@ class ReconEndpoints:
         names = {name: given.get(name, "") for name in ("party", "class", "state")}
         if any("\0" in value for value in names.values()):
             raise _bad_query("filter", "leave control characters out")
+        # A misspelt word would find nothing, which reads like good news.
+        for name, known in (("class", [one.value for one in BreakClass]), ("state", STATES)):
+            if names[name] and names[name] not in known:
+                raise _bad_query(name, f"use one of {', '.join(known)}")
         listed = partial(
             self._desk.breaks, day=day, run_id=run_id, party=names["party"], break_class=names["class"],
             state=names["state"], after=after, limit=limit,

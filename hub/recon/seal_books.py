@@ -104,7 +104,7 @@ def _problem(
         return f"{name} is in our books and not in the rule book"
     if due > now and state == "missing":
         return f"{name} is due at {due:%Y-%m-%d %H:%M}"
-    return f"{name} was not compared" if not number else f"run {number} is {state}"
+    return f"{name} was not compared" if not number else f"{name} is not signed off, its run {number} is {state}"
 
 
 def _booked_since(connection: Connection, run_id: int) -> str:

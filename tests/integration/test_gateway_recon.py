@@ -162,6 +162,8 @@ WRONG = [
     ("GET", "/breaks", 422),
     ("GET", "/breaks?day=now", 422),
     ("GET", "/breaks?run=-1", 422),
+    ("GET", "/breaks?day=2026-03-02&class=amuont", 422),
+    ("GET", "/breaks?day=2026-03-02&state=opened", 422),
     ("GET", "/breaks/99999", 404),
     ("POST", "/runs/99999/sign-off", 404),
     ("POST", "/2026-03-02/seal", 422),

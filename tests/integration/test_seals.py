@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from hub.clock import SystemClock
 from hub.people.recon import seal_problems
@@ -171,7 +172,13 @@ def test_the_watch_tells_of_it_and_says_when_it_is_over(database):
         with database.connect() as connection:
             return [one.kind for one in incidents.listed(connection)]
 
-    assert (watch(), told()) == (0, [])
+    with capture_logs() as logged:
+        assert (watch(), told()) == (0, [])
+    with database.connect() as connection:
+        chain = seals.listed(connection, 1)[0].chain
+    assert [(one["day"], one["chain"], one["holds"]) for one in logged if one["event"] == "newest_seal"] == [
+        (str(TUESDAY), chain, True)
+    ]
     with database.begin() as connection:
         connection.execute(text("UPDATE statement SET sha256 = repeat('1', 64)"))
     assert (watch(), told()) == (0, []), "it is not due again"
@@ -305,7 +312,7 @@ def test_days_are_sealed_in_order_when_everybodys_books_were_signed(database):
     with database.begin() as connection:
         run_id = a_signed_run(connection, MONDAY)
         a_run(connection, BASIC, MONDAY)
-    assert problems(database, MONDAY) == [f"run {run_id + 1} is done"]
+    assert problems(database, MONDAY) == [f"BASIC-440300/daily is not signed off, its run {run_id + 1} is done"]
     assert problems(database, MONDAY, **{"BASIC-440300/daily": "their books are down"}) == []
     with database.begin() as connection:
         sealed(connection, MONDAY)
