@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import urllib3
 
-START_S_MAX = 60.0
+START_S_MAX = 180.0
 STOP_S_MAX = 40.0
 _POLL_S = 0.05
 PARTY_SECRETS = "party-secrets.yaml"

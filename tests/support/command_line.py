@@ -19,8 +19,8 @@ import psutil
 
 from tests.support.eventually import eventually
 
-READY_WITHIN_S = 60.0
-STOP_WITHIN_S = 60.0
+READY_WITHIN_S = 180.0
+STOP_WITHIN_S = 180.0
 
 
 def bare_environment(**settings: str) -> dict[str, str]:
