@@ -102,12 +102,25 @@ def show(
     """
     with open_database(settings()) as engine, engine.connect() as connection:
         found = _find(connection, run_id, day, party, scheme)
+        since = _stale(connection, found) if found.state == "done" else []
     if as_json:
-        show_json({name: getattr(found, name) for name in found.__dataclass_fields__})
+        show_json({**{name: getattr(found, name) for name in found.__dataclass_fields__}, "stale": since})
         return
     from hub.cli import recon_run_views
 
     recon_run_views.show_run(found, console())
+    for why in since:
+        console().print(f"since then: {why}", markup=False, soft_wrap=True)
+
+
+def _stale(connection: Connection, run: Run) -> list[str]:
+    """Why it would come out otherwise today."""
+    from hub.recon.remedies import book_in_force
+    from hub.recon.staleness import stale
+    from store import signing
+
+    head = signing.read(connection, run.run_id)
+    return [one.text for one in stale(connection, head, book_in_force(connection))] if head is not None else []
 
 
 def _find(connection: Connection, run_id: int | None, day: str, party: str, scheme: str) -> Run:

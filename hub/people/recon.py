@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 
-import structlog
 from sqlalchemy import Connection
 
 from hub.people.actions import ActionKind
@@ -25,8 +24,6 @@ from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
 from store import breaks, doubts, fund_totals, seals, signing
 from store.actions import Action, ActionState
 from store.signing import RunHead
-
-log = structlog.get_logger()
 
 APPLY, SIGN_OFF, SEAL = "recon.apply", "recon.sign_off", "recon.seal"
 STATEMENT, DOUBTS, NOT_DUE = "statement", "doubts", "not_yet_due"
@@ -212,7 +209,6 @@ class _Seal:
             _refuse(anew.problems, f"{day} cannot be sealed")
             if anew.as_dict() != books.as_dict():
                 raise Conflict(f"{day} is still being booked: ask for the seal again", code="recon.not_ready")
-        log.info("day_sealed", day=str(day), entries=made.entries, chain=made.chain, by=made.sealed_by)
         return f"{made.entries} entries sealed, chain {made.chain}; {summary_of(made.books)}"
 
     def _books(self, connection: Connection, day: date, exceptions: Mapping[str, str]) -> DayBooks:

@@ -43,6 +43,7 @@ def cli(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 def test_a_day_is_run_shown_and_its_breaks_listed(cli: CliRunner) -> None:
     ran = cli.invoke(app, ["recon", "run", "--day", DAY, "--by", "li"])
     shown = cli.invoke(app, ["recon", "show", "--party", COMMERCIAL, "--day", DAY])
+    assert "since then" not in shown.output
     as_json = cli.invoke(app, ["recon", "breaks", "--day", DAY, "--state", "open", "--json"])
     as_csv = cli.invoke(app, ["recon", "breaks", "--run", "1", "--csv"])
     listed = cli.invoke(app, ["recon", "breaks", "--day", DAY, "--class", "amount"])

@@ -164,6 +164,23 @@ def test_every_row_that_is_changed_removed_or_added_is_found(database):
     assert missed == []
 
 
+def test_what_is_sealed_while_somebody_verifies_is_not_missed(database, monkeypatch):
+    posted(database, an_entry(MONDAY), an_entry(TUESDAY))
+    with database.begin() as connection:
+        sealed(connection, MONDAY)
+    read = seals.day_parts
+
+    def meanwhile(connection: Connection, day: date) -> list[seals.Part]:
+        with database.begin() as another:
+            a_signed_run(another, TUESDAY)
+            sealed(another, TUESDAY)
+        return read(connection, day)
+
+    monkeypatch.setattr(seal_checks, "day_parts", meanwhile)
+    with database.connect() as connection:
+        assert faults(connection) == []
+
+
 def test_the_watch_tells_of_it_and_says_when_it_is_over(database):
     two_sealed_days(database)
     watch = SealWatch(database, SystemClock(), "host/1")
