@@ -7,11 +7,12 @@ paper for example, and has it compared (`unexpected`): the report of the day sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from store import fund_totals
 from store.seals import (
@@ -38,6 +39,7 @@ _UNSEALED = text("""
       AND (CAST(:since AS date) IS NULL OR e.business_day >= :since)
       AND NOT EXISTS (SELECT 1 FROM day_seal s WHERE s.business_day = e.business_day)
     GROUP BY e.business_day ORDER BY e.business_day""")
+_SEAL, _SIGN_OFF = "recon.seal", "recon.sign_off"
 _DONE = text("""
     SELECT subject, outcome FROM operator_action
     WHERE kind = :kind AND state = 'executed' ORDER BY id""")
@@ -53,6 +55,8 @@ class Fault:
 
 def faults(connection: Connection, last: int | None = None) -> Iterator[Fault]:
     """Everything that is wrong with seals and signed-off runs; `last`: of the newest so many sealed days."""
+    # Before anything else: what is sealed or signed while we read, which takes minutes, is nobody's loss.
+    done = {kind: connection.execute(_DONE, {"kind": kind}).all() for kind in (_SEAL, _SIGN_OFF)}
     every = listed(connection, None if last is None else last + 1)
     looked = every if last is None else every[-last:]
     since = looked[0].business_day if looked and last is not None else None
@@ -65,7 +69,7 @@ def faults(connection: Connection, last: int | None = None) -> Iterator[Fault]:
         yield Fault(subject, f"{row.rows} entries on a day without a seal, before a day that has one")
     yield from (Fault(one.subject, one.detail) for one in fund_totals.wrong(connection, since))
     yield from _runs(connection, since)
-    yield from _missing(connection, {day_subject(one.business_day): one.chain for one in every}, since)
+    yield from _missing(connection, done, {day_subject(one.business_day): one.chain for one in every}, since)
 
 
 def unexpected(connection: Connection, chains: Mapping[date, str]) -> Iterator[Fault]:
@@ -136,9 +140,11 @@ def _where(part: str) -> str:
     return f"{named} {max(first, 1)} to {first + CHUNK - 1}"
 
 
-def _missing(connection: Connection, chains: dict[str, str], since: date | None) -> Iterator[Fault]:
+def _missing(
+    connection: Connection, done: Mapping[str, Sequence[Row[Any]]], chains: dict[str, str], since: date | None
+) -> Iterator[Fault]:
     """What was carried out and is not there any more, or is another."""
-    for row in connection.execute(_DONE, {"kind": "recon.seal"}):
+    for row in done[_SEAL]:
         if since is not None and row.subject < day_subject(since):
             continue
         chain = chains.get(row.subject)
@@ -147,7 +153,7 @@ def _missing(connection: Connection, chains: dict[str, str], since: date | None)
         elif chain not in row.outcome:
             yield Fault(row.subject, "its seal is another than the one that was approved")
     signed = {run_subject(row.run_id): row.digest for row in connection.execute(_SIGNED, {"since": None})}
-    for row in connection.execute(_DONE, {"kind": "recon.sign_off"}):
+    for row in done[_SIGN_OFF]:
         if row.subject not in signed:
             yield Fault(row.subject, "it was signed off, and its row is gone or says otherwise")
         elif signed[row.subject] not in row.outcome:
