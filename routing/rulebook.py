@@ -239,7 +239,15 @@ class RuleBook(Value):
         payers = {party.code for party in self.parties}
         for index, scheme in enumerate(self.reconciliation):
             for other in self.reconciliation[:index]:
-                if scheme.party == other.party and scheme.party in payers and scheme.shares_books_with(other):
+                if scheme.party != other.party or scheme.party not in payers:
+                    continue
+                if scheme.account != other.account:
+                    remedy = (
+                        f"reconciliation[{index}].account: {other.name} says {other.account}; a payer's claims hold "
+                    )
+                    remedy += "the personal accounts or they do not: say the same in all its schemes"
+                    raise _refuse("reconciliation.account", remedy)
+                if scheme.shares_books_with(other):
                     remedy = f"reconciliation[{index}].regions: a share may belong to {other.name} and {scheme.name}; "
                     remedy += "give each, by the same body, regions or insurance_types that the other does not name"
                     raise _refuse("reconciliation.overlap", remedy)

@@ -37,12 +37,12 @@ _SEALED_TO = text("SELECT max(business_day) FROM day_seal")
 _DAYS = f"""
     SELECT 'day' AS span, booked, counted, {_KEYS}, CAST(sum(fen) AS bigint) AS fen FROM ({COUNTED}) AS side
     WHERE (CAST(:after AS date) IS NULL OR booked > :after) AND booked <= :last
-    GROUP BY booked, counted, {_KEYS} HAVING sum(fen) <> 0"""
+    GROUP BY booked, counted, {_KEYS}"""
 _MONTHS = f"""
     SELECT 'month' AS span, CAST(date_trunc('month', booked) AS date) AS booked,
         CAST(date_trunc('month', counted) AS date) AS counted, {_KEYS}, CAST(sum(fen) AS bigint) AS fen
     FROM ledger_total WHERE span = 'day' AND (CAST(:after AS date) IS NULL OR booked > :after) AND booked <= :last
-    GROUP BY 2, 3, {_KEYS} HAVING sum(fen) <> 0"""
+    GROUP BY 2, 3, {_KEYS}"""
 _ADD = "INSERT INTO ledger_total (span, booked, counted, " + _KEYS + ", fen) {0}"
 _ADDED = text("INSERT INTO ledger_total_up_to (span, last_day) VALUES (:span, :last)")
 _DROP = (text("DELETE FROM ledger_total"), text("DELETE FROM ledger_total_up_to"))
@@ -121,7 +121,8 @@ def sides(known: UpTo, first: date | None, last: date | None, *, by_day: bool) -
     its days too."""
     if known.days is None:
         return COUNTED, {}
-    kept = f"SELECT booked, counted, {_KEYS}, fen FROM ledger_total WHERE"
+    # Only what `known` speaks of: somebody may be adding up the next day at this moment.
+    kept = f"SELECT booked, counted, {_KEYS}, fen FROM ledger_total WHERE booked <= :days_to AND"
     values: dict[str, object] = {"days_to": known.days}
     # No totals that were added since we asked how far they go: their entries are read. The condition is on the entries
     # themselves, so that their index knows it.

@@ -51,7 +51,11 @@ def book(connection: Connection, chance: random.Random, day: date, count: int) -
         kind, debit, credit = chance.choice(MOVES)
         advancing = kind in (Kind.SETTLE, Kind.CANCEL)
         row = {"kind": kind.value, "debit": debit.value, "credit": credit.value, "cause": "claim/1"}
-        row |= {"amount_fen": chance.randrange(1, 100_000), "business_day": day, "effective_day": day}
+        row |= {
+            "amount_fen": chance.choice((100, 200, chance.randrange(1, 9_999))),
+            "business_day": day,
+            "effective_day": day,
+        }
         row |= {"about_day": None if advancing else day - timedelta(days=chance.randrange(60))}
         row |= {"institution": chance.choice((HOSPITAL, "H-2")), "payer": chance.choice((BASIC, CRITICAL, ""))}
         row |= {"region": chance.choice(("440300", "440100")), "layer": "basic", "product": chance.choice("pq")}
@@ -90,6 +94,22 @@ def test_the_totals_of_sealed_days_are_what_their_entries_come_to(books: Engine,
             compare(connection, chance)
         assert fund_totals.up_to(connection).months == date(2026, 4, 30)
         assert list(fund_totals.wrong(connection)) == []
+
+
+def test_a_day_that_is_added_up_while_a_figure_is_read_counts_once(books: Engine) -> None:
+    chance = chance_of(3)
+    with books.begin() as connection:
+        for number in range(70):
+            book(connection, chance, FIRST + timedelta(days=number), 2)
+            connection.execute(SEAL, {"day": FIRST + timedelta(days=number)})
+            if number == 30:
+                before = fund_totals.catch_up(connection)
+        whole = fund_figures.standing(connection, from_entries=True)
+        fund_totals.catch_up(connection)
+        sides, values = fund_totals.sides(before, None, None, by_day=False)
+        told = connection.execute(text(f"SELECT sum(fen) FROM ({sides}) AS s WHERE account = 'bank'"), values)
+
+    assert int(told.scalar_one()) == whole[0].settled_fen
 
 
 def test_totals_that_were_changed_are_found_and_added_up_anew(books: Engine) -> None:

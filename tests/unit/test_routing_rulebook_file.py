@@ -153,6 +153,14 @@ def test_two_schemes_of_a_payer_never_hold_the_same_share(first, second):
         read_rule_book(text)
 
 
+def test_a_payers_schemes_agree_whether_its_claims_hold_the_personal_accounts():
+    text = GOOD + ALL_BUT % (", regions: [440300], account: in_fund", "    regions: [440100]\n")
+
+    ((_, field),) = complaints(text)
+
+    assert field == "reconciliation[1].account"
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
