@@ -9,8 +9,12 @@ JOBS       ?= 3
 # The tests start dozens of interpreters: each would compile all the code again, for more than half of its time.
 unexport PYTHONDONTWRITEBYTECODE
 
+LINT       := mypy ruff-check ruff-format lint-imports
+# Each finding in one piece where this make can do that; one that fails lets the others end, and then all fails.
+SIDE_BY_SIDE = $(MAKE) --no-print-directory --keep-going --jobs $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak lock docs clean
+.PHONY: help demo test lint bench soak lock docs clean collected installed $(LINT)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,15 +22,28 @@ help: ## list the targets
 demo: $(VENV)/.stamp ## settle a generated hospital day and prove that all books agree (ARGS="--cases 500", ARGS=--all-dialects)
 	@$(BIN)/hub demo $(ARGS)
 
-test: lint ## everything that must hold before a change is accepted
-	@$(BIN)/python -m tests.support.install --clients
+test: $(VENV)/.stamp ## everything that must hold before a change is accepted
+	@$(SIDE_BY_SIDE) $(LINT) collected installed
 	@echo '== pytest'; $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.stamp ## style, types and the direction of imports
-	@echo '== ruff check'; $(BIN)/ruff check --quiet .
-	@echo '== ruff format --check'; $(BIN)/ruff format --quiet --check .
-	@echo '== mypy'; $(BIN)/mypy
-	@echo '== lint-imports'; $(BIN)/lint-imports
+	@$(SIDE_BY_SIDE) $(LINT)
+
+$(LINT):
+	@echo '== $@'; $(BIN)/$(COMMAND)
+
+mypy: COMMAND = mypy
+lint-imports: COMMAND = lint-imports
+ruff-check: COMMAND = ruff check --quiet .
+ruff-format: COMMAND = ruff format --quiet --check .
+
+# Every worker collects all tests. Before the first time one of them compiles them for all, while mypy takes its time;
+# what it finds wrong is said by pytest itself.
+collected:
+	@test -d tests/unit/__pycache__ || $(BIN)/pytest --collect-only --quiet >/dev/null 2>&1 || true
+
+installed:
+	@$(BIN)/python -m tests.support.install --clients
 
 bench: $(BENCH_VENV)/.stamp ## measure the hub beside a bare floor and other frameworks; writes bench/RESULTS.md
 	@$(BENCH_VENV)/bin/python -m tests.support.install
