@@ -112,11 +112,14 @@ def _show_one(one: dict[str, Any], shown: Console) -> None:
     from rich.markup import escape
     from rich.padding import Padding
 
+    from routing.days import CHINA_STANDARD_TIME
+
     ended = one["recovered_at"]
-    shown.print(f"{one['id']}  [bold]{one['kind']}[/]  since {one['opened_at']:%m-%d %H:%M:%S}")
+    opened = one["opened_at"].astimezone(CHINA_STANDARD_TIME)
+    shown.print(f"{one['id']}  [bold]{one['kind']}[/]  since {opened:%m-%d %H:%M:%S}")
     shown.print(Padding(escape(one["summary"]), (0, 0, 0, 4)))
     if ended:
-        shown.print(f"    over since {ended:%m-%d %H:%M:%S}")
+        shown.print(f"    over since {ended.astimezone(CHINA_STANDARD_TIME):%m-%d %H:%M:%S}")
         return
     shown.print(Padding(escape(one["next_step"]), (0, 0, 0, 4)))
     shown.print(f"    {one['command']}", markup=False, soft_wrap=True)

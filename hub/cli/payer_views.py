@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.people.standing import PayerView
+from routing.days import CHINA_STANDARD_TIME
 from store.payers import EVERYBODY
 
 
@@ -30,10 +31,11 @@ def show(views: Sequence[PayerView], console: Console, *, each_process: bool) ->
     console.print(table)
     if each_process:
         for one in (health for view in views for health in view.processes):
+            since, heard = (at.astimezone(CHINA_STANDARD_TIME) for at in (one.since, one.updated_at))
             console.print(
-                f"  {one.party} in {one.process}: breaker {one.breaker} since {one.since:%m-%d %H:%M:%S}, "
+                f"  {one.party} in {one.process}: breaker {one.breaker} since {since:%m-%d %H:%M:%S}, "
                 f"{one.failures} failures in a row, {one.retries_held} repeats put off, "
-                f"heard {one.updated_at:%H:%M:%S}",
+                f"heard {heard:%H:%M:%S}",
                 markup=False,
             )
     for view in views:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from hub.cli.app import app
 from hub.watch import Watch
+from routing.days import CHINA_STANDARD_TIME
 from store.invariants import INVARIANTS
 from tests.support.builders import CRITICAL, StubPayer, an_id_card, lost_after_effect
 from tests.support.hub_in_process import PERSON_SECRET, TestHub, a_hub
@@ -92,6 +94,9 @@ def test_incidents_are_listed_and_shown(run: Run, worked: TestHub) -> None:
     shown = run("incident", "list", "--kind", "leg.in_doubt")[1]
     assert "CICI" in shown
     assert "hub doubt show" in shown
+    (doubt,) = (one for one in told["incidents"] if one["kind"] == "leg.in_doubt")
+    opened = datetime.fromisoformat(doubt["opened_at"]).astimezone(CHINA_STANDARD_TIME)
+    assert f"since {opened:%m-%d %H:%M:%S}" in shown, "by the same clock as cases and actions"
     number = str(told["incidents"][0]["id"])
     one = run("incident", "show", number)[1]
     assert "summary" in one
