@@ -61,7 +61,6 @@ log = structlog.get_logger()
 CASE_SWEEP_PAUSE_S = 0.2
 OUTBOX_SWEEP_PAUSE_S = 1.0
 RULE_BOOK_PAUSE_S = 2.0
-CLOCK_PAUSE_S = 5.0
 CONFIRMED_PAUSE_S = 0.5
 PAYER_CONTROL_PAUSE_S = 1.0
 DOORS_PAUSE_S = 1.0
@@ -185,7 +184,7 @@ def bootstrap(
         # Confirmed rows are removed with the next transaction of this process; when none comes, soon all the same,
         # or the relay would take them for lost and publish them once more.
         hub.sweeps.append(Every("confirmed-rows", CONFIRMED_PAUSE_S, work_units.flush_confirmed))
-    hub.sweeps.append(Every("clock", CLOCK_PAUSE_S, shared.look))
+    hub.sweeps.append(Every("clock", settings.clock_look_s, shared.look))
     hub.sweeps.append(Every("rule-book", RULE_BOOK_PAUSE_S, lambda: books.refresh().version and 0))
     if Role.ENGINE in roles:
         _add_engine(hub)

@@ -76,6 +76,8 @@ class Settings(BaseModel):
     """How far back the scheduled look at the invariants goes; `hub verify` looks at everything."""
     recon_every_s: Annotated[float, Field(ge=0, le=86_400)] = 3600.0
     """How often the relay asks about doubts, compares the running day and makes what comparisons are due; 0: never."""
+    clock_look_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    """How often a process sets its clock by the database's."""
     failpoints: str = ""
     """Where this process shall die (`hub/failpoints.py`): for fault tests only."""
     stop_timeout_s: Annotated[float, Field(gt=0, le=300)] = 25.0

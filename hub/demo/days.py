@@ -44,6 +44,7 @@ OFFICE_OPENS = time(9, 30)
 """When a day's statements have come and its books are closed: the next morning."""
 FRESH = timedelta(seconds=20)
 """A hub that was started so lately goes by the clock already."""
+CLOCK_LOOK_S = 0.5
 BEFORE_MIDNIGHT = timedelta(seconds=2)
 """Where the clock goes on when an evening is over."""
 VERIFY_S_MAX = 60.0
@@ -75,6 +76,8 @@ class DaysReport:
     broken: list[str]
     """What `hub verify` finds: invariants that do not hold, and rows that are not as they were sealed."""
     actions: int
+    alone: int
+    """Of the acts of people those that need no second one, since they move no money."""
     faults: bool
     early: list[Early] = field(default_factory=list)
     """What went wrong and was over before anybody compared."""
@@ -109,9 +112,9 @@ class HubAtWork(Protocol):
 
 
 class HubProcess:
-    """The hub as a process of its own, which looks at its database's clock every few seconds."""
+    """The hub as a process of its own, which looks at its database's clock every CLOCK_LOOK_S."""
 
-    notices_within = timedelta(seconds=6)
+    notices_within = timedelta(seconds=2)
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -157,7 +160,8 @@ def run_days_demo(options: DaysOptions, screen: Screen) -> DaysReport:
         try:
             with staged(folder, "") as stage:
                 stage.dialects = True
-                stage.own_settings = {"HUB_RECON_EVERY_S": "0"}  # people close these days, at half past nine
+                # People close these days, at half past nine.
+                stage.own_settings = {"HUB_RECON_EVERY_S": "0", "HUB_CLOCK_LOOK_S": str(CLOCK_LOOK_S)}
                 mixed.write_secrets(stage)
                 screen.say("starting the payers, one for each dialect, and the database")
                 start_sandbox(stage)
@@ -299,6 +303,7 @@ def _finish(
         month=paid,
         broken=list(_broken(world.engine)),
         actions=closing.actions_made,
+        alone=closing.made_alone,
         faults=options.faults,
         early=world.evening.early if world.evening else [],
         folder=folder,

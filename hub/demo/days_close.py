@@ -95,6 +95,8 @@ class Closing:
     later: dict[Item, Found] = field(default_factory=dict)
     """What came after it, when it was something else."""
     actions_made: int = 0
+    made_alone: int = 0
+    """Of them those that move no money, which one may do."""
 
     def morning(self, day: date, *, last: bool) -> None:
         """Close a day as far as it goes, and whatever was left of earlier ones. DemoFailed when people are refused."""
@@ -260,7 +262,10 @@ class Closing:
         """One asks, another agrees where two are wanted."""
         action = self.actions.request(kind, subject, detail, reason, LI)
         self.actions_made += 1
-        return self.actions.approve(action.id, WANG) if action.state is ActionState.REQUESTED else action
+        if action.state is ActionState.REQUESTED:
+            return self.actions.approve(action.id, WANG)
+        self.made_alone += 1
+        return action
 
 
 def hosted_by_us(parties: Iterable[tuple[str, str]]) -> frozenset[str]:

@@ -28,9 +28,10 @@ LONELY_MAX, DOUBTFUL_MAX = 4, 3
 WITH_MAILBOX = f"H{NATIONAL_REGION}00001"
 """This hospital fetches what it has not heard from its queue of the hub's own broker."""
 SETTLE_DOWN_S_MAX = 90.0
-_LEAD_S, _LEAD_S_PER_BILL = 600.0, 0.3
+_LEAD_S, _LEAD_S_PER_BILL = 240.0, 0.3
 """How long before midnight an evening begins, so that it is over when the last bills are sent, on a slow machine too;
-what is left of it is skipped."""
+what is left of it is skipped. Not much longer: the latest bills are of visits that end just before midnight, and none
+may end in the future."""
 _AROUND_MIDNIGHT_S = 2.0
 _UNDER_WAY = text(
     "SELECT count(*) FROM settlement_leg l JOIN settlement_case c USING (case_id) "

@@ -40,6 +40,7 @@ def days_as_dict(report: DaysReport) -> dict[str, Any]:
              "settlement_no": one.item.settlement_no, "what": one.what, "ended": one.ended} for one in report.early
         ],
         "actions": report.actions,
+        "actions_alone": report.alone,
         "month": {
             "claims": month.claims,
             "asked": yuan_of(month.asked_fen),
@@ -194,7 +195,8 @@ def _show_month(report: DaysReport, console: Console) -> None:
         console.print(
             f"  deducted: {yuan_of(one.fen)} of {one.settlement_no}, {one.payer}, claim {one.claim_no}: {one.reason}"
         )
-    console.print(f"{report.actions} acts of people, each agreed to by a second one")
+    alone = f"; {report.alone} moved no money and needed none" if report.alone else ""
+    console.print(f"{report.actions - report.alone} acts of people, each agreed to by a second one{alone}")
 
 
 def _show_what_is_wrong(report: DaysReport, console: Console) -> None:

@@ -86,6 +86,17 @@ def test_exactly_what_was_done_is_found_and_called_by_its_name(report: DaysRepor
     assert {"answer lost", "undone by hand", "row twice", "row missing", "wrong fen"} <= done
 
 
+def test_an_answer_that_was_not_heard_is_sent_again_and_a_contradiction_is_over_before_the_morning(
+    report: DaysReport,
+) -> None:
+    """Which bills there are depends on the day: neither must be among them."""
+    again = [known.how for one, known in report.compared.matched if one.what == "answer not heard"]
+
+    assert set(again) <= {"remedy: resend_answer"}
+    assert report.alone == len(again)
+    assert all(one.ended for one in report.early)
+
+
 def test_the_day_is_sealed_paid_and_sound(report: DaysReport) -> None:
     (day,) = report.days
 
