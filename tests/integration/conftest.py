@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.http_client import Client
 from tests.support.hub_in_process import TestHub, a_hub
+from tests.support.used_again import Shelf
 
 
 @pytest.fixture
@@ -21,3 +22,10 @@ def world(database_url: str) -> Iterator[TestHub]:
 def hospital(world: TestHub) -> Client:
     """HOSPITAL at the gateway of `world`."""
     return Client(world.hub.gateway.port)
+
+
+@pytest.fixture(scope="module")
+def shared_world(shelf: Shelf) -> Iterator[TestHub]:
+    """What `world` is, one for all tests of a file that leave nothing behind: they only read, or are refused."""
+    with shelf.database() as url, a_hub(url) as running:
+        yield running
