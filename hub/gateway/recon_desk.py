@@ -19,6 +19,7 @@ from hub.recon.remedies import propose
 from hub.recon.remedies_apply import BREAKS_MAX, NOTE_MAX, Decision, as_proposed, detail_of
 from hub.recon.report import Report, read_report
 from hub.recon.runs import RunResult, Runs
+from hub.recon.seal_books import day_books
 from hub.work import WorkUnits
 from schemas.base import Identifier, Value
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
@@ -87,14 +88,16 @@ class ReconDesk:
         self._runs = Runs(work_units.engine, books, clock, propose)
 
     def day(self, day: date) -> dict[str, Any]:
-        """Runs, statements and seal of a day."""
+        """Runs, statements and seal of a day; where it has none yet, what it would keep and what is in its way."""
         with self._work_units.read() as connection:
             sealed = recon_reports.seal(connection, day)
+            listed = day_books(connection, self._books.active().book, day, {}, self._clock.now())
             return {
                 "day": day,
                 "runs": [run_as_dict(one) for one in recon_reports.runs(connection, day)],
                 "statements": [_in_yuan(asdict(one)) for one in recon_reports.statements(connection, day)],
                 "seal": _in_yuan(asdict(sealed)) if sealed else None,
+                "books": None if sealed else {**listed.as_dict(), "in_the_way": listed.problems},
             }
 
     def run(self, run_id: int) -> dict[str, Any]:
