@@ -124,10 +124,7 @@ class Closing:
         self._seal_what_is_ready()
 
     def _due(self, day: date) -> list[str]:
-        """Whoever is in our books of the day, and whoever's books are agreed to come, be they empty."""
-        agreed = [scheme.party for scheme in self.statements.book_in_force.reconciliation]
-        found = dict.fromkeys([*(scheme.party for scheme in self.runs.due(day)), *agreed])
-        return [party for party in found if party not in self.hosted]
+        return [scheme.party for scheme in self.runs.due(day) if scheme.party not in self.hosted]
 
     def _unclear(self, day: date) -> set[str]:
         return {run.party for run in self._standing(day) if self._breaks(run.run_id, ("open",))}

@@ -79,8 +79,9 @@ def due_now(engine: Engine, book: RuleBook, now: datetime) -> DueWork:
 def due_work(book: RuleBook, found: Days, now: datetime, sealed_to: date | None) -> DueWork:
     """What of the due days is to be compared (anew), and what is late.
 
-    A payer is compared when anything was booked with it. An institution is compared when its statement is there or
-    expected: the rule book names how it is compared, or it has sent one lately. A day is compared anew when a
+    A payer is compared when anything was booked with it, and whoever the rule book names, when anything was booked at
+    all. An institution is compared when its statement is there or expected: it has sent one lately. A day is compared
+    anew when a
     statement has come since, unless people have decided about its breaks already, or the run is signed off.
     """
     known = _Known(book, found)
@@ -93,7 +94,7 @@ def due_work(book: RuleBook, found: Days, now: datetime, sealed_to: date | None)
                 continue
             pull = statement is None and scheme.statement == "pulled"
             due = Due(scheme, day, pull, anew=run is not None and run.state == "done")
-            if statement is None and known.expected(scheme) and known.booked(scheme, day):
+            if statement is None and known.expected(scheme) and known.business(scheme, day):
                 late.append(due)
             if _wanted(run, due, statement is not None, known):
                 to_run.append(due)
@@ -108,6 +109,7 @@ class _Known:
         self._found = found
         self._standing = {(one.party, one.scheme, one.day): one for one in found.standing}
         self._runs = {(one.party, one.scheme, one.day): one for one in found.runs}
+        self._days = {day for day, _ in found.booked}
         self._declared = {scheme.party for scheme in book.reconciliation}
         self._of_institutions: dict[date, list[Standing]] = {}
         for one in found.standing:
@@ -124,8 +126,11 @@ class _Known:
         """Whether statements of this party are to come."""
         return scheme.party in self._declared or scheme.party in self._found.senders
 
-    def booked(self, scheme: Scheme, day: date) -> bool:
-        return (day, scheme.party) in self._found.booked
+    def business(self, scheme: Scheme, day: date) -> bool:
+        """Whether the party's books of this day matter: something was booked with it, or with anybody where its books
+        are agreed to come, be they empty: no such day is sealed without them."""
+        agreed = scheme.party in self._declared and day in self._days
+        return agreed or (day, scheme.party) in self._found.booked
 
     def is_payer(self, scheme: Scheme) -> bool:
         return scheme.party in self._book.party_by_code
@@ -149,7 +154,7 @@ class _Known:
 def _wanted(run: MadeRun | None, due: Due, stated: bool, known: _Known) -> bool:
     if run is None:
         return stated or (
-            known.booked(due.scheme, due.day) and (known.is_payer(due.scheme) or known.expected(due.scheme))
+            known.business(due.scheme, due.day) and (known.is_payer(due.scheme) or known.expected(due.scheme))
         )
     if run.state == "failed":
         return True

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine
 
+from adapters.registry import HOSTED
 from hub.books import ActiveBook, RuleBooks
 from hub.ports import Clock
 from hub.recon import remedies
@@ -82,11 +83,15 @@ class Runs:
                 raise
 
     def due(self, day: date) -> Iterator[Scheme]:
-        """The schemes of everybody who is in our books of this day or has told theirs, payers first."""
+        """The schemes of everybody who is in our books of this day or has told theirs, payers first; on a day with any
+        business also of those whose books are agreed to come, be they empty: it is not sealed without them."""
         book = self._books.active().book
         with self._engine.connect() as connection:
             matching.prepare(connection)
             there = matching_runs.with_business(connection, day)
+        if there:
+            hosted = {one.code for one in book.parties if one.adapter == HOSTED}
+            there |= {one.party for one in book.reconciliation} - hosted
         for code in (*book.party_by_code, *book.institution_by_code):
             if code in there:
                 yield from book.schemes_of(code)

@@ -81,6 +81,13 @@ def test_a_party_whose_way_is_declared_is_expected() -> None:
     assert due(days(HOSPITAL)) == ([], [])
 
 
+def test_books_that_are_agreed_to_come_are_compared_though_they_are_empty() -> None:
+    agreed = {"reconciliation": [{"party": CRITICAL, "statement": "pulled"}]}
+
+    assert due(days(BASIC), **agreed) == ([BASIC, CRITICAL], [CRITICAL])
+    assert due(days(), **agreed) == ([], [])
+
+
 def test_hospitals_statements_do_not_matter_to_a_scheme_that_leaves_them_out() -> None:
     found = days(BASIC, runs=[a_run(BASIC), a_run(HOSPITAL, "done", 1)], standing=[a_standing(HOSPITAL, minutes=-10)])
 
