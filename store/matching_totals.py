@@ -18,16 +18,20 @@ from store.matching_rows import PAYER, Statements, only_of_payer
 FIGURES = ("settlements", "refunds", "settled_fen", "refunded_fen", "account_fen", "total_fen")
 INSTITUTIONS_MAX = 20_000
 
-_HUB = text(
-    "SELECT institution, sum(settlements), sum(refunds), sum(settled_fen), sum(refunded_fen), "
-    "sum(account_settled_fen + account_refunded_fen), sum(total_settled_fen + total_refunded_fen) "
-    "FROM recon_hub GROUP BY institution ORDER BY institution"
+_SUMS = (
+    "sum(settled_fen), sum(refunded_fen), sum(account_settled_fen + account_refunded_fen), "
+    "sum(total_settled_fen + total_refunded_fen) FROM recon_hub GROUP BY institution ORDER BY institution"
+)
+_HUB = text(f"SELECT institution, sum(settlements), sum(refunds), {_SUMS}")
+# A settlement as a whole has several payers' shares and is one line of its institution's books.
+_HUB_WHOLE = text(
+    "SELECT institution, count(*) FILTER (WHERE settlements > 0), count(*) FILTER (WHERE refunds > 0), " + _SUMS
 )
 
 
 def totals(connection: Connection, side: HubSide, statements: Statements, *, due: datetime, now: datetime) -> Any:
     """Sums by side and institution, when the party's statement was due, and what the run has to say as a whole."""
-    sides = {"hub": _read(connection.execute(_HUB))}
+    sides = {"hub": _read(connection.execute(_HUB_WHOLE if side.whole else _HUB))}
     for pair in statements.pairs:
         query = text(
             "SELECT l.institution, count(*) FILTER (WHERE l.kind = 'settle'), "

@@ -209,6 +209,8 @@ def test_an_institution_is_compared_settlement_by_settlement(engine: Engine) -> 
     }
     assert result.counts["matched"] == 1
     assert result.totals["hub"]["total_fen"] == 9_000 * 3
+    counted = [result.totals["hub"][name] for name in ("settlements", "refunds")]
+    assert counted == [5, 2], "settlements as wholes, not their shares"
 
 
 def test_lines_are_found_by_whatever_number_they_name(engine: Engine) -> None:
