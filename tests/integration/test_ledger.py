@@ -230,7 +230,9 @@ def test_balances_are_grouped_and_bounded(books: Engine) -> None:
 
 
 def test_what_stood_before_the_ledger_is_opened_in_it(hub: TestHub, books: Engine) -> None:
-    for number in ("S-1", "S-2"):
+    """Also of a payer whose clock is wrong: what it says dates nothing."""
+    wrong = {"S-3": "1970-01-01 08:00+08", "S-4": "2999-01-01 08:00+08"}
+    for number in ("S-1", "S-2", *wrong):
         hub.settle(number)
         hub.pump()
     hub.cancel("S-2")
@@ -240,6 +242,12 @@ def test_what_stood_before_the_ledger_is_opened_in_it(hub: TestHub, books: Engin
     with books.begin() as connection:
         connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         connection.exec_driver_sql("DELETE FROM ledger_entry")
+        for number, moment in wrong.items():
+            said = text(
+                "UPDATE settlement_leg l SET decided_at = CAST(:moment AS timestamptz) FROM settlement_case c "
+                "WHERE c.case_id = l.case_id AND c.settlement_no = :number"
+            )
+            connection.execute(said, {"moment": moment, "number": number})
         connection.exec_driver_sql(migration.STANDS)
         connection.exec_driver_sql(migration.BILLS)
     assert _stands(books, "payer", "day") == before

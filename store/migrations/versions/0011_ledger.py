@@ -49,8 +49,13 @@ BEGIN
 END $$
 """
 
+# What `routing.days.believed` says: a payer's clock that is far ahead, or began in 1970, dates nothing.
+_BELIEVED = (
+    "CASE WHEN l.decided_at >= '2000-01-01 00:00+08' AND l.decided_at <= now() + interval '1 day' "
+    "THEN l.decided_at ELSE c.received_at END"
+)
 # One transfer per part of each share that stands, one per bill of which a share stands.
-STANDS = """
+STANDS = f"""
 INSERT INTO ledger_entry (region, business_day, effective_day, institution, payer, layer, product, kind, debit, credit,
     amount_fen, case_id, leg_no)
 SELECT c.region, coalesce(c.business_day, own.day), own.day, c.institution, l.payer, l.layer, l.product, 'opening',
@@ -58,21 +63,21 @@ SELECT c.region, coalesce(c.business_day, own.day), own.day, c.institution, l.pa
 FROM settlement_case c
 JOIN settlement_leg l USING (case_id)
 CROSS JOIN LATERAL (
-    SELECT CAST(coalesce(l.decided_at, c.received_at) AT TIME ZONE 'Asia/Shanghai' AS date) AS day
+    SELECT CAST({_BELIEVED} AT TIME ZONE 'Asia/Shanghai' AS date) AS day
 ) AS own
 CROSS JOIN LATERAL (
     VALUES ('receivable', l.amount_fen), ('personal', l.account_fen), ('hospital', l.hospital_fen)
 ) AS part(account, fen)
 WHERE c.purpose = 'settle' AND l.state IN ('approved', 'cancelling', 'cancel_held') AND part.fen > 0
 """
-BILLS = """
+BILLS = f"""
 INSERT INTO ledger_entry (region, business_day, effective_day, institution, kind, debit, credit, amount_fen, case_id,
     leg_no)
 SELECT c.region, coalesce(c.business_day, own.day), own.day, c.institution, 'opening', 'patient', 'charges',
     c.total_fen, c.case_id, 0
 FROM settlement_case c
 CROSS JOIN LATERAL (
-    SELECT CAST(min(coalesce(l.decided_at, c.received_at)) AT TIME ZONE 'Asia/Shanghai' AS date) AS day
+    SELECT CAST(min({_BELIEVED}) AT TIME ZONE 'Asia/Shanghai' AS date) AS day
     FROM settlement_leg l WHERE l.case_id = c.case_id AND l.state IN ('approved', 'cancelling', 'cancel_held')
 ) AS own
 WHERE c.purpose = 'settle' AND own.day IS NOT NULL AND c.total_fen > 0
