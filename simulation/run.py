@@ -20,7 +20,7 @@ import hub.routes
 import hub.tasks
 import hub.undo
 from hub import failpoints
-from hub.bootstrap import CLOCK_PAUSE_S
+from hub.settings import Settings
 from routing.states import CaseState
 from schemas.base import read_message, read_message_and_content
 from schemas.settlement import SettleRequest
@@ -35,6 +35,7 @@ from store.records import CaseRecord
 PROCESSES = ("gateway-1", "engine-1", "adapters-1", "adapters-2", "relay-1")
 TROUBLE_S = 140.0
 """Faults happen in this first part of a run; afterwards everything is healed."""
+CLOCK_LOOK_S: float = Settings.model_fields["clock_look_s"].default
 QUIET_WITHIN_S = 4 * 3600.0
 STEP_S = 300.0
 STILL_ON_ITS_WAY_S = 60.0
@@ -113,7 +114,7 @@ def _plan_trouble(world: World) -> None:
     if chaos.happens(Fault.CLOCK_JUMP):
         skew_s, at = chaos.choose((3600.0, -3600.0), "jump"), chaos.between(0.0, 60.0, "jump at")
         for name in PROCESSES:
-            loop.at(at + chaos.between(0.0, CLOCK_PAUSE_S, "looks at the clock", name), _jump, world, name, skew_s)
+            loop.at(at + chaos.between(0.0, CLOCK_LOOK_S, "looks at the clock", name), _jump, world, name, skew_s)
     if chaos.happens(Fault.STORE_AWAY):
         loop.at(chaos.between(0.0, 40.0, "away at"), _store_away, world, chaos.between(0.5, 40.0, "away for"))
     for code in PAYERS:
