@@ -116,6 +116,7 @@ def file(
 
     Example: hub fund file YUEAN --out payments.csv --by li
     """
+    from hub.funds import files
     from hub.funds.views import file_as_dict
     from store import fund_payments
 
@@ -131,6 +132,7 @@ def file(
             number = int(action.outcome.removeprefix("file ").partition(":")[0])
         with engine.connect() as connection:
             found = fund_payments.file(connection, number)
+            missing = files.without_account(fund_payments.in_file(connection, number))
     if found is None or found.payer != payer:
         fail(f"there is no file {number} of {payer}")
     try:
@@ -146,6 +148,8 @@ def file(
 
         total = yuan_of(found.total_fen)
         console().print(f"file {found.file_no}: {found.payments} payments, {total}, written to {out}", soft_wrap=True)
+        if missing:
+            console().print(f"without an account to pay to: {', '.join(missing)}", markup=False, soft_wrap=True)
 
 
 def statement(
