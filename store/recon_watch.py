@@ -5,7 +5,7 @@ Whole fen; days are days of China Standard Time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -170,6 +170,10 @@ _STATED = text("""
     SELECT i.subject FROM incident i JOIN statement s
         ON s.party = i.facts ->> 'payer' AND s.scheme = i.facts ->> 'scheme' AND s.day = CAST(i.facts ->> 'day' AS date)
     WHERE i.kind = :kind AND i.recovered_at IS NULL AND s.state = 'standing'""")
+_TOLD = ("payer", "scheme", "due", "pulled", "asked", "error")
+_LATE = text("""
+    SELECT facts FROM incident
+    WHERE kind = 'recon.statement_late' AND recovered_at IS NULL AND facts ->> 'day' = :day ORDER BY subject""")
 _OPEN_SUBJECTS = text("SELECT subject FROM incident WHERE kind = :kind AND recovered_at IS NULL")
 
 
@@ -186,6 +190,12 @@ def failed(connection: Connection, from_day: date) -> list[Found]:
 def subjects(connection: Connection, kind: str) -> set[str]:
     """The subjects of the open incidents of a kind."""
     return set(connection.execute(_OPEN_SUBJECTS, {"kind": kind}).scalars())
+
+
+def late_of(connection: Connection, day: date) -> list[Mapping[str, Any]]:
+    """Of a day: the statements that are due and have not come, with what came of fetching them in the last pass."""
+    found = connection.execute(_LATE, {"day": day.isoformat()}).scalars()
+    return [{name: facts[name] for name in _TOLD if name in facts} for facts in found]
 
 
 def stated_since(connection: Connection, kind: str) -> set[str]:

@@ -25,7 +25,7 @@ from schemas.base import Identifier, Value
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
 from schemas.money import yuan_of
 from schemas.statement import BreakClass, Remedy
-from store import breaks, recon_reports, seals, signing
+from store import breaks, recon_reports, recon_watch, seals, signing
 from store.actions import Action
 from store.recon_reports import ListedBreak, Run
 
@@ -88,7 +88,8 @@ class ReconDesk:
         self._runs = Runs(work_units.engine, books, clock, propose)
 
     def day(self, day: date) -> dict[str, Any]:
-        """Runs, statements and seal of a day; where it has none yet, what it would keep and what is in its way."""
+        """Runs, statements, late ones and seal of a day; where it has no seal, what that would keep and what is in its
+        way."""
         with self._work_units.read() as connection:
             sealed = recon_reports.seal(connection, day)
             listed = day_books(connection, self._books.active().book, day, {}, self._clock.now())
@@ -96,6 +97,7 @@ class ReconDesk:
                 "day": day,
                 "runs": [run_as_dict(one) for one in recon_reports.runs(connection, day)],
                 "statements": [_in_yuan(asdict(one)) for one in recon_reports.statements(connection, day)],
+                "late": recon_watch.late_of(connection, day),
                 "seal": _in_yuan(asdict(sealed)) if sealed else None,
                 "books": None if sealed else {**listed.as_dict(), "in_the_way": listed.problems},
             }

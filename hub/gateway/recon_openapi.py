@@ -100,8 +100,8 @@ def paths(refusals: Any) -> Json:
     acted = {"200": _answer(_ref(OperatorAction)), "202": waits}
     goes_on = {**_answer(_OBJECT), "description": "It goes on; look at the day"}
     foretold = {"anyOf": [_ref(OperatorAction), _object(outcomes=_THINGS, left_to_people={"type": "integer"})]}
-    day = _object(day={"type": "string"}, runs=_list(ReconRun), statements=_THINGS, seal=_OBJECT, books=_OBJECT,
-                  report={"type": "string"})  # fmt: skip
+    day = _object(day={"type": "string"}, runs=_list(ReconRun), statements=_THINGS, late=_THINGS, seal=_OBJECT,
+                  books=_OBJECT, report={"type": "string"})  # fmt: skip
     found = _object(breaks=_list(ReconBreak), total={"type": "integer"})
     report = {"description": "The report", "content": {one: {"schema": {"type": "string"}} for one in _REPORTS}}
 

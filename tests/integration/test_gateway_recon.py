@@ -111,6 +111,7 @@ def test_a_wrong_fen_is_found_shown_written_off_and_signed(world: World) -> None
     assert world.wang.does(f"/api/v1/operators/actions/{asked.json['id']}/approve").status == 200
     day = world.li.get(f"{RECON}/{world.day}").json
     (stands,) = day["runs"]
+    assert day["late"] == []
     assert list(day["books"]["compared"].values()) == [again["run_id"]]
     assert [one.partition(" ")[0] for one in day["books"]["in_the_way"]] == [f"{BASIC}/daily"]
     assert (stands["state"], stands["signed_by"], stands["approved_by"]) == ("signed_off", "li", "wang")

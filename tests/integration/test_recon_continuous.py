@@ -463,6 +463,9 @@ def test_a_payer_that_is_down_costs_one_question_a_pass_whatever_is_missing(data
         late = world.open_now("recon.statement_late")
         assert sorted(one.facts["error"] for one in late) == ["service.unavailable", "statement.payer_away"]
         assert sorted(one.facts["asked"] for one in late) == [False, True]
+        with world.hub.database.connect() as connection:
+            (told,) = recon_watch.late_of(connection, date.fromisoformat(late[0].facts["day"]))
+        assert (told["payer"], told["pulled"], told["error"]) == (CRITICAL, True, late[0].facts["error"])
         world.hub.clock.advance(3600.0)
         world.make_pass()
         assert len({day for _, day in world.asked.pulls}) == 2
