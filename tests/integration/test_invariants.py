@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from store import invariants
 from store.database import open_engine
@@ -29,8 +29,9 @@ from tests.support.builders import (
     pays_too_much,
     unreachable,
 )
-from tests.support.hub_in_process import TestHub, a_hub
-from tests.support.soundness import broken
+from tests.support.hub_in_process import a_hub
+from tests.support.soundness import broken, broken_in
+from tests.support.used_again import Shelf
 
 MIGRATIONS = [
     importlib.import_module(f"store.migrations.versions.{name}")
@@ -120,18 +121,30 @@ def test_a_reversal_that_comes_first_leaves_every_view_empty(database_url: str, 
         assert broken(reports) == {}
 
 
-@pytest.fixture
-def worked(database_url: str) -> Iterator[TestHub]:
-    """A hub that has settled S-1, in which the critical-illness payer declined, and undone S-2."""
+@pytest.fixture(scope="module")
+def worked(shelf: Shelf) -> Iterator[Engine]:
+    """What a hub leaves that has settled S-1, in which the critical-illness payer declined, and undone S-2."""
     payers = {CRITICAL: StubPayer(script=[declines, pays, pays])}
-    with a_hub(database_url, payers=payers, running=False) as hub:
-        hub.settle("S-1")
-        hub.pump()
-        hub.settle("S-2")
-        hub.pump()
-        hub.cancel("S-2")
-        hub.pump()
-        yield hub
+    with shelf.database() as url:
+        with a_hub(url, payers=payers, running=False) as hub:
+            hub.settle("S-1")
+            hub.pump()
+            hub.settle("S-2")
+            hub.pump()
+            hub.cancel("S-2")
+            hub.pump()
+        engine = open_engine(url, by_key=False)
+        assert broken(engine) == {}
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def spoilt(worked: Engine) -> Iterator[Connection]:
+    """A transaction in that database, of which nothing remains."""
+    with worked.connect() as connection:
+        yield connection
+        connection.rollback()
 
 
 OF_S1 = "case_id = (SELECT case_id FROM settlement_case WHERE settlement_no = 'S-1')"
@@ -202,27 +215,21 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("codes", "spoil"), SPOILT)
-def test_one_spoilt_row_is_seen_by_its_view_alone(worked: TestHub, reports: Engine, codes: str, spoil: str) -> None:
-    assert broken(reports) == {}
-    with worked.database.begin() as connection:
-        changed = connection.exec_driver_sql(spoil).rowcount
-    assert changed > 0
+def test_one_spoilt_row_is_seen_by_its_view_alone(spoilt: Connection, codes: str, spoil: str) -> None:
+    assert spoilt.exec_driver_sql(spoil).rowcount > 0
 
-    assert list(broken(reports)) == codes.split()
+    assert list(broken_in(spoilt)) == codes.split()
     recent = datetime.now(UTC) - timedelta(hours=1)
-    assert list(broken(reports, recent)) == codes.split()
+    assert list(broken_in(spoilt, recent)) == codes.split()
 
 
-def test_only_what_is_recent_or_open_is_looked_at(worked: TestHub, reports: Engine) -> None:
-    with worked.database.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE settlement_case SET ended_at = NULL WHERE {OF_S1}")
+@pytest.mark.parametrize(("also", "seen"), [("", []), (", watch_at = now()", ["I09"])])
+def test_only_what_is_recent_or_open_is_looked_at(spoilt: Connection, also: str, seen: list[str]) -> None:
+    spoilt.exec_driver_sql(f"UPDATE settlement_case SET ended_at = NULL{also} WHERE {OF_S1}")
     later = datetime.now(UTC) + timedelta(minutes=1)
 
-    assert list(broken(reports)) == ["I09"]
-    assert broken(reports, later) == {}
-    with worked.database.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE settlement_case SET watch_at = now() WHERE {OF_S1}")
-    assert list(broken(reports, later)) == ["I09"]
+    assert list(broken_in(spoilt)) == ["I09"]
+    assert list(broken_in(spoilt, later)) == seen
 
 
 UNSEEN = "state = 'open', ended_at = NULL, watch_at = now(), received_at = now() - interval '10 minutes'"
@@ -237,23 +244,21 @@ UNSEEN = "state = 'open', ended_at = NULL, watch_at = now(), received_at = now()
         f"UPDATE settlement_case SET state = 'open', watch_at = NULL WHERE {OF_S1}",
     ],
 )
-def test_a_case_that_nobody_will_ever_look_at_is_seen(worked: TestHub, reports: Engine, spoil: str) -> None:
-    with worked.database.begin() as connection:
-        connection.exec_driver_sql(spoil)
+def test_a_case_that_nobody_will_ever_look_at_is_seen(spoilt: Connection, spoil: str) -> None:
+    spoilt.exec_driver_sql(spoil)
 
-    assert list(broken(reports)) == ["I05"]
+    assert list(broken_in(spoilt)) == ["I05"]
 
 
-def test_a_case_on_the_list_is_not_unseen(worked: TestHub, reports: Engine) -> None:
-    with worked.database.begin() as connection:
-        connection.exec_driver_sql(
-            f"UPDATE case_answer SET answered_at = now() - interval '9 minutes' WHERE {OF_S1}; "
-            f"UPDATE exchange SET at = at - interval '9 minutes'; UPDATE settlement_case SET {UNSEEN} WHERE {OF_S1};"
-            "INSERT INTO incident (kind, subject, opened_at, seen_at) "
-            f"SELECT 'case.overdue', 'case/' || case_id, now(), now() FROM settlement_case WHERE {OF_S1}"
-        )
+def test_a_case_on_the_list_is_not_unseen(spoilt: Connection) -> None:
+    spoilt.exec_driver_sql(
+        f"UPDATE case_answer SET answered_at = now() - interval '9 minutes' WHERE {OF_S1}; "
+        f"UPDATE exchange SET at = at - interval '9 minutes'; UPDATE settlement_case SET {UNSEEN} WHERE {OF_S1};"
+        "INSERT INTO incident (kind, subject, opened_at, seen_at) "
+        f"SELECT 'case.overdue', 'case/' || case_id, now(), now() FROM settlement_case WHERE {OF_S1}"
+    )
 
-    assert broken(reports) == {}
+    assert broken_in(spoilt) == {}
 
 
 def test_no_answer_when_one_was_due_is_seen(database_url: str, reports: Engine) -> None:
@@ -283,50 +288,46 @@ LETTER = (
         ("'discarded', now(), '', '', ''", False),
     ],
 )
-def test_a_dead_letter_is_accounted_for(reports: Engine, letter: str, sound: bool) -> None:
-    with reports.begin() as connection:
-        connection.exec_driver_sql(LETTER.format(letter))
+def test_a_dead_letter_is_accounted_for(spoilt: Connection, letter: str, sound: bool) -> None:
+    spoilt.exec_driver_sql(LETTER.format(letter))
 
-    assert list(broken(reports)) == ([] if sound else ["I12"])
+    assert list(broken_in(spoilt)) == ([] if sound else ["I12"])
 
 
 @pytest.mark.parametrize(("queue", "seen"), [("", True), ("payer.CICI", True), ("out.H44030000001", False)])
-def test_a_message_that_never_leaves_is_seen(reports: Engine, queue: str, seen: bool) -> None:
-    with reports.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO outbox (region, message_id, queue, exchange, routing_key, body, created_at, available_at) "
-            f"VALUES ('', 'M-1', '{queue}', 'e', 'k', '', now() - interval '1 hour', now() - interval '1 hour')"
+def test_a_message_that_never_leaves_is_seen(spoilt: Connection, queue: str, seen: bool) -> None:
+    spoilt.exec_driver_sql(
+        "INSERT INTO outbox (region, message_id, queue, exchange, routing_key, body, created_at, available_at) "
+        f"VALUES ('', 'M-1', '{queue}', 'e', 'k', '', now() - interval '1 hour', now() - interval '1 hour')"
+    )
+
+    assert list(broken_in(spoilt)) == (["I13"] if seen else [])
+
+
+def test_a_tombstone_has_no_parts(spoilt: Connection) -> None:
+    spoilt.execute(
+        text(
+            "UPDATE settlement_leg SET amount_fen = 0, account_fen = 0, hospital_fen = 0, basic = NULL; "
+            "UPDATE settlement_case SET total_fen = 0 WHERE state = 'cancelled'"
         )
+    )
 
-    assert list(broken(reports)) == (["I13"] if seen else [])
-
-
-def test_a_tombstone_has_no_parts(reports: Engine, worked: TestHub) -> None:
-    with reports.begin() as connection:
-        connection.execute(
-            text(
-                "UPDATE settlement_leg SET amount_fen = 0, account_fen = 0, hospital_fen = 0, basic = NULL; "
-                "UPDATE settlement_case SET total_fen = 0 WHERE state = 'cancelled'"
-            )
-        )
-
-    assert any("reversed before it came" in detail for detail in broken(reports)["I11"])
+    assert any("reversed before it came" in detail for detail in broken_in(spoilt)["I11"])
 
 
-def test_a_person_who_decided_is_evidence(worked: TestHub, reports: Engine) -> None:
-    with worked.database.begin() as connection:
-        connection.exec_driver_sql(f"DELETE FROM exchange WHERE {OF_S1} AND leg_no = 1 AND direction = 'in'")
-        connection.exec_driver_sql(
-            "INSERT INTO operator_action (kind, subject, reason, requested_by, state, decided_by) "
-            f"SELECT 'doubt.approve', 'leg/' || case_id || '/1', 'read from its portal', 'lin', 'executed', 'wang' "
-            f"FROM settlement_case WHERE {OF_S1}"
-        )
+def test_a_person_who_decided_is_evidence(spoilt: Connection) -> None:
+    spoilt.exec_driver_sql(f"DELETE FROM exchange WHERE {OF_S1} AND leg_no = 1 AND direction = 'in'")
+    spoilt.exec_driver_sql(
+        "INSERT INTO operator_action (kind, subject, reason, requested_by, state, decided_by) "
+        f"SELECT 'doubt.approve', 'leg/' || case_id || '/1', 'read from its portal', 'lin', 'executed', 'wang' "
+        f"FROM settlement_case WHERE {OF_S1}"
+    )
 
-    assert broken(reports) == {}
+    assert broken_in(spoilt) == {}
 
 
-def test_every_view_reads_only(reports: Engine) -> None:
-    with reports.connect() as connection:
+def test_every_view_reads_only(worked: Engine) -> None:
+    with worked.connect() as connection:
         invariants.prepare(connection, 1.0)
 
         with pytest.raises(Exception, match="read-only"):
