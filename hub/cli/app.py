@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from hub.cli import (
     action,
@@ -45,6 +46,8 @@ class HubGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, TyperException):
+            raise  # no failure of ours to explain, and explaining loads every library that can fail
         except Exception as error:
             from hub.cli.failures import explain
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from hub.cli.common import NEGATIVE, USAGE
@@ -44,10 +45,11 @@ def _postgres(error: Exception) -> Explained | None:
 
 
 def _database(error: Exception) -> Explained | None:
-    from alembic.util.exc import CommandError
     from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
 
-    if isinstance(error, CommandError):
+    # Where alembic, which takes its time to load, is not loaded, no error is its own.
+    alembic = sys.modules.get("alembic.util.exc")
+    if alembic is not None and isinstance(error, alembic.CommandError):
         return Explained(f"HUB_DATABASE_URL: the schema cannot be brought there: {error}")
     if isinstance(error, ArgumentError):
         return Explained("HUB_DATABASE_URL: write postgresql://user:password@host:5432/database", USAGE)
