@@ -127,7 +127,8 @@ class Chaos:
         self.healed = False
         self._salt = crc32(str(seed).encode()) * 2_654_435_761 & 0xFFFFFFFF
         self._asked: dict[str, int] = {}
-        self._rates = self._drawn_rates(excluded)
+        self._below = {fault: rate * _SCALE for fault, rate in self._drawn_rates(excluded).items()}
+        """A fault that is drawn a number below this strikes; one that is not here never does."""
 
     def _drawn_rates(self, excluded: frozenset[Fault]) -> dict[Fault, float]:
         rates = {}
@@ -143,7 +144,7 @@ class Chaos:
 
     def number(self, *name: object) -> float:
         """Evenly drawn from [0, 1); the next one each time the name comes up."""
-        return self._drawn("|".join(map(str, name)))[0] / _SCALE
+        return self._drawn(_joined(name))[0] / _SCALE
 
     def _drawn(self, text: str) -> tuple[int, int]:
         """A number below _SCALE for this name and how often it came up, and that count."""
@@ -164,12 +165,12 @@ class Chaos:
 
     def happens(self, fault: Fault, *name: object) -> bool:
         """Whether this fault strikes here and now; never once the world is healed."""
-        rate = self._rates.get(fault)
-        if rate is None or self.healed:
+        below = self._below.get(fault)
+        if below is None or self.healed:
             return False
-        key = "|".join((fault, *map(str, name)))
+        key = _joined((fault, *name))
         drawn, count = self._drawn(key)
-        if drawn >= rate * _SCALE:
+        if drawn >= below:
             return False
         identity = f"{key}#{count}"
         if identity in self.suppressed:
@@ -177,3 +178,10 @@ class Chaos:
         self.injected[identity] = fault
         self.counts[fault] += 1
         return True
+
+
+def _joined(name: tuple[object, ...]) -> str:
+    try:
+        return "|".join(name)  # type: ignore[arg-type]  # nearly all names are words
+    except TypeError:
+        return "|".join(map(str, name))

@@ -21,7 +21,7 @@ SWEPT_AGAIN_S = 4.0
 
 The looks are the same, only more of them: to wait longer proves nothing.
 """
-_READ_BEFORE = ["pytest", "hub.cli.app", "hub.bootstrap", "hub.broker.declare", __name__]
+_READ_BEFORE = ["pytest", "tests.support.read_before", __name__]
 
 
 def start_role(role: str, settings: Mapping[str, str], log: Path, clock: Path | None = None) -> BaseProcess:
