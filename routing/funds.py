@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from routing.postings import Account, Kind
-from schemas.money import share_fen, split_fen
+from schemas.money import share_fen, split_within
 
 WHOLE = 10_000
 """Basis points of everything."""
@@ -80,16 +80,15 @@ class Transfer:
 def withheld(parts: Sequence[Part], basis_points: int) -> tuple[Part, ...]:
     """The parts with a share of what is left after deductions held back; nothing of a claim that comes to nothing.
 
-    The rounding is the hub's one rounding rule on the whole; the fen left over go to the largest part.
+    The rounding is the hub's one rounding rule on the whole. Each part holds back its share of that, and never more
+    than is left of it.
     """
     left = [part.amount_fen - part.deducted_fen for part in parts]
     whole = share_fen(max(0, sum(left)), basis_points, WHOLE)
     if not whole:
         return tuple(parts)
-    order = sorted(range(len(parts)), key=lambda index: -left[index])
-    pieces = split_fen(whole, [max(0, left[index]) for index in order])
-    held = dict(zip(order, pieces, strict=True))
-    return tuple(replace(part, withheld_fen=held[index]) for index, part in enumerate(parts))
+    held = split_within(whole, [max(0, fen) for fen in left])
+    return tuple(replace(part, withheld_fen=fen) for part, fen in zip(parts, held, strict=True))
 
 
 def ordered(parts: Iterable[Part]) -> list[Transfer]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import accumulate, pairwise
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -62,6 +63,17 @@ def split_fen(amount_fen: int, weights: Sequence[int]) -> list[int]:
     parts = [amount_fen * weight // total for weight in weights]
     parts[0] += amount_fen - sum(parts)
     return parts
+
+
+def split_within(amount_fen: int, rooms_fen: Sequence[int]) -> list[int]:
+    """Split into parts in proportion to `rooms_fen`; the parts add up, and none is larger than its room as long as the
+    amount is not larger than all rooms together. Non-negative; ValueError where there is no room at all."""
+    total = sum(rooms_fen)
+    if total <= 0 or min(rooms_fen) < 0 or amount_fen < 0:
+        raise ValueError("rooms must be non-negative and not all zero")
+    # What all up to a part take together is rounded, not the part: nothing is left over to be put anywhere.
+    edges = [amount_fen * room_fen // total for room_fen in accumulate(rooms_fen, initial=0)]
+    return [end - start for start, end in pairwise(edges)]
 
 
 def _whole_fen(value: Any) -> int:

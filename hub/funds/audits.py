@@ -15,7 +15,7 @@ from routing.days import day_of
 from routing.funds import WHOLE, ClaimState, Part, withheld
 from routing.postings import Account, Kind
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
-from schemas.money import split_fen, yuan_of
+from schemas.money import split_within, yuan_of
 from store import fund_audits, fund_figures, funds, ledger
 from store.fund_audits import Deduction, Sampled, Share
 from store.funds import Claim
@@ -218,7 +218,8 @@ def _check_deposit(connection: Connection, claim: Claim, basis_points: int) -> N
 
 
 def deducted(parts: Sequence[Part], deductions: Sequence[Deduction]) -> list[Part]:
-    """The parts with their deductions; what is refused of the whole is taken from all in proportion."""
+    """The parts with their deductions; what is refused of the whole is taken from all in proportion, and from none
+    more than it has unless it is more than all have together."""
     fens: dict[tuple[str, str, str], int] = defaultdict(int)
     for one in deductions:
         if one.case_id is not None:
@@ -231,7 +232,7 @@ def deducted(parts: Sequence[Part], deductions: Sequence[Deduction]) -> list[Par
     if not found:
         found = [Part("", "", "", 0)]
     weights = [max(0, part.amount_fen - part.deducted_fen) for part in found]
-    pieces = split_fen(whole, weights if sum(weights) else [1] * len(weights))
+    pieces = split_within(whole, weights if sum(weights) else [1] * len(weights))
     return [replace(part, deducted_fen=part.deducted_fen + fen) for part, fen in zip(found, pieces, strict=True)]
 
 

@@ -43,7 +43,7 @@ def test_what_is_held_back_is_the_share_of_what_is_left_to_the_fen(parts, basis_
     left = max(0, sum(part.amount_fen for part in parts))
 
     assert sum(part.withheld_fen for part in held) == (2 * left * basis_points + WHOLE) // (2 * WHOLE)
-    assert all(part.withheld_fen >= 0 for part in held)
+    assert all(0 <= part.withheld_fen <= max(0, part.amount_fen) for part in held)
     assert [part.key for part in held] == [part.key for part in parts]
 
 
@@ -55,6 +55,18 @@ def test_deductions_are_taken_from_parts_whole(parts, of_the_whole, of_settlemen
 
     assert sum(part.deducted_fen for part in found) == sum(of_the_whole) + sum(of_settlements)
     assert sum(part.amount_fen for part in found) == sum(part.amount_fen for part in parts)
+
+
+@given(lists(integers(1, 5), min_size=1, max_size=6), integers(0, WHOLE), integers(0, 100))
+def test_nothing_is_taken_from_a_part_that_it_does_not_have(fens, basis_points, percent):
+    """Of parts of a few fen, where every fen left over shows."""
+    parts = [Part("440300", "commercial", str(number), fen) for number, fen in enumerate(fens)]
+    refused = sum(fens) * percent // 100
+
+    found = withheld(deducted(parts, [a_deduction(refused)] if refused else []), basis_points)
+
+    assert sum(part.deducted_fen for part in found) == refused
+    assert all(0 <= part.deducted_fen <= part.amount_fen and part.share_fen >= 0 for part in found)
 
 
 @given(PARTS)

@@ -25,6 +25,7 @@ from schemas.money import (
     share_fen,
     signed_fen_of,
     split_fen,
+    split_within,
     yuan_of,
 )
 from schemas.strict_json import check_text
@@ -107,6 +108,31 @@ def test_parts_add_up_and_none_is_off_by_more_than_the_remainder(amount, weights
 def test_weights_that_mean_nothing_are_refused(weights):
     with pytest.raises(ValueError):
         split_fen(100, weights)
+
+
+rooms = st.lists(st.one_of(st.integers(0, 3), fens), min_size=1, max_size=10).filter(any)
+
+
+@given(st.data(), rooms)
+def test_parts_within_rooms_add_up_and_none_is_larger_than_its_room(data, given_rooms):
+    amount = data.draw(st.one_of(st.integers(0, sum(given_rooms)), st.just(sum(given_rooms) - 1)))
+    parts = split_within(amount, given_rooms)
+
+    assert sum(parts) == amount
+    for part, room in zip(parts, given_rooms, strict=True):
+        assert 0 <= part <= room
+        assert abs(part * sum(given_rooms) - amount * room) < sum(given_rooms), "less than a fen off its share"
+
+
+@given(fens, rooms)
+def test_parts_add_up_where_the_rooms_are_too_small_too(amount, given_rooms):
+    assert sum(split_within(amount, given_rooms)) == amount
+
+
+@pytest.mark.parametrize(("amount", "given_rooms"), [(1, []), (1, [0, 0]), (1, [3, -1]), (-1, [3])])
+def test_rooms_that_mean_nothing_are_refused(amount, given_rooms):
+    with pytest.raises(ValueError):
+        split_within(amount, given_rooms)
 
 
 card_bodies = st.builds(
