@@ -172,6 +172,15 @@ _POSTED_ELSEWHERE = text("""
     GROUP BY o.party, o.scheme, o.day
     HAVING sum(CASE WHEN e.debit = 'difference' THEN e.amount_fen ELSE -e.amount_fen END) <> 0
     ORDER BY o.day LIMIT 1""")
+# As the run counts them: by the same books and for the same day.
+_POSTED = text("""
+    SELECT b.break_id, sum(CASE WHEN e.debit = 'receivable' THEN e.amount_fen ELSE -e.amount_fen END) AS fen
+    FROM recon_break b JOIN recon_run r USING (run_id)
+    JOIN ledger_entry e ON e.case_id = b.case_id AND e.leg_no = b.leg_no AND e.kind = 'correction'
+        AND e.about_day = r.day AND 'receivable' IN (e.debit, e.credit)
+    JOIN recon_break o ON e.cause = 'break/' || o.break_id AND o.case_id = b.case_id
+    JOIN recon_run n ON n.run_id = o.run_id AND (n.party, n.scheme, n.day) = (r.party, r.scheme, r.day)
+    WHERE b.break_id = ANY(:ids) GROUP BY b.break_id""")
 _EVERY = ("open", "waiting", "resolved", "explained")
 
 
@@ -302,6 +311,12 @@ def posted_elsewhere(connection: Connection, broken: Break) -> str:
     values = {"run": broken.run_id, "case": broken.case_id, "leg": broken.leg_no}
     row = connection.execute(_POSTED_ELSEWHERE, values).first()
     return "" if row is None else f"{row.scheme} for {row.day}"
+
+
+def posted_of(connection: Connection, break_ids: Sequence[int]) -> dict[int, int]:
+    """By break, what the differences that were posted for its leg and day add to what its payer owes, whole fen."""
+    found = connection.execute(_POSTED, {"ids": list(break_ids)}) if break_ids else ()
+    return {row.break_id: int(row.fen) for row in found}
 
 
 def leave_open(connection: Connection, break_id: int, why: str, *, action_id: int, by: str, approver: str) -> None:

@@ -52,9 +52,10 @@ def _propose(
 ) -> None:
     words = breaks.words_of(connection, [one.break_id for one in page if one.break_class in _NEED_WORDS])
     named = {number for number, word in words.items() if word.reference}
+    posted = breaks.posted_of(connection, [one.break_id for one in page if one.about_payer])
     made = []
     for one in page:
-        said = proposed_for(one, book, able, named=one.break_id in named)
+        said = proposed_for(one, book, able, named=one.break_id in named, posted_fen=posted.get(one.break_id, 0))
         twin = twins.get(one.break_id)
         made.append((one.break_id, said.remedy, said.reason if twin is None else f"{said.reason}{_with(twin)}"))
     breaks.propose(connection, made)
@@ -70,12 +71,12 @@ def _pages(found: Iterator[Break]) -> Iterator[list[Break]]:
         yield page
 
 
-def proposed_for(one: Break, book: RuleBook, able: dict[str, Able], *, named: bool) -> Proposal:
+def proposed_for(one: Break, book: RuleBook, able: dict[str, Able], *, named: bool, posted_fen: int = 0) -> Proposal:
     """What the table says of one break. `able` remembers the payers that were looked up; `named`: the payer's own
-    statement has its number for it."""
+    statement has its number for it; `posted_fen`: the differences that stand for its leg and day."""
     if one.payer not in able:
         able[one.payer] = able_of(book.party_by_code.get(one.payer))
-    return decide(_facts(one, able[one.payer], named=named))
+    return decide(_facts(one, able[one.payer], named=named, posted_fen=posted_fen))
 
 
 def able_of(party: Party | None) -> Able:
@@ -109,7 +110,7 @@ def side(figures: Sequence[int] | None) -> Side | None:
     return Side(settlements, refunds, settled_fen, -abs(refunded_fen), account_fen)
 
 
-def _facts(one: Break, able: Able, *, named: bool) -> Facts:
+def _facts(one: Break, able: Able, *, named: bool, posted_fen: int) -> Facts:
     leg = None
     if one.leg_state is not None and one.layer is not None and one.case_state is not None:
         asked = one.attempts > 0
@@ -126,6 +127,7 @@ def _facts(one: Break, able: Able, *, named: bool) -> Facts:
         has_reference=named,
         in_fund=one.in_fund,
         able=able,
+        posted_fen=posted_fen,
     )
 
 

@@ -91,6 +91,8 @@ class Facts:
     able: Able
     in_fund: bool = False
     """The payer's amounts hold the personal account too."""
+    posted_fen: int = 0
+    """What differences posted for this day add to what its payer owes; below zero what they take off."""
 
     @property
     def less_fen(self) -> int:
@@ -115,7 +117,18 @@ def decide(facts: Facts) -> Proposal:
         return _not_yet_due(facts)
     if facts.break_class in EXPLAINED:
         return Proposal(Remedy.NONE, "both books come to the same: nothing is to be done")
+    if _mended(facts):
+        return Proposal(
+            Remedy.POST_DIFFERENCE, "its book agrees with its answer by now: take the posted difference back"
+        )
     return _TABLE[facts.break_class](facts)
+
+
+def _mended(facts: Facts) -> bool:
+    """Without the difference that was posted both books would be one: the payer has put its own right."""
+    if facts.payer is None or facts.leg is None or facts.leg.state not in (LegState.APPROVED, *_ENDED):
+        return False
+    return facts.posted_fen != 0 and facts.less_fen == facts.posted_fen
 
 
 def _people(reason: str) -> Proposal:

@@ -528,9 +528,28 @@ def test_what_was_written_off_is_not_explained_by_a_row_that_comes_a_day_late(da
         books.of_payer(CRITICAL, 2, case_id)
 
         late = books.compared(CRITICAL)
+        assert late.open[0][1] is not Remedy.POST_DIFFERENCE, "it was posted for another day"
         desk.apply(late.run_id, late.open[0][0], Remedy.POST_DIFFERENCE)
 
         assert (again.open, written_off) == ([], 0)
+        assert (books.compared(CRITICAL).open, desk.owed_fen()) == ([], 7_500)
+
+
+def test_a_difference_is_taken_back_when_the_payer_mends_its_book(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        case_id, books = desk.settled(), Books(desk)
+        books.of_payer(CRITICAL, 2)
+        missed = books.compared(CRITICAL)
+        desk.apply(missed.run_id, missed.open[0][0], Remedy.POST_DIFFERENCE)
+        books.of_payer(CRITICAL, 2, case_id)
+
+        mended = books.compared(CRITICAL)
+        number, proposed = mended.open[0]
+        said = desk.the(number).reason
+        desk.apply(mended.run_id, number, proposed)
+
+        assert (proposed, "take the posted difference back" in said) == (Remedy.POST_DIFFERENCE, True)
         assert (books.compared(CRITICAL).open, desk.owed_fen()) == ([], 7_500)
 
 

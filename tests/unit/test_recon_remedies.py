@@ -110,6 +110,12 @@ ROWS = [
     (facts(C.AMOUNT, S.APPROVED, hub=Side(1, 0, 7_000, 0, 501), payer=ONCE, in_fund=True), R.POST_DIFFERENCE),
     (facts(C.AMOUNT, S.APPROVED, hub=ONCE, payer=None, hospital=Side(1, 0, 1)), R.PEOPLE),
     (facts(C.AMOUNT, S.APPROVED, hub=ONCE, payer=ONCE, hospital=Side(1, 0, 1), revisions=2), R.RESEND_ANSWER),
+    # the payer has put its book right after a difference was posted
+    (facts(C.AMOUNT, S.APPROVED, hub=Side(1, 0, 7_499), payer=ONCE, posted_fen=-1), R.POST_DIFFERENCE),
+    (facts(C.AMOUNT, S.APPROVED, hub=Side(1), payer=ONCE, posted_fen=-7_500), R.POST_DIFFERENCE),
+    (facts(C.MISSING_AT_INSURER, S.DECLINED, hub=ONCE, posted_fen=7_500), R.POST_DIFFERENCE),
+    (facts(C.AMOUNT, S.APPROVED, hub=Side(1, 0, 7_498), payer=Side(1, 0, 7_499), posted_fen=-2), R.PEOPLE),
+    (facts(C.AMOUNT, S.CANCELLING, hub=Side(1, 0, 7_499), payer=ONCE, posted_fen=-1), R.PEOPLE),
     # twice
     (facts(C.DUPLICATE, S.APPROVED, hub=ONCE, payer=Side(2, 0, 15_000)), R.PEOPLE),
 ]
