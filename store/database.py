@@ -58,6 +58,8 @@ def open_engine(url: str, *, pool_size: int = 8, application: str = "hub", by_ke
         max_overflow=0,
         pool_timeout=3,
         pool_pre_ping=False,
+        # No table has a column of this type; else its number is asked for.
+        use_native_hstore=False,
         # An error's text must not carry the rows that it was about.
         hide_parameters=True,
         connect_args={

@@ -232,7 +232,7 @@ def a_hub(
     """
     database = open_engine(database_url, application="test")
     clock = MovableClock()
-    put_in_force(database_url, a_rule_book_text(*rules, parties=parties, products=list(products), **book))
+    put_in_force(database, a_rule_book_text(*rules, parties=parties, products=list(products), **book))
     known = dict(payers or {})
 
     def make(settings: PartySettings) -> PayerAdapter:

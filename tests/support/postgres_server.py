@@ -144,7 +144,7 @@ class LocalPostgres(LocalServer):
 
     def start(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            return self.resume()
+            return self._wake()
         command = [str(self._binaries / "postgres"), "-D", str(self._data)]
         self._process = self._home.spawn(command, bare_environment(), log="log", ends_with=signal.SIGQUIT)
         return wait_ready(self._process, self._answers, READY_WITHIN_S, lambda: self._home.tail("log"))

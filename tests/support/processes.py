@@ -136,6 +136,7 @@ class LocalServer(ABC):
     name: ClassVar[str]
     _home: ServerHome
     _process: subprocess.Popen[bytes] | None = None
+    _paused = False
 
     @property
     def pid(self) -> int:
@@ -168,11 +169,18 @@ class LocalServer(ABC):
 
     def pause(self) -> None:
         """Freeze the whole server (SIGSTOP): connections stay open and nothing answers."""
+        self._paused = True
         signal_all(self.processes(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Go on after `pause`."""
         signal_all(self.processes(), signal.SIGCONT)
+        self._paused = False
+
+    def _wake(self) -> None:
+        """The same where nobody knows whether it is paused: to look for its processes takes longer than many a test."""
+        if self._paused:
+            self.resume()
 
     def _end(self, number: int, members: Callable[[psutil.Process], bool] = lambda _: True) -> None:
         """Send a signal to those processes that are meant and see all of them out; nothing when it is stopped."""
@@ -182,7 +190,7 @@ class LocalServer(ABC):
         signal_all([member for member in everybody if members(member)], number)
         wait_gone(self._process, everybody, self.name)
         self._home.ended(self._process)
-        self._process = None
+        self._process, self._paused = None, False
 
 
 def owner_group(owner: str) -> int:

@@ -185,7 +185,7 @@ class LocalRabbit(LocalServer):
 
     def start(self) -> None:
         if self._is_running():
-            return self.resume()
+            return self._wake()
         self._process = self._home.spawn([str(self._program / "rabbitmq-server")], self._environment(), log="out")
         return wait_ready(self._process, self._greets, READY_WITHIN_S, self._explain)
 

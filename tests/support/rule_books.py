@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Engine
+
 from store import rulebooks
 from store.database import open_engine
 
 
-def put_in_force(database_url: str, content: str) -> None:
+def put_in_force(database: str | Engine, content: str) -> None:
     """Store a rule book and let it hold from a second ago."""
-    engine = open_engine(database_url, application="test")
+    engine = open_engine(database, application="test") if isinstance(database, str) else database
     with engine.begin() as connection:
         version = rulebooks.add(connection, "test", content)
         rulebooks.activate(connection, version, datetime.now(UTC) - timedelta(seconds=1))
-    engine.dispose()
+    if engine is not database:
+        engine.dispose()

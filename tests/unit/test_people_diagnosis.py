@@ -18,16 +18,16 @@ _NEVER_DEAD = {"service.unavailable", "outcome.unknown"}
 def causes_in(folder: str) -> set[str]:
     """The causes written in calls of `dead(...)` below a folder."""
     found = set()
-    for path in Path(folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    texts = [path.read_text(encoding="utf-8") for path in Path(folder).rglob("*.py")]
+    for text in [text for text in texts if "dead(" in text]:
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dead":
                 found |= {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
     return found
 
 
 def test_every_verdict_in_the_code_is_explained():
-    assert causes_in("hub") >= {"leg.unknown", "message.no_message_id"}
-    assert causes_in("hub") <= CAUSES
+    assert {"leg.unknown", "message.no_message_id"} <= causes_in("hub") <= CAUSES
 
 
 def test_every_class_of_error_is_explained():
