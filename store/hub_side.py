@@ -257,7 +257,7 @@ def _whole_lines(side: HubSide) -> str:
         FROM ({_events(side, "CASE WHEN e.kind = 'late_approval' THEN 1 ELSE 0 END")}) f
         JOIN settlement_case c USING (case_id)
         {_pairs_left_out(side, "")}
-        ORDER BY f.institution, c.settlement_no, f.settles DESC"""
+        ORDER BY f.institution, c.settlement_no, f.settles DESC, f.total DESC"""
 
 
 def _events(side: HubSide, apart: str) -> str:

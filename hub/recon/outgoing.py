@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from hub.gateway.national.numbers import short_number
-from hub.recon.writers import Form, OutLine, write
+from hub.recon.writers import Form, Line, OutLine, write
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import NotFound
@@ -82,8 +82,32 @@ def out_lines(connection: Connection, side: HubSide, *, numbered: bool) -> Itera
     if not numbered:
         yield from found
         return
+    bills = _Bills(side)
     while chunk := list(islice(found, CHUNK)):
-        yield from _numbered(connection, chunk, ours=side.kind == "institution")
+        yield from _numbered(connection, chunk, bills, ours=side.kind == "institution")
+
+
+class _Bills:
+    """Which rows carry the bill. An institution's settlement has several rows with a late share, or share by share: it
+    stands in one of them, so that the column adds up. A payer's rows are each about a settlement."""
+
+    def __init__(self, side: HubSide) -> None:
+        self._side = side
+        self._of: tuple[str, str] = ("", "")
+        self._told: set[str] = set()
+
+    def carried(self, line: Line, total_fen: int) -> int:
+        """What the bill's column of a row says, whole fen. Rows must come as `hub_side.lines` gives them."""
+        if self._side.whole:
+            return line.total
+        refund_fen = -total_fen if line.kind == "refund" else total_fen
+        if self._side.kind == "payer":
+            return refund_fen
+        if (of := (line.institution, line.settlement_no or "")) != self._of:
+            self._of, self._told = of, set()
+        first = line.kind not in self._told
+        self._told.add(line.kind)
+        return refund_fen if first else 0
 
 
 def _own_number(line: HubLine) -> OutLine:
@@ -92,16 +116,15 @@ def _own_number(line: HubLine) -> OutLine:
     return OutLine(line._replace(reference=reference), mdtrt_id=visit)
 
 
-def _numbered(connection: Connection, lines: Sequence[OutLine], *, ours: bool) -> Iterator[OutLine]:
+def _numbered(connection: Connection, lines: Sequence[OutLine], bills: _Bills, *, ours: bool) -> Iterator[OutLine]:
     facts = statement_facts.settled_facts(connection, {(one.line.institution, _number(one)) for one in lines})
     for one in lines:
         known = facts.get((one.line.institution, _number(one)))
         if known is None:
             yield one
             continue
-        sign = -1 if one.line.kind == "refund" else 1
         setl_id = short_number(known.case_id) if ours else ""
-        total_fen = one.line.total or sign * known.total_fen
+        total_fen = bills.carried(one.line, known.total_fen)
         yield replace(one, setl_id=setl_id, psn_no=known.person_no, total_fen=total_fen)
 
 

@@ -14,10 +14,12 @@ from adapters.registry import ADAPTERS
 from hub.people.actions import Actions
 from hub.people.recon import dry_run
 from hub.recon.continuous import tell
+from hub.recon.outgoing import export
 from hub.recon.remedies import propose
 from hub.recon.remedies_apply import Decision, detail_of
 from hub.recon.runs import Runs
-from hub.recon.statements import take_statement
+from hub.recon.statements import take_file, take_statement
+from hub.recon.writers import SUFFIXES, Form
 from routing.days import day_of
 from routing.postings import Account, Kind
 from routing.states import CaseState, LegState
@@ -533,6 +535,27 @@ def test_what_was_written_off_is_not_explained_by_a_row_that_comes_a_day_late(da
 
         assert (again.open, written_off) == ([], 0)
         assert (books.compared(CRITICAL).open, desk.owed_fen()) == ([], 7_500)
+
+
+@pytest.mark.parametrize("form", [Form.NATIONAL, Form.CSV])
+def test_an_institutions_books_with_a_late_share_agree_with_ours_and_count_the_bill_once(database_url, tmp_path, form):
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        late, books, path = desk.settled("S-1", lost_after_effect), Books(desk), tmp_path / f"out{SUFFIXES[form]}"
+        desk.settled("S-2")
+        word = {"amount": "75.00", "reference": "R-1", "decided_at": hub.clock.now().isoformat()}
+        desk.actions.approve(desk.ask("doubt.approve", f"leg/{late}/2", **word).id, "wang")
+        engine, book = open_engine(hub.hub.settings.database_url.get_secret_value()), hub.hub.books.active().book
+
+        header = export(engine, book, HOSPITAL, desk.today, form, path)
+        statement_id = take_file(engine, book, path, header, by="li", now=hub.clock.now()).statement_id
+
+        with engine.connect() as connection:
+            query = text("SELECT total_fen FROM statement_line WHERE statement_id = :id ORDER BY 1")
+            bills = list(connection.execute(query, {"id": statement_id}).scalars())
+            whole = hub.case(late).total_fen
+        engine.dispose()
+        assert (bills, books.compared(HOSPITAL).open) == ([0, whole, whole], [])
 
 
 def test_a_difference_is_taken_back_when_the_payer_mends_its_book(database_url):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -240,6 +241,22 @@ def test_an_institutions_books_are_written_share_by_share_too(lived, tmp_path):
     assert shares.total == whole.total
     lines = lived.lines(lived.take(tmp_path / "shares.csv", shares).statement_id)
     assert {line[3] for line in lines} <= {BASIC, CRITICAL_ILLNESS}
+
+
+def test_share_by_share_the_bill_stands_in_one_row_of_each_settlement_and_each_refund(lived, tmp_path):
+    path, whole = tmp_path / "shares.zip", tmp_path / "whole.zip"
+    for code in (one.code for one in lived.book.institutions):
+        lived.export(code, path, Form.NATIONAL, by_payer=True)
+        lived.export(code, whole, Form.NATIONAL)
+        bills = [[(row[0], row[3]) for row in _rows(one) if row[3] != "0.00"] for one in (path, whole)]
+        assert sorted(bills[0]) == sorted(bills[1])
+        assert len(set(bills[0])) == len(bills[0]) > 0
+    assert len(_rows(path)) > len(_rows(whole))
+
+
+def _rows(path: Path) -> list[list[str]]:
+    with zipfile.ZipFile(path) as archive:
+        return [line.split("\t") for line in archive.read("statement.txt").decode().splitlines()]
 
 
 def test_a_payer_that_is_not_heard_is_asked_again(lived, sandbox):
