@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.conversation import calls_of
@@ -39,6 +39,7 @@ from schemas.payer import Decision, Operation, PayerTask, RawAnswer
 from schemas.transactions import MESSAGES
 from tests.support.builders import HOSPITAL, REGION, a_rule_book_text
 from tests.support.every_transaction import a_life
+from tests.support.examples import times
 from tests.support.national_his import (
     NationalHis,
     a_bill,
@@ -58,11 +59,6 @@ from tests.unit.test_import_files import FORMS
 SEEDS = st.integers(0, 2**48)
 WORDS_MAX = 12_000
 """Characters of a refusal, however large what it refuses."""
-
-
-def times(share: float) -> Callable[[Any], Any]:
-    """As many examples as the profile has, times this."""
-    return settings(max_examples=max(10, int(settings.default.max_examples * share)))
 
 
 def come_of(read: Callable[[], Any], *expected: type[Exception]) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.life import (
@@ -37,6 +37,7 @@ from routing.states import (
 )
 from schemas.codes import Layer
 from schemas.money import split_fen
+from tests.support.examples import times
 
 STEPS_MAX = 400
 SET_ASIDE = {LegState.DEFERRED: LegEvent.DEFER, LegState.NOT_NEEDED: LegEvent.WITHDRAW}
@@ -232,7 +233,7 @@ def plans(draw: st.DrawFn) -> CaseFacts:
 moments = st.none() | st.integers(1, 40)
 
 
-@settings(max_examples=800)
+@times(4)
 @given(case=plans(), cancel_at=moments, overdue_at=moments, late_words=st.integers(0, 3), data=st.data())
 def test_every_case_comes_to_a_right_end(case, cancel_at, overdue_at, late_words, data):
     player = Player(case, data, late_words=late_words)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.book import Book
@@ -25,6 +25,7 @@ from sandbox.entries import (
     SETTLE,
     Entry,
 )
+from tests.support.examples import times
 
 
 def settled(request_id: str = "R-1", amount_fen: int = 500, **changes: str) -> Entry:
@@ -331,7 +332,7 @@ def step_in(book: Book, step: Entry) -> Entry | None:
     return book.review(step) if step.operation == REVIEW else book.record([step])[0]
 
 
-@settings(max_examples=500)
+@times(3)
 @given(steps=st.lists(ONE, max_size=15))
 def test_one_request_settled_undone_reviewed_and_repeated_in_any_order_nets_to_nothing_or_once(
     steps: list[Entry],
