@@ -318,7 +318,7 @@ class Line:
             found.extend([body] if method is not None else [])
             return bool(found)
 
-        assert eventually(arrived, within_s=20)
+        assert eventually(arrived, within_s=60)
         return self.adapter.decode(task, RawAnswer(found[0]))
 
 

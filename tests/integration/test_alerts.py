@@ -98,7 +98,7 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.database, self.clock)
-        webhook = Webhook(self.url, SECRET, timeout_s=2.0) if self.url else None
+        webhook = Webhook(self.url, SECRET, timeout_s=30.0) if self.url else None
         self.deliver = AlertDelivery(self.database, self.clock, webhook, luck=lambda: 0.0)
 
     def work(self, seconds: float = WATCH_PAUSE_S) -> None:
@@ -195,7 +195,7 @@ def test_two_relays_tell_it_once(database: Engine, clock: MovableClock) -> None:
         together = threading.Barrier(len(relays))
 
         def at_once(relay: Relay) -> None:
-            together.wait(10)
+            together.wait(60)
             for _ in range(3):
                 relay.watch()
                 relay.deliver()

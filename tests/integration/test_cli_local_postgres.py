@@ -97,7 +97,7 @@ def test_a_killed_server_is_started_again(data_dir: Path) -> None:
         assert server is not None
         for process in (server, *server.children(recursive=True)):
             process.send_signal(signal.SIGKILL)
-        eventually(lambda: postmaster(data_dir) is None, within_s=10)
+        eventually(lambda: postmaster(data_dir) is None, within_s=60)
 
     with local_postgres(data_dir) as url:
         assert ask(url, "SELECT answer FROM kept") == 7

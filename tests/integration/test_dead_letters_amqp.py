@@ -64,7 +64,7 @@ class Beside:
         action = self.office.dead_letters.replay(letters, "mended", "li")
         if action.state == "requested":
             self.office.actions.approve(action.id, "wang")
-        eventually(lambda: not self.rows("SELECT 1 FROM outbox"), within_s=20)
+        eventually(lambda: not self.rows("SELECT 1 FROM outbox"), within_s=60)
 
     def picture(self) -> object:
         """What must not change by a harmless replay."""
@@ -114,16 +114,16 @@ def test_a_poison_message_dies_alone_and_lives_once_mended(beside, monkeypatch):
             beside.publishes(as_bytes(a_settle_request(30_000, f"S-{number}")), f"M-{number}")
             if number == 3:
                 beside.publishes(poison, "M-poison", correlation_id="visit-1")
-        [letter] = eventually(beside.open_letters, within_s=20)
-        eventually(lambda: len(beside.rows("SELECT 1 FROM case_answer")) == 6, within_s=20)
+        [letter] = eventually(beside.open_letters, within_s=60)
+        eventually(lambda: len(beside.rows("SELECT 1 FROM case_answer")) == 6, within_s=60)
     assert (letter.cause, letter.exchange, letter.routing_key) == ("hub.bug", in_exchange(HOSPITAL), SETTLE)
     assert (bytes(letter.body), letter.message_id) == (poison, "M-poison")
     beside.received()
 
     beside.replay(letter.id)
 
-    eventually(lambda: len(beside.rows("SELECT 1 FROM case_answer")) == 7, within_s=20)
-    [(correlation_id, answer)] = eventually(beside.received, within_s=20)
+    eventually(lambda: len(beside.rows("SELECT 1 FROM case_answer")) == 7, within_s=60)
+    [(correlation_id, answer)] = eventually(beside.received, within_s=60)
     assert (correlation_id, answer["settlement_no"], answer["status"]) == ("visit-1", "S-poison", "settled")
     assert len(beside.payers[BASIC].settled) == 7
     assert beside.open_letters() == []
@@ -135,19 +135,19 @@ def test_replaying_what_was_handled_changes_nothing(beside):
     cancel = as_bytes({"institution": HOSPITAL, "settlement_no": "S-2", "cancel_no": "C-1", "reason": "r"})
     beside.publishes(bill, "M-1")
     beside.publishes(as_bytes(a_settle_request(30_000, "S-2")), "M-2")
-    eventually(lambda: len(beside.rows("SELECT 1 FROM case_answer")) == 2, within_s=20)
+    eventually(lambda: len(beside.rows("SELECT 1 FROM case_answer")) == 2, within_s=60)
     beside.publishes(cancel, "M-3", "settlement.cancel")
-    eventually(lambda: beside.rows("SELECT 1 FROM settlement_case WHERE state = 'cancelled'"), within_s=20)
+    eventually(lambda: beside.rows("SELECT 1 FROM settlement_case WHERE state = 'cancelled'"), within_s=60)
     for _ in range(2):
         beside.publishes(bill, "")
         beside.publishes(cancel, "", "settlement.cancel")
-        letters = eventually(lambda: len(found := beside.open_letters()) == 2 and found, within_s=20)
+        letters = eventually(lambda: len(found := beside.open_letters()) == 2 and found, within_s=60)
         before = beside.picture()
         beside.received()
 
         beside.replay(*[letter.id for letter in letters])
 
-        answers = eventually(lambda: len(found := beside.received()) == 2 and found, within_s=20)
+        answers = eventually(lambda: len(found := beside.received()) == 2 and found, within_s=60)
         assert {answer["settlement_no"]: answer["status"] for _, answer in answers} == {
             "S-1": "settled",
             "S-2": "cancelled",
@@ -161,12 +161,12 @@ def test_nobody_else_may_speak_through_a_replay(beside):
     forged = {"x-hub-exchange": in_exchange("H44030000002"), "x-hub-verdict": "dead", "x-hub-source-queue": SETTLE}
     bill = as_bytes(a_settle_request(30_000, "S-1", institution="H44030000002"))
     beside.publishes(bill, "", headers=forged)
-    [letter] = eventually(beside.open_letters, within_s=20)
+    [letter] = eventually(beside.open_letters, within_s=60)
     assert letter.exchange == in_exchange(HOSPITAL)
     assert beside.office.dead_letters.show(letter.id).forecast.effect == "refused"
 
     beside.replay(letter.id)
 
-    [(_, answer)] = eventually(beside.received, within_s=20)
+    [(_, answer)] = eventually(beside.received, within_s=60)
     assert answer["error"] == "party.forbidden"
     assert beside.rows("SELECT 1 FROM settlement_case") == []

@@ -82,7 +82,7 @@ def test_a_lost_answer_is_found_by_the_message_number(database_url, sandbox):
     with a_hub(database_url, **dialect_rule_book(sandbox.endpoints())) as hub:
         case_id = hub.send(Transaction.SETTLE, a_message("S-LOST"), party=INSTITUTION).case_id
 
-        answers = eventually(lambda: hub.answers(case_id), within_s=20)
+        answers = eventually(lambda: hub.answers(case_id), within_s=60)
 
         assert told(answers[-1]) == borne(sandbox, "S-LOST") > 0
         assert [one.settlement_no for one in sandbox.books[NATIONAL_BASIC].entries()].count("S-LOST") == 1
@@ -170,7 +170,7 @@ def test_a_stay_that_was_told_of_step_by_step_is_settled_from_what_stands(databa
         def standing() -> Visit | None:
             return next((one for one in app.visits.of_person(person_no, "21") if one.number == "V-S-TOLD"), None)
 
-        eventually(lambda: (found := standing()) is not None and found.ended and len(found.lines) == 5, within_s=20)
+        eventually(lambda: (found := standing()) is not None and found.ended and len(found.lines) == 5, within_s=60)
 
         answer = hub.answered(hub.send(Transaction.SETTLE, message, party=INSTITUTION).case_id)
 

@@ -305,5 +305,5 @@ def test_settlements_and_reversals_race_while_the_hub_works(database_url):
         def undone() -> bool:
             return all(json.loads(hub.query(f"S-{n}").answer)["status"] == "cancelled" for n in range(RACES))
 
-        eventually(undone, 20)
+        eventually(undone, 60)
         assert [payer.net_fen for payer in payers.values()] == [0, 0, 0]

@@ -96,7 +96,7 @@ def test_a_lost_answer_waits_for_a_person_and_is_booked_by_nobody(database_url, 
         def leg() -> LegRecord:
             return next(one for one in hub.case(case_id).legs if one.payer == TAIHE)
 
-        eventually(lambda: leg().state is LegState.IN_DOUBT, 10)
+        eventually(lambda: leg().state is LegState.IN_DOUBT, 60)
         hub.let_pass(60, 600)
 
         assert (leg().state, leg().amount_fen, leg().attempts) == (LegState.IN_DOUBT, 0, 1)
@@ -122,4 +122,4 @@ def test_a_visit_is_told_as_it_goes(database_url, sandbox, tmp_path):
 
         insurer = sandbox.cast.apps[TAIHE]
         assert isinstance(insurer, TaikangInsurer)
-        eventually(lambda: len(insurer.lines_of("V-S-T3")) == len(bill["fees"]), 10)
+        eventually(lambda: len(insurer.lines_of("V-S-T3")) == len(bill["fees"]), 60)

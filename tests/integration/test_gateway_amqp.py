@@ -59,7 +59,7 @@ def test_a_hint_of_another_process_wakes_who_waits(database_url, rabbitmq_url, r
 
     # The channel for hints opens a moment after the rest.
     numbers = itertools.count(1)
-    assert eventually(lambda: hospital.settle(f"S-{next(numbers)}", Prefer="wait=2").status == 200, 20)
+    assert eventually(lambda: hospital.settle(f"S-{next(numbers)}", Prefer="wait=2").status == 200, 60)
 
 
 def test_there_is_no_mailbox_beside_a_queue(hubs):

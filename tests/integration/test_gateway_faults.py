@@ -49,7 +49,7 @@ def test_a_frozen_database_is_answered_in_time_and_the_repeat_settles_once(break
         finally:
             breakable_postgres.resume()
 
-        eventually(settled(hospital), 20)
+        eventually(settled(hospital), 60)
         assert world.count("settlement_case") == 2
 
 
@@ -62,7 +62,7 @@ def test_a_database_that_is_gone_and_comes_back(breakable_postgres, breakable_da
         assert hospital.get("/readyz").status == 503
         breakable_postgres.start()
 
-        eventually(settled(hospital), 20)
+        eventually(settled(hospital), 60)
         world.database.dispose()
         assert world.count("settlement_case") == 2
 
@@ -88,7 +88,7 @@ def test_an_empty_pool_is_answered_in_time(database_url):
             for connection in held:
                 connection.close()
 
-        eventually(settled(hospital), 20)
+        eventually(settled(hospital), 60)
 
 
 def _hold_all_connections(world: TestHub) -> list[Connection]:

@@ -159,9 +159,9 @@ def test_a_method_that_is_not_meant_is_refused(hospital, method, path):
 
 def raw(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     """What the gateway says to these bytes before it hangs up."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(sent)
-        connection.settimeout(10)
+        connection.settimeout(30)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = received.partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
@@ -189,7 +189,7 @@ def test_what_is_no_http_is_refused_in_the_same_form(world, sent):
 
 
 def test_a_refusal_reaches_a_sender_that_is_still_sending(world):
-    with socket.create_connection(("127.0.0.1", world.hub.gateway.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", world.hub.gateway.port), timeout=30) as connection:
         connection.sendall(b"GET /" + b"a" * 100_000)
         # The refusal is on its way by now; what follows must not make the connection reset and take it back.
         assert connection.recv(12) == b"HTTP/1.1 400"
@@ -202,7 +202,7 @@ def test_a_refusal_reaches_a_sender_that_is_still_sending(world):
 def test_who_sends_no_request_is_hung_up_on(world, monkeypatch):
     monkeypatch.setattr(protocol, "HEADERS_S_MAX", 0.05)
 
-    with socket.create_connection(("127.0.0.1", world.hub.gateway.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", world.hub.gateway.port), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX-A:")
 
         assert connection.recv(1) == b""

@@ -198,14 +198,14 @@ def test_an_import_that_is_killed_says_where_it_was_and_the_next_starts_clean(de
             assert (run.state, run.phase, run.rows_read >= 10_000) == ("running", "reading", True)
         assert desk.states() == ["running"]
         child.send_signal(signal.SIGKILL)
-        child.wait(10)
-        eventually(lambda: desk.states() == ["died"], within_s=10)
+        child.wait(60)
+        eventually(lambda: desk.states() == ["died"], within_s=60)
         assert desk.count("catalogue_item") == 0
         assert desk.run(path, bringer=operator()).applied.new == 12_000
         assert desk.states() == ["died", "done"]
     finally:
         child.kill()
-        child.wait(10)
+        child.wait(60)
 
 
 def test_the_drop_folder_knows_a_sender_by_its_folder(desk):

@@ -421,7 +421,7 @@ def test_an_undo_that_is_still_under_way_is_neither_yes_nor_no(database_url):
 
         assert (reply.status, reply.json["infcode"]) == (504, -1)
         assert "请稍后以同一 msgid 重发" in reply.json["err_msg"]
-        done = eventually(lambda: (again := his.post(envelope).json)["infcode"] == 0 and again, 20)
+        done = eventually(lambda: (again := his.post(envelope).json)["infcode"] == 0 and again, 60)
         assert checked(done["output"])["medfee_sumamt"] == -30_000
 
 

@@ -193,7 +193,7 @@ def test_of_two_who_approve_at_once_one_is_too_late(world, actions, effects):
     together = threading.Barrier(4)
 
     def approve(name: str) -> ActionState | type[Conflict]:
-        together.wait(10)
+        together.wait(60)
         try:
             return actions.approve(action.id, name).state
         except Conflict:

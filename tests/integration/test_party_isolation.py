@@ -185,7 +185,7 @@ def test_a_bill_goes_in_and_its_answer_comes_out_with_nothing_but_the_partys_own
         me.channel().basic_publish(in_exchange(ME), SETTLE, as_bytes(a_settle_request()), bill)
 
         reading = me.channel()
-        answer = eventually(lambda: reading.basic_get(edge.queue(out_queue(ME)), auto_ack=True)[2], within_s=15)
+        answer = eventually(lambda: reading.basic_get(edge.queue(out_queue(ME)), auto_ack=True)[2], within_s=60)
     finally:
         hub.stop()
 

@@ -34,14 +34,14 @@ class Process:
         self._process = subprocess.Popen(
             [*command, "--ports-file", str(self._ports)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        eventually(self._ports.exists, within_s=20)
+        eventually(self._ports.exists, within_s=60)
         return str(json.loads(self._ports.read_text())["endpoints"][parties.ANKANG])
 
     def end(self, number: int) -> int:
         """Send a signal and wait; the exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(timeout=20)
+        return self._process.wait(timeout=60)
 
     def make_sure_it_ended(self) -> None:
         """Kill what a test left running."""
@@ -69,7 +69,7 @@ def a_task_bytes(name: str) -> bytes:
 
 def test_what_was_answered_before_a_kill_is_in_the_book(process: Process) -> None:
     url = process.start()
-    pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=10.0)
+    pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=30.0)
     answered: set[str] = set()
     asked: set[str] = set()
 

@@ -27,7 +27,7 @@ OUT, IN = f"out.{HENGAN}", f"in.{HENGAN}"
 
 @pytest.fixture
 def http() -> Iterator[urllib3.PoolManager]:
-    pool = urllib3.PoolManager(retries=False, timeout=5.0)
+    pool = urllib3.PoolManager(retries=False, timeout=30.0)
     yield pool
     pool.clear()
 
@@ -75,7 +75,7 @@ def answers(channel: Any, count: int) -> list[tuple[Any, ClaimDecision]]:
             found.append((got[1], ClaimDecision.model_validate_json(got[2])))
         return len(found) >= count
 
-    eventually(enough, within_s=25)
+    eventually(enough, within_s=60)
     return found
 
 
@@ -269,7 +269,7 @@ def test_tasks_from_the_mailbox_are_answered_and_acknowledged(tmp_path: Path) ->
     thread = threading.Thread(target=mailbox.serve_forever, daemon=True)
     thread.start()
     with Sandbox(CastSettings(data=tmp_path, hub_url=f"http://127.0.0.1:{mailbox.server_port}")) as sandbox:
-        eventually(lambda: not mailbox.messages, within_s=20)
+        eventually(lambda: not mailbox.messages, within_s=60)
 
         assert {decision.request_id for decision in mailbox.answers} == {f"R-{number}" for number in range(5)}
         assert sandbox.books[HENGAN].totals().settled == 5

@@ -299,11 +299,11 @@ def test_who_posts_without_a_pause_is_waited_for_only_shortly(database):
         with database.begin() as connection:
             ledger.post(connection, [an_entry(MONDAY)])
             holding.set()
-            done.wait(10)
+            done.wait(60)
 
     poster = threading.Thread(target=post)
     poster.start()
-    holding.wait(10)
+    holding.wait(60)
     try:
         with pytest.raises(Unavailable), database.begin() as connection:
             sealed(connection, MONDAY)

@@ -91,7 +91,7 @@ def test_what_a_broker_confirmed_survives_its_end(
 
     with pika.BlockingConnection(pika.URLParameters(breakable_rabbitmq_url)) as connection:
         channel = connection.channel()
-        assert eventually(lambda: channel.basic_get("kept", auto_ack=True)[2], within_s=20) == b"1"
+        assert eventually(lambda: channel.basic_get("kept", auto_ack=True)[2], within_s=60) == b"1"
 
 
 def test_a_user_may_do_what_it_was_permitted_and_no_more(rabbitmq_server: RabbitServer) -> None:
@@ -119,4 +119,4 @@ def test_a_killed_run_leaves_nothing_behind() -> None:
 
     pid, folder = run.stdout.split()
     assert run.returncode == -signal.SIGKILL
-    eventually(lambda: not psutil.pid_exists(int(pid)) and not Path(folder).exists(), within_s=20)
+    eventually(lambda: not psutil.pid_exists(int(pid)) and not Path(folder).exists(), within_s=60)

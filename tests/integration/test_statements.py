@@ -209,7 +209,7 @@ def test_whoever_replaces_a_statement_while_the_day_is_signed_off_waits_and_is_r
         with signing.begin():
             signing.execute(text("UPDATE recon_run SET state = 'signed_off'"))
             replacing = other.submit(books.take, a_csv(a_row(2)), 1, "100.50")
-            eventually(books.waits, 10)
+            eventually(books.waits, 60)
 
         with pytest.raises(Conflict):
             replacing.result(10)
@@ -249,6 +249,11 @@ WRONG: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "too long": (a_csv(a_row(reference="R" * 65)), [("row 2, reference", "string_pattern_mismatch")]),
     "no moment": (a_csv(a_row(at="now")), [("row 2, at", "datetime")]),
     "no such day": (a_csv(a_row(at="2026-02-30T09:15:00+08:00")), [("row 2, at", "datetime")]),
+    "no such day of a sheet": (a_csv(a_row(at="2026/2/30 9:15")), [("row 2, at", "datetime")]),
+    "no such hour of a sheet": (a_csv(a_row(at="2026/3/2 24:15")), [("row 2, at", "datetime")]),
+    "the day first": (a_csv(a_row(at="02/03/2026 9:15")), [("row 2, at", "datetime")]),
+    "only one thing": (a_csv(a_row(amount=" 1 ", at="2026/3/2 9:15", kind="x")), [("row 2, kind", "enum")]),
+    "a space in a number": (a_csv(a_row(reference=" R-1")), [("row 2, reference", "string_pattern_mismatch")]),
     "another day": (a_csv(a_row(at="2026-03-05T09:15:00+08:00")), [("row 2, at", "statement.day")]),
     "a column more": (a_csv(a_row(1), a_row(2) + ",1"), [("row 3", "file.invalid")]),
     "a column less": (a_csv(a_row(1).rpartition(",")[0]), [("row 2", "file.invalid")]),
@@ -272,6 +277,15 @@ def test_wrong_files_are_refused_whole_and_the_place_is_named(books: Books) -> N
             kept = statements.listed(connection)[0]
         assert (kept.state, kept.came.sha256) == ("refused", hashlib.sha256(content).hexdigest()), name
         assert [(one["field"], one["code"]) for one in kept.problems][-len(expected) :] == expected, name
+
+
+def test_moments_as_spreadsheets_write_them_are_chinas(books: Books) -> None:
+    written = ("2026/3/2 9:05", "2026/03/02 09:05:00", "2026-03-02 9:05", "2026-3-2 9:05:00", "2026-03-02 09:05")
+    rows = [a_row(number, at=at, amount=" 100.50 ") for number, at in enumerate(written, 1)]
+
+    taken = books.take(a_csv(*rows), len(rows), "502.50")
+
+    assert {line[-1] for line in books.lines(taken.statement_id)} == {datetime(2026, 3, 2, 1, 5, tzinfo=UTC)}
 
 
 def test_many_problems_are_counted_and_the_first_are_listed(books: Books) -> None:

@@ -92,7 +92,7 @@ class Lives:
             case_id = self._waiting_case(channel)
             _, task = self.queue.read(QUEUE_INSURER)
             say(an_answer(orjson.loads(task)))
-            final = eventually(lambda: [one for one in self.world.answers(case_id) if one["final"]], 20)[-1]
+            final = eventually(lambda: [one for one in self.world.answers(case_id) if one["final"]], 60)[-1]
             answers[Transaction.CLAIM_ANSWER] = orjson.dumps(final)
 
     def _way(self, channel: Channel) -> Way:

@@ -238,7 +238,7 @@ def test_payers_are_told_in_order_whatever_becomes_of_the_answers(world):
     a_discharged_stay(world, 100)
 
     told = ["admission.register", "fees.upload", "discharge.register"]
-    eventually(lambda: insurer.told == told, within_s=15)
+    eventually(lambda: insurer.told == told, within_s=60)
     assert len({one["request_id"] for one in insurer.heard}) == 3
     query = {"institution": HOSPITAL, "visit_no": "V-1"}
     eventually(lambda: [one["state"] for one in said(world, T.FEES_QUERY, query)["notices"]] == ["taken"] * 3)

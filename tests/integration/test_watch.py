@@ -249,7 +249,7 @@ def test_of_two_watchers_one_makes_the_pass(in_doubt: TestHub) -> None:
     together = threading.Barrier(len(watches))
 
     def one_pass(watch: Watch) -> int:
-        together.wait(10)
+        together.wait(60)
         return watch()
 
     for _ in range(5):

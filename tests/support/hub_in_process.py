@@ -85,7 +85,7 @@ class FakeDelivery:
     def settled(self) -> bool:
         return self._done.is_set()
 
-    def wait(self, within_s: float = 10.0) -> Any:
+    def wait(self, within_s: float = 60.0) -> Any:
         assert self._done.wait(within_s), "the delivery was not settled"
         return self.verdict
 
@@ -152,7 +152,7 @@ class TestHub:
         with self.database.connect() as connection:
             return [orjson.loads(one.body) for one in answers.history(connection, case_id)]
 
-    def answered(self, case_id: str, revision: int = 1, within_s: float = 10.0) -> dict[str, Any]:
+    def answered(self, case_id: str, revision: int = 1, within_s: float = 60.0) -> dict[str, Any]:
         """The answer of this revision, waited for."""
         return eventually(lambda: self.answers(case_id)[revision - 1 :], within_s)[0]
 

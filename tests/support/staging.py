@@ -44,7 +44,7 @@ class Table:
             found = connection.execute(text("SELECT * FROM staging.staging_request WHERE id = :id"), {"id": id_}).one()
             return found._asdict()
 
-    def ended(self, id_: int, revision: int = 0, within_s: float = 10.0) -> dict[str, Any]:
+    def ended(self, id_: int, revision: int = 0, within_s: float = 60.0) -> dict[str, Any]:
         """The row when it is answered or refused, with this revision or a later one; waited for."""
         return eventually(
             lambda: (row := self.row(id_))["state"] in ("answered", "refused") and row["revision"] >= revision and row,

@@ -304,7 +304,7 @@ class Town:
         assert self.causes_of_death() == sorted(dead)
         self.world.assert_books_agree()
         self._assert_one_entry_per_leg()
-        eventually(lambda: self._hospitals_know(streams), within_s=20)
+        eventually(lambda: self._hospitals_know(streams), within_s=60)
         assert wrong_sums(self.book) == []
         assert self.world.hub.dead() == []
         assert [event for event in OUR_BUGS if self.world.hub.logged(event)] == []
