@@ -1,13 +1,20 @@
-"""A payer's day where it lists nothing but compares: it is told our books, institution by institution."""
+"""A payer's day where it lists nothing but compares: it is told our books, institution by institution.
+
+The day is read once, in pieces, and put aside in a file: no transaction is open while the payer is waited for, and in
+memory are the books of the institution that is asked about, however many there are.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import groupby
+from itertools import islice
+from typing import IO
 
-from sqlalchemy import Engine
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Engine
 
 from hub.calls import Payer
 from hub.recon.outgoing import CHUNK, out_lines, side_of
@@ -16,10 +23,14 @@ from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.codes import InsuranceType, VisitKind
 from schemas.payer import MessageNumbers
+from schemas.statement import LineKind
 from schemas.statement_pages import OwnLine, StatementQuestion
 from store import numbers, statement_facts, statements
+from store.hub_side import HubSide
 from store.numbers import Wanted
 from store.statement_facts import SettledFacts
+
+_OWN_LINE = TypeAdapter(OwnLine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +47,31 @@ class Compared:
     def questions(self) -> Iterator[StatementQuestion]:
         """One for each institution of the payer's region, and for any other that it settled for on that day."""
         party = self.payer.party
-        own = self._own()
         region = party.region or ""
-        asked = {one.code for one in self.book.institutions if one.region == region} | own.keys()
-        for institution in sorted(asked):
-            yield StatementQuestion(
-                party.code,
-                self.day,
-                region=region,
-                institution=institution,
-                own=tuple(own.get(institution, ())),
-                numbers=self._numbers(institution),
-            )
+        with tempfile.TemporaryFile() as aside:
+            places = self._put_aside(aside)
+            asked = {one.code for one in self.book.institutions if one.region == region} | places.keys()
+            for institution in sorted(asked):
+                yield StatementQuestion(
+                    party.code,
+                    self.day,
+                    region=region,
+                    institution=institution,
+                    own=_own_lines(aside, places[institution]) if institution in places else (),
+                    numbers=self._numbers(institution),
+                )
 
-    def _own(self) -> dict[str, list[OwnLine]]:
+    def _put_aside(self, aside: IO[bytes]) -> dict[str, _Place]:
         apart = self.scheme.model_copy(update={"account": "apart"})
         side = side_of(self.book, apart, self.day)
+        places: dict[str, _Place] = {}
         with self.engine.connect() as connection, connection.begin():
             statements.begin(connection)
-            lines = list(out_lines(connection, side, numbered=True))
-            keys = [(one.line.institution, one.line.settlement_no or "") for one in lines]
-            facts: dict[tuple[str, str], SettledFacts] = {}
-            for start in range(0, len(keys), CHUNK):
-                facts |= statement_facts.settled_facts(connection, keys[start : start + CHUNK])
-        return {
-            institution: [_own_line(one, facts) for one in found]
-            for institution, found in groupby(lines, lambda one: one.line.institution)
-        }
+            for own in _read(connection, side):
+                place = places.setdefault(own.line.institution, _Place(aside.tell()))
+                place.lines += 1
+                aside.write(_OWN_LINE.dump_json(own) + b"\n")
+        return places
 
     def _numbers(self, institution: str) -> MessageNumbers | None:
         """A block of its own each time: what a region answered to a number before, it may answer again."""
@@ -76,10 +85,33 @@ class Compared:
             return numbers.draw(connection, [wanted], self.now)[request_id]
 
 
-def _own_line(one: OutLine, facts: dict[tuple[str, str], SettledFacts]) -> OwnLine:
+@dataclass(slots=True)
+class _Place:
+    """Where an institution's lines begin in the file, and how many they are. They lie together: so they are read."""
+
+    start: int
+    lines: int = 0
+
+
+def _own_lines(aside: IO[bytes], place: _Place) -> tuple[OwnLine, ...]:
+    aside.seek(place.start)
+    return tuple(_OWN_LINE.validate_json(raw) for raw in islice(aside, place.lines))
+
+
+def _read(connection: Connection, side: HubSide) -> Iterator[OwnLine]:
+    found = out_lines(connection, side, numbered=False)
+    while chunk := list(islice(found, CHUNK)):
+        facts = statement_facts.settled_facts(connection, map(_key, chunk))
+        yield from (_own_line(one, facts[_key(one)]) for one in chunk)
+
+
+def _key(one: OutLine) -> tuple[str, str]:
+    return one.line.institution, one.line.settlement_no or ""
+
+
+def _own_line(one: OutLine, known: SettledFacts) -> OwnLine:
     line = canonical(one.line)
-    known = facts[line.institution, line.settlement_no or ""]
-    total = line.total if one.total_fen is None else one.total_fen
+    total = line.total or (-known.total_fen if line.kind is LineKind.REFUND else known.total_fen)
     return OwnLine(
         line.model_copy(update={"total": total}),
         known.person_no,
