@@ -303,6 +303,11 @@ def name_legs(connection: Connection, party: str) -> None:
 _ID_SHAPE = "'^[0-9A-Za-z._:-]*$'"
 _KEY_SHAPE = "'^[0-9A-Za-z._:-]+$'"
 _MOMENT_SHAPE = "'^[-0-9T:+. Z]*$'"
+# As spreadsheet programs write a moment of China when they save a CSV. Year, month, day, hour, minute, second.
+_SHEET_MOMENT = (
+    "'^([0-9]{4})[-/](0?[1-9]|1[0-2])[-/](0?[1-9]|[12][0-9]|3[01]) +([01]?[0-9]|2[0-3])[:]([0-5][0-9])"
+    "(?:[:]([0-5][0-9]))?$'"
+)
 # Signs are the table's own constraint, and bounds are looked at once all is stored: each line costs.
 _RIGHT = (
     "i.kind IN ('settle', 'refund', '') "
@@ -313,7 +318,7 @@ _RIGHT = (
     "AND scale(i.amount + coalesce(i.total, 0) + coalesce(i.account, 0) + coalesce(i.cash, 0)) <= 2 "
     # What PostgreSQL reads as a moment and no file should say, such as "now", has letters, or its year elsewhere.
     f"AND (i.at = '' OR octet_length(i.at) BETWEEN 16 AND 35 AND i.at ~ {_MOMENT_SHAPE} "
-    "AND substr(i.at, 5, 1) = '-' AND substr(i.at, 8, 1) = '-')"
+    f"AND substr(i.at, 5, 1) = '-' AND substr(i.at, 8, 1) = '-' OR i.at ~ {_SHEET_MOMENT})"
 )
 _MOVE = text(
     "INSERT INTO statement_line (statement_id, line_no, kind, institution, settlement_no, payer, request_id, "
@@ -401,6 +406,12 @@ _PROBLEMS = text(
     + f") AS checked(rank, field, code, is_wrong) WHERE ({' OR '.join(f'({wrong})' for _, _, wrong in _CHECKS)}) "
     "AND is_wrong ORDER BY line_no, rank LIMIT :limit"
 )
+# What COPY and the move take in their stride: spaces around an amount, a moment as a spreadsheet writes it.
+_AS_TAKEN = text(
+    f"UPDATE incoming SET {', '.join(f'{name} = btrim({name})' for name in MONEY)}, at = coalesce(("
+    "SELECT m[1] || '-' || lpad(m[2], 2, '0') || '-' || lpad(m[3], 2, '0') || ' ' || lpad(m[4], 2, '0') || "
+    f"':' || m[5] || ':' || coalesce(m[6], '00') FROM regexp_match(at, {_SHEET_MOMENT}) AS m), at)"
+)
 _FAR_MOMENTS = text(
     "SELECT line_no, count(*) OVER () FROM statement_line WHERE statement_id = :id "
     "AND NOT at BETWEEN :first AND :last ORDER BY line_no LIMIT :limit"
@@ -414,6 +425,7 @@ def problems(connection: Connection, known: Known, limit: int) -> tuple[int, lis
         "payers": ["", *known.payers],
         "limit": limit,
     }
+    connection.execute(_AS_TAKEN)
     found = connection.execute(_PROBLEMS, values).all()
     return (found[0][3] if found else 0), [(line, field, code) for line, field, code, _ in found]
 

@@ -80,8 +80,19 @@ _REMEDIES = {
     "datetime": "请填写时间，例如 2026-01-31T09:30:00+08:00",
     "file.invalid": "文件无法读取，请按接口规范重新生成",
 }
+_IN_FILES = {
+    "money": "请填写金额（元），最多两位小数，数字之间不得有其他字符，例如 -1234.50",
+    "string_pattern_mismatch": "请仅使用至多 64 位字母、数字或 . _ : -，不得有空格",
+    "missing": "请填写支付金额，须为数值，不得为公式",
+    "datetime": "请填写时间，例如 2026-01-31T09:30:00+08:00 或 2026/1/31 9:30（北京时间）",
+}
 
 
 def remedy_zh(violation: Violation) -> str:
-    """The remedy in Chinese; a general one for a code without a sentence of its own."""
+    """The remedy in Chinese; a general one for a code without a sentence of its own.
+
+    In a row of a file amounts are no quoted text, and moments may be as spreadsheets write them.
+    """
+    if violation.field.startswith("row ") and violation.code in _IN_FILES:
+        return _IN_FILES[violation.code]
     return _REMEDIES.get(violation.code, _GENERAL)

@@ -37,12 +37,12 @@ _REMEDIES = {
     "enum": "write settle or refund",
     "institution.unknown": "name an institution that this party may tell of, by its code",
     "payer.unknown": "name a payer of the rule book, by its code",
-    "string_pattern_mismatch": "use at most 64 letters, digits and . _ : -",
+    "string_pattern_mismatch": "use at most 64 letters, digits and . _ : -, and no spaces",
     "statement.key": "name the settlement by settlement_no, request_id or reference",
     "money": "write yuan with at most two decimals and nothing between the digits, such as -1234.50",
     "missing": "fill in what the payers bear, as a value and not as a formula",
     "statement.sign": "above zero for a settlement, below for a refund",
-    "datetime": "write the moment as 2026-01-31T09:30:00+08:00",
+    "datetime": "write the moment as 2026-01-31T09:30:00+08:00, or as 2026/1/31 9:30 where it is China's",
     "statement.day": "lies on another day than the statement's: send it with the statement of its own day",
 }
 _STRUCTURE = (

@@ -9,13 +9,14 @@ import orjson
 import pytest
 import xlsxwriter
 
+from adapters.hospital.remedies import remedy_zh
 from hub.gateway.national.clearing import rows_of
 from hub.gateway.national.numbers import short_number
 from hub.gateway.national.statements import lines_of
 from hub.imports.layout import InvalidFile
 from hub.recon.forms import Form, form_of
 from hub.recon.forms.headings import columns_of
-from schemas.errors import InvalidMessage
+from schemas.errors import InvalidMessage, Violation
 from schemas.statement import StatementHeader
 from store.statements import COLUMNS
 from tests.support.statement_files import a_zip
@@ -48,6 +49,13 @@ def test_every_wrong_heading_is_named_but_no_long_text_is_repeated() -> None:
         "column 2", "column 3", "column 4", "column 5", "the heading must name amount", "columns"]  # fmt: skip
     assert "'fee'" in refusal.value.complaints[3]
     assert "xxx" not in str(refusal.value)
+    assert "amount (支付金额), account (个人账户)" in refusal.value.complaints[-1]
+
+
+def test_an_amount_in_a_row_of_a_file_is_no_quoted_text_in_either_language() -> None:
+    in_file, in_message = (remedy_zh(Violation(field, "money", "")) for field in ("row 2, amount", "lines[0].amount"))
+
+    assert ("文本" in in_file, "-1234.50" in in_file, "文本" in in_message) == (False, True, True)
 
 
 def test_the_bytes_of_a_csv_go_on_as_they_are(tmp_path: Path) -> None:

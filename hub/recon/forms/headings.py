@@ -22,6 +22,7 @@ _CHINESE = {
     "现金": "cash",
     "结算时间": "at",
 }
+_CHINESE_OF = {column: heading for heading, column in _CHINESE.items()}
 _SHOWN_MAX = 40
 
 
@@ -40,5 +41,6 @@ def columns_of(headings: Sequence[str]) -> tuple[str, ...]:
         found.append(column)
     complaints += [f"the heading must name {name}" for name in NEEDED if name not in found]
     if complaints:
-        raise InvalidFile(*complaints[:20], f"columns: {', '.join(COLUMNS)}")
+        known = ", ".join(f"{name} ({_CHINESE_OF[name]})" for name in COLUMNS)
+        raise InvalidFile(*complaints[:20], f"columns: {known}")
     return tuple(found)
