@@ -24,7 +24,7 @@ from hub.demo.days_life import WITH_MAILBOX, LivedDay, Living, last_days, midnig
 from hub.demo.days_month import Month, PaidMonth
 from hub.demo.days_statements import Statements, schemes
 from hub.demo.mixed import CONCURRENCY, Traffic
-from hub.demo.mixed_day import mixed_rule_book
+from hub.demo.mixed_day import MixedCase, mixed_rule_book
 from hub.demo.mixed_ways import Senders
 from hub.demo.run import demo_database, demo_folder, tell_where_the_logs_are
 from hub.demo.samples import yesterday
@@ -259,8 +259,8 @@ def _one_day(world: World, closing: Closing, lived: LivedDay, number: int, *, la
     screen.say(f"{day}: settling {len(evening) + around} bills in four regions, {around} of them around midnight")
     with screen.counting(len(evening)) as advance:
         world.living.settle(evening, advance)
-    world.living.settle_down()
-    held_back: list[str] = wrong.held_back if wrong else []
+    world.living.settle_down(doubts=len(wrong.held_back) if wrong else 0)
+    held_back: list[MixedCase] = wrong.held_back if wrong else []
     if wrong is not None:
         wrong.go_wrong(lived, first=not number)
     soon = midnight_after(day) - world.hub.notices_within - BEFORE_MIDNIGHT

@@ -64,7 +64,7 @@ class Evening:
     living: Living
     misdeeds: Misdeeds
     look: Continuous
-    held_back: list[str] = field(default_factory=list)
+    held_back: list[MixedCase] = field(default_factory=list)
     """Settlements of which a part stays in doubt over the night."""
     early: list[Early] = field(default_factory=list)
 
@@ -78,19 +78,22 @@ class Evening:
             self._contradict(lived)
 
     def answer_again(self) -> None:
-        """From the morning on nothing is lost any more."""
+        """From the morning on nothing is lost any more; what people could not end stays open."""
         self.misdeeds.answer_again()
-        self.held_back.clear()
+        self.living.wait_until_quiet()
+        self.held_back[:] = [one for one in self.held_back if self.living.is_open(one)]
 
     def _lose_an_answer(self, lived: LivedDay) -> None:
         """The first bill of which the payer would take a share is sent, and the payer's answer is lost."""
         for one in self._payable(lived.lonely, LOSES_ANSWERS):
             self.misdeeds.lose_the_next_answer()
             self._settle_hastily(one)
-            if self.misdeeds.was_lost(_item(LOSES_ANSWERS, lived.day, one)):
-                self.held_back.append(one.settle.key)
-                return
+            lost = self.misdeeds.was_lost(_item(LOSES_ANSWERS, lived.day, one))
             self.misdeeds.answer_again()
+            if self.living.is_open(one):  # also where what was lost is a refusal
+                self.held_back.append(one)
+            if lost:
+                return
 
     def _miss_an_answer(self, lived: LivedDay) -> None:
         """A hospital's computer goes down before it has written its answer down."""
@@ -122,6 +125,7 @@ class Evening:
 
     def _settle_hastily(self, one: MixedCase) -> None:
         self.living.settle_hastily(one, self.clock.now() + HASTE)
+        self.living.wait_until_quiet()  # on a slow machine its last payer is asked when the hospital has its answer
 
 
 def _item(party: str, day: date, one: MixedCase) -> Item:

@@ -195,6 +195,22 @@ class Living:
                 raise DemoFailed(f"{len(self._book.open_cases())} settlements are open, {self._under_way()} under way")
             time.sleep(0.1)
 
+    def wait_until_quiet(self) -> None:
+        """Wait until no payer is being asked any more, whatever is in doubt then; DemoFailed when it takes too long."""
+        deadline = time.monotonic() + SETTLE_DOWN_S_MAX
+        while self._under_way():
+            self._stage.check()
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"{self._under_way()} parts are under way")
+            time.sleep(0.1)
+        for _ in self._traffic.senders.http.refresh():
+            pass
+
+    def is_open(self, one: MixedCase) -> bool:
+        """Whether the hospital has not heard the last of a bill."""
+        told = self._book.told(one.case.institution, one.case.settlement_no)
+        return told is not None and not told.final
+
     def _under_way(self) -> int:
         with self._engine.connect() as connection:
             return int(connection.execute(_UNDER_WAY).scalar_one())

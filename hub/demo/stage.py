@@ -70,6 +70,7 @@ class Stage:
             "HUB_TRUST_PARTY_HEADER": "true",
             "HUB_PERSON_KEY_SECRET": self._secret(),
             "HUB_LOG_FORMAT": "json",
+            "HUB_DRAIN_S": "0",  # whoever still has a connection when it ends has nothing more to say
             "HUB_PARTY_SECRETS": str(self.folder / PARTY_SECRETS) if self.dialects else "",
             **self.own_settings,
         }
