@@ -20,6 +20,7 @@ from hub.work import Work, WorkUnits
 from routing.rulebook import Institution
 from schemas.base import Bilingual, Value, read_message_and_content
 from schemas.clearing import (
+    DIFFERENCES_MAX,
     CaseCheck,
     CaseCheckAnswer,
     CaseDifference,
@@ -97,15 +98,22 @@ class Clearing:
         assert isinstance(message, CaseCheck)
         period = message.period
         numbers = [case.settlement_no for case in message.cases]
-        ours = clearing.booked(work.connection, message.institution, period.first, period.last, numbers)
+        ours = clearing.booked(work.connection, message.institution, numbers)
         differences = compare(message.cases, ours, lambda one: period.first <= one.day <= period.last)
+        matched = len(message.cases) - len(differences)
+        room = DIFFERENCES_MAX - len(differences)
+        unnamed = clearing.unnamed(
+            work.connection, message.institution, period.first, period.last, numbers, limit=room + 1
+        )
+        differences += [_said(number, Difference.MISSING_THERE, fen, None) for number, fen in unnamed[:room]]
         return CaseCheckAnswer(
             institution=message.institution,
             request_no=message.request_no,
             period=period,
             balanced=not differences,
-            matched=len(message.cases) - sum(one.kind is not Difference.MISSING_THERE for one in differences),
+            matched=matched,
             differences=tuple(differences),
+            more=len(unnamed) > room,
             answered_at=self._clock.now(),
         )
 
@@ -231,13 +239,8 @@ def _side_by_side(ours: Mapping[date, Sums], claim: ClaimPart) -> tuple[DayFigur
 def compare(
     theirs: tuple[CheckedCase, ...], ours: dict[str, Booked], in_period: Callable[[Booked], bool]
 ) -> list[CaseDifference]:
-    """Every settlement that the two sides see differently, theirs first, then what they did not name."""
-    found = [one for case in theirs if (one := _difference(case, ours.get(case.settlement_no), in_period)) is not None]
-    named = {case.settlement_no for case in theirs}
-    for number, booked in sorted(ours.items()):
-        if number not in named and in_period(booked) and not booked.cancelled:
-            found.append(_said(number, Difference.MISSING_THERE, booked.paid_fen, None))
-    return found
+    """Every settlement of theirs that the two sides see differently."""
+    return [one for case in theirs if (one := _difference(case, ours.get(case.settlement_no), in_period)) is not None]
 
 
 def _difference(case: CheckedCase, booked: Booked | None, in_period: Callable[[Booked], bool]) -> CaseDifference | None:

@@ -14,6 +14,9 @@ from schemas.codes import InsuranceType, VisitKind
 from schemas.money import Money, SignedMoney
 
 CHECKED_MAX = 5000
+CHECKED_DAYS_MAX = 31
+DIFFERENCES_MAX = 2 * CHECKED_MAX
+"""Of one answer: all that can be wrong with the settlements of a message, and as many that it does not name."""
 CLAIMED_DAYS_MAX = 31
 COUNT_MAX = 10_000_000
 
@@ -53,7 +56,10 @@ class CheckedCase(Value):
 
 
 class CaseCheck(Value):
-    """`case.check` (案件核对; national 3202): the institution's settlements of a period, one by one."""
+    """`case.check` (案件核对; national 3202): the institution's settlements of a period, one by one.
+
+    A period is at most 31 days.
+    """
 
     schema_version: Literal["1"] = "1"
     institution: InstitutionCode
@@ -65,6 +71,12 @@ class CaseCheck(Value):
     def _numbers_differ(self) -> Self:
         if len({case.settlement_no for case in self.cases}) != len(self.cases):
             raise PydanticCustomError("cases.settlement_no", "cases: name each settlement once")
+        return self
+
+    @model_validator(mode="after")
+    def _not_too_long(self) -> Self:
+        if (self.period.last - self.period.first).days >= CHECKED_DAYS_MAX:
+            raise PydanticCustomError("period.long", f"period: name at most {CHECKED_DAYS_MAX} days")
         return self
 
 
@@ -89,7 +101,8 @@ class CaseDifference(Value):
 
 
 class CaseCheckAnswer(Value):
-    """Balanced when nothing differs."""
+    """Balanced when nothing differs. `more`: further settlements are here that the institution did not name; it sees
+    them when it asks for fewer days, or names what it was told of."""
 
     schema_version: Literal["1"] = "1"
     institution: str
@@ -98,6 +111,7 @@ class CaseCheckAnswer(Value):
     balanced: bool
     matched: int
     differences: tuple[CaseDifference, ...]
+    more: bool = False
     answered_at: AwareDatetime
 
 

@@ -38,11 +38,23 @@ _BOOKED = Prepared(
     "SELECT c.settlement_no, c.business_day, c.total_fen, s.paid, s.cash, "
     f"c.state = 'cancelled' FROM settlement_case c CROSS JOIN LATERAL ({_SHARES}) s "
     "WHERE c.institution = $1 AND c.purpose = 'settle' AND c.business_day IS NOT NULL "
-    "AND (c.business_day BETWEEN $2 AND $3 OR c.case_key IN (SELECT json_array_elements_text($4)))",
+    "AND c.case_key IN (SELECT json_array_elements_text($2))",
+    "text",
+    "json",
+)
+# What they come to is added up for those that are told alone.
+_UNNAMED = Prepared(
+    "WITH c AS MATERIALIZED (SELECT c.case_id, c.settlement_no FROM settlement_case c "
+    "WHERE c.institution = $1 AND c.purpose = 'settle' AND c.business_day BETWEEN $2 AND $3 "
+    "AND c.state <> 'cancelled' AND c.case_key NOT IN (SELECT json_array_elements_text($4)) "
+    'ORDER BY c.settlement_no COLLATE "C" LIMIT $5) '
+    f"SELECT c.settlement_no, s.paid FROM c CROSS JOIN LATERAL ({_SHARES}) s "
+    'ORDER BY c.settlement_no COLLATE "C"',
     "text",
     "date",
     "date",
     "json",
+    "int",
 )
 _ADD_PAYMENT = insert_rows(
     payments,
@@ -57,15 +69,22 @@ _CONFIRMED = text(
 )
 
 
-def booked(
-    connection: Connection, institution: str, first: date, last: date, numbers: Iterable[str]
-) -> dict[str, Booked]:
-    """The settlements of a period, and those named wherever they lie, by settlement number."""
-    rows = _BOOKED.rows(connection, institution, first, last, as_json(list(numbers)))  # type: ignore[arg-type]
+def booked(connection: Connection, institution: str, numbers: Iterable[str]) -> dict[str, Booked]:
+    """The settlements with these numbers, on whatever days, by number."""
+    rows = _BOOKED.rows(connection, institution, as_json(list(numbers)))  # type: ignore[arg-type]
     return {
         number: Booked(day, total, int(paid), int(cash), cancelled)
         for number, day, total, paid, cash, cancelled in rows
     }
+
+
+def unnamed(
+    connection: Connection, institution: str, first: date, last: date, numbers: Iterable[str], *, limit: int
+) -> list[tuple[str, int]]:
+    """The settlements of a period that stand and have other numbers than these: number and what payers bear, in order
+    of the numbers, `limit` at most."""
+    given = as_json(list(numbers))  # type: ignore[arg-type]
+    return [(row[0], int(row[1])) for row in _UNNAMED.rows(connection, institution, first, last, given, limit)]
 
 
 def add_payment(connection: Connection, payment: PaymentConfirm, at: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import orjson
@@ -113,6 +113,36 @@ def test_nothing_is_claimed_before_the_days_are_sealed_nor_with_other_totals(hub
     assert orjson.loads(asked_too_much.answer)["balanced"] is False
     with hub.database.connect() as connection:
         assert funds.listed(connection) == []
+
+
+def test_settlements_are_compared_one_by_one_and_those_not_named_are_told_up_to_a_limit(hub, monkeypatch):
+    settled(hub, "S-1", "S-2", "S-3", "S-4")
+    hub.cancel("S-4")
+    hub.pump()
+    day = hub.case(hub.settle("S-1").case_id).business_day
+    assert day is not None
+    one = {"total": "300.00", "payers_paid": "225.00", "cash": "75.00"}
+    check = {
+        "institution": HOSPITAL,
+        "period": {"first": str(day), "last": str(day)},
+        "cases": [one | {"settlement_no": "S-2", "cash": "75.01"}, one | {"settlement_no": "S-9"}],
+    }
+
+    def checked(number: str, **changes: Any) -> tuple[bool, int, list[tuple[str, str]], bool]:
+        taken = hub.send(Transaction.CASE_CHECK, check | {"request_no": number} | changes)
+        answer = orjson.loads(taken.answer)
+        found = [(one["settlement_no"], one["kind"]) for one in answer["differences"]]
+        return answer["balanced"], answer["matched"], found, answer["more"]
+
+    named = [("S-2", "amount"), ("S-9", "unknown_here")]
+    unnamed = [("S-1", "missing_there"), ("S-3", "missing_there")]
+    assert checked("C-1") == (False, 0, named + unnamed, False)
+    monkeypatch.setattr("hub.clearing.DIFFERENCES_MAX", 3)
+    assert checked("C-2") == (False, 0, named + unnamed[:1], True)
+    all_three = [one | {"settlement_no": number} for number in ("S-1", "S-2", "S-3")]
+    assert checked("C-3", cases=all_three) == (True, 3, [], False)
+    longer = check | {"request_no": "C-4", "period": {"first": str(day), "last": str(day + timedelta(days=31))}}
+    assert "at most 31 days" in str(hub.send(Transaction.CASE_CHECK, longer).error.violations)
 
 
 def test_what_is_claimed_once_is_claimed_again_only_after_it_was_taken_back(hub):

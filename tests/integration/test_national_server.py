@@ -235,7 +235,7 @@ def test_what_an_insurer_defers_is_cash_now_and_said_so(database_url):
         assert "转非即时赔付" in answer["output"]["setldetail"][1]["setl_proc_info"]
 
 
-def test_totals_and_details_of_a_period(world, his):
+def test_totals_and_details_of_a_period(world, his, monkeypatch):
     mdtrt_id = his.charged(30_000)
     info = his.settle(mdtrt_id, 30_000)["setlinfo"]
     today = info["setl_time"][:10]
@@ -257,6 +257,10 @@ def test_totals_and_details_of_a_period(world, his):
     assert [balanced(), balanced(fund_pay_sumamt=224), balanced(clr_type="21")] == ["0", "1", "1"]
     assert zipfile.ZipFile(io.BytesIO(file.body)).read("result.txt") == b""
     assert "file_qury_no" in his.refused("3202", {"data": {**details, "file_qury_no": "0" * 30}})
+    monkeypatch.setattr("hub.clearing.DIFFERENCES_MAX", 1)
+    other = {**upload, "in": a_zip([["X", *rows[0][1:]]])}
+    number = his.done("9101", {"fsUploadIn": other})["data"]["file_qury_no"]
+    assert "stmt_enddate" in his.refused("3202", {"data": {**details, "file_qury_no": number}})
 
 
 def test_visits_mappings_and_benefits(his):

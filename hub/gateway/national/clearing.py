@@ -167,6 +167,9 @@ async def details(call: Call, services: Services) -> Reply:
     }
     brought = await services.bring(call, Transaction.CASE_CHECK, message)
     answer = CaseCheckAnswer.model_validate_json(brought.answer or b"")
+    if answer.more:
+        # What the file does not name would be taken for agreed.
+        raise wrong("stmt_enddate", "national.period", "send fewer days: more differs than an answer can name")
     named = {numbers[row.setl_id]: (row.psn_no, row.mdtrt_id, row.setl_id) for row in reversed(rows)}
     ours = [one.settlement_no for one in answer.differences if one.settlement_no not in named]
     named |= await services.read(lambda connection: _named(connection, call.party, ours))
