@@ -91,6 +91,16 @@ _OF_RUN = text(
 _COUNT_OPEN = text("SELECT count(*) FROM recon_break WHERE run_id = :run AND state = 'open'")
 _BY_ID = text(_SELECT + "WHERE b.break_id = ANY(:ids) ORDER BY b.break_id")
 _LOCK = text("SELECT b.break_id FROM recon_break b WHERE b.break_id = ANY(:ids) ORDER BY b.break_id FOR UPDATE OF b")
+# Whoever has breaks of several runs in hand: by their keys, so that no run is kept from people for nothing.
+_HOLD_RUNS = text("""
+    WITH mine AS (SELECT party, scheme, day FROM recon_run WHERE run_id = :run),
+    keys AS MATERIALIZED (
+        SELECT DISTINCT b.key FROM mine JOIN recon_run r USING (party, scheme, day) JOIN recon_break b USING (run_id)
+    )
+    SELECT r.run_id FROM recon_run r WHERE r.run_id = :run OR r.run_id IN (
+        SELECT o.run_id FROM keys JOIN recon_break b USING (key) JOIN recon_run o USING (run_id)
+        JOIN mine m ON (o.party, o.scheme) = (m.party, m.scheme) AND o.day <> m.day WHERE o.state = 'done')
+    ORDER BY r.run_id FOR NO KEY UPDATE OF r""")
 # Each line of the party's own statement that a break is about, however the line names it.
 _WORDS = text("""
     WITH asked AS (
@@ -220,6 +230,14 @@ def lock(connection: Connection, ids: Iterable[int]) -> dict[int, Break]:
     wanted = sorted(set(ids))
     connection.execute(_LOCK, {"ids": wanted})
     return by_id(connection, wanted)
+
+
+def hold_runs(connection: Connection, run_id: int) -> None:
+    """Hold a run, and those of other days that have breaks about the same, until the transaction ends.
+
+    Runs first and then their breaks, as people's remedies do: the other way round two wait for each other.
+    """
+    connection.execute(_HOLD_RUNS, {"run": run_id})
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ def prepare(connection: Connection) -> None:
         ("plan_cache_mode", "auto"),
         ("work_mem", f"'{WORK_MEM_MB}MB'"),
         ("statement_timeout", f"'{STATEMENT_TIMEOUT_S}s'"),
+        # Remedies hold their run for as long as a payer's statement is read.
+        ("lock_timeout", "'90s'"),
         ("idle_in_transaction_session_timeout", "'600s'"),
     ):
         connection.execute(text(f"SET LOCAL {name} = {value}"))

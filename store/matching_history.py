@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
+from store.breaks import hold_runs
 from store.hub_side import SETTLES, HubSide
 from store.matching_rows import PAYER
 
@@ -36,6 +37,7 @@ def explain_pairs(connection: Connection, side: HubSide, run_id: int, pair: int,
     `missing`: the class of what that book lacks. Whether anything changed."""
     theirs = "payer_side" if pair == PAYER else "hospital"
     values = side.values | {"run_id": run_id}
+    hold_runs(connection, run_id)
     reopened = connection.execute(text(_reopen(theirs)), values | {"missing": missing}).scalars().all()
     changed = [*reopened, *connection.execute(text(_explain(side, theirs)), values).scalars()]
     connection.execute(_COUNT_ANEW, {"runs": [one for one in set(changed) if one != run_id]})

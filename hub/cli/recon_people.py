@@ -57,6 +57,7 @@ def propose(run: RunId, as_json: AsJson = False) -> None:
         if of.state != "done":
             fail(f"{of.name} is {of.state}: its breaks stay as they are")
         seals.free(connection)
+        breaks.hold_runs(connection, run)
         breaks.follow(connection, datetime.now().astimezone(), run)
         count = remedies.propose(connection, run)
         proposed = Counter(one.proposal for one in breaks.of_run(connection, run, states=("open",)))

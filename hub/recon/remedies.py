@@ -33,6 +33,7 @@ def propose(connection: Connection, run_id: int) -> int:
 
     What was ended in an earlier run of the same books stays ended.
     """
+    breaks.hold_runs(connection, run_id)
     breaks.carry_over(connection, run_id, datetime.now(UTC))
     book = book_in_force(connection)
     found = breaks.of_run(connection, run_id, states=("open", "explained"))

@@ -16,7 +16,7 @@ from hub.recon.staleness import stale
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
 from schemas.errors import Conflict, NotFound, Unavailable
-from store import hub_side, matching_runs, seals, signing
+from store import breaks, hub_side, matching_runs, seals, signing
 from store.database import open_engine
 from store.hub_side import HubSide
 from store.tables_ledger import entries
@@ -461,6 +461,30 @@ def somebody_waits(engine: Engine) -> bool:
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with engine.connect() as connection:
         return bool(connection.execute(text(query)).scalar_one())
+
+
+def test_a_run_takes_the_runs_of_other_days_before_their_breaks_as_people_do(engine: Engine) -> None:
+    share = Share("S-1", COMMERCIAL, (ONE, refunded(5_000, apart=3)))
+    book(engine, share)
+    tell(engine)
+    tell(engine, apart=3)
+    runs = runs_at(engine, NEXT_MORNING + timedelta(days=3))
+    run_id = runs.run(*OF, "li").run_id
+    made: list[int] = []
+    other = threading.Thread(
+        target=lambda: made.append(runs.run(COMMERCIAL, "daily", DAY + timedelta(days=3), "wang").run_id)
+    )
+
+    with engine.begin() as people:
+        assert signing.lock(people, run_id) is not None
+        other.start()
+        eventually(lambda: somebody_waits(engine))
+        (found,) = matching_runs.breaks(people, run_id=run_id)
+        assert set(breaks.lock(people, [found.break_id])) == {found.break_id}
+    other.join()
+
+    assert breaks_of(engine, run_id) == {share.key: ("reversed_pair", "explained")}
+    assert breaks_of(engine, made[0]) == {share.key: ("reversed_pair", "explained")}
 
 
 def test_a_run_waits_for_who_is_signing_and_then_is_refused(engine: Engine) -> None:
