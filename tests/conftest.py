@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import TypeVar
@@ -18,6 +19,12 @@ settings.register_profile("soak", parent=settings.get_profile("hub"), max_exampl
 settings.load_profile("hub")
 
 Server = TypeVar("Server")
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: no search for garbage need go through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _running(starting: AbstractContextManager[Server]) -> Iterator[Server]:

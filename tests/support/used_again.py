@@ -51,6 +51,11 @@ _TABLES = (
     "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
     "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 )
+_WRITTEN = (
+    # To ask each of them for a row, PostgreSQL would read all that the catalogue says about each.
+    "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0"
+)
 _NUMBERS = "SELECT format('%I.%I', schemaname, sequencename), start_value, last_value FROM pg_sequences ORDER BY 1"
 
 
@@ -70,7 +75,7 @@ class _Made:
         """Look at one that nobody has touched yet."""
         with _cursor(url) as cursor:
             tables = [name for (name,) in _all(cursor, _TABLES)]
-            rows = {name: _all(cursor, f"SELECT json_agg(t)::text FROM {name} t")[0][0] for name in tables}
+            rows = {name: _rows(cursor, name) for name in tables}
             return cls(url, _all(cursor, _FINGERPRINT), rows, _all(cursor, _NUMBERS))
 
     def restore(self) -> bool:
@@ -80,13 +85,14 @@ class _Made:
                 return False
             # No trigger and no reference stands in the way of emptying everything.
             cursor.execute("SET session_replication_role = replica")
-            for name in _filled(cursor, list(self.rows)):
-                cursor.execute(f"DELETE FROM {name}")
-            for name, rows in self.rows.items():
-                if rows is not None:
-                    cursor.execute(
-                        f"INSERT INTO {name} SELECT * FROM json_populate_recordset(NULL::{name}, %s)", [rows]
-                    )
+            changed = {
+                name: rows for name, rows in self.rows.items() if rows is not None and rows != _rows(cursor, name)
+            }
+            for name in _filled(cursor, [name for (name,) in _all(cursor, _WRITTEN)]):
+                if name in changed or self.rows[name] is None:
+                    cursor.execute(f"DELETE FROM {name}")
+            for name, rows in changed.items():
+                cursor.execute(f"INSERT INTO {name} SELECT * FROM json_populate_recordset(NULL::{name}, %s)", [rows])
             for name, first, last in set(self.numbers) - set(_all(cursor, _NUMBERS)):
                 cursor.execute("SELECT setval(%s, %s, %s)", [name, first if last is None else last, last is not None])
         return True
@@ -169,7 +175,15 @@ def _all(cursor: psycopg2.extensions.cursor, statement: str) -> list[Any]:
     return cursor.fetchall()
 
 
+def _rows(cursor: psycopg2.extensions.cursor, table: str) -> str | None:
+    """What stands in a table, as JSON."""
+    found: str | None = _all(cursor, f"SELECT json_agg(t)::text FROM {table} t")[0][0]
+    return found
+
+
 def _filled(cursor: psycopg2.extensions.cursor, tables: list[str]) -> list[str]:
     """Those that hold a row."""
+    if not tables:
+        return []
     looks = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in tables)
     return [name for (name,) in _all(cursor, looks)]
