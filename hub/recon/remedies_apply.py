@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
+from sqlalchemy import Connection
+
 from hub.answers import deliver
 from hub.people.actions import ActionKind
 from hub.people.doubts import doubt_kinds, subject_of
@@ -28,7 +30,7 @@ from store.breaks import Break, Resolution, Word
 from store.ledger import Entry
 
 BREAKS_MAX = 500
-"""Of one action: so many cases are held for the second or two that it takes."""
+"""Of one action: so many cases are held for the second or two that it takes. Books are read before."""
 NOTE_MAX = 500
 WORDS_TIMEOUT_S = 60
 NOON = time(12)
@@ -107,18 +109,30 @@ class Remedies:
     def carry_out(self, work: Work, action: Action) -> list[Outcome]:
         """Do what the action asks, break by break; who asked and who agreed is the action's. Nothing is published."""
         decided = decisions_of(action.detail)
-        numbers = [one.break_id for one in decided]
-        found = required(work.connection, numbers)
+        words = _words(work.connection, [one.break_id for one in decided if one.remedy is Remedy.CONFIRM])
+        found = required(work.connection, [one.break_id for one in decided])
         # In one order for everybody; each is looked at again below, when it is held.
         work.store.cases.lock(work.connection, [one.case_id for one in found.values() if one.case_id])
-        # The one statement that reads a whole statement of a party.
-        work.connection.exec_driver_sql(f"SET LOCAL statement_timeout = {WORDS_TIMEOUT_S * 1000}")
-        words = breaks.words_of(work.connection, numbers)
         bulk = _Bulk(work, action, book_in_force(work.connection), self._clock, self._doubts, words)
         made = [bulk.one(found[one.break_id], one) for one in decided]
         breaks.link(work.connection, [one.break_id for one in made if one.done])
         breaks.follow(work.connection, self._clock.now(), int(action.detail["run"]))
         return made
+
+
+def _words(connection: Connection, numbers: Sequence[int]) -> dict[int, Word]:
+    """What the payers' own books say, read before anything is held: it goes through whole statements of a party.
+
+    Books may be replaced before the breaks are held: whoever takes a word checks then that they stand (`_check_books`).
+    """
+    if not numbers:
+        return {}
+    with connection.begin_nested() as reading:
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {WORDS_TIMEOUT_S * 1000}")
+        found = breaks.words_of(connection, numbers)
+        # Nothing was written; what was set for reading ends here.
+        reading.rollback()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

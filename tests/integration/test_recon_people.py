@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from adapters.registry import ADAPTERS
 from hub.people.actions import Actions
@@ -413,6 +413,29 @@ def test_no_word_is_taken_from_books_that_stand_no_more_nor_from_a_row_that_stan
         done = desk.apply(run_id, number, Remedy.CONFIRM)
 
         assert (done.state, why in done.outcome) == ("failed", True), done.outcome
+        assert (hub.case(case_id).leg(2).state, desk.owed_fen()) == (LegState.IN_DOUBT, 0)
+
+
+def test_books_are_read_before_cases_are_held_and_must_still_stand_then(database_url, monkeypatch):
+    with a_hub(database_url, payers=payers(), running=False) as hub:
+        desk = Desk(hub)
+        case_id = desk.settled(behaviour=lost_after_effect)
+        sides = {"payer_side": once(7_500), "reference": "R-1", "difference": 7_500}
+        run_id, number = desk.found(BreakClass.MISSING_AT_HUB, case_id, **sides)
+        read = breaks.words_of
+
+        def replaced_meanwhile(connection: Connection, numbers: list[int]) -> dict[int, breaks.Word]:
+            found = read(connection, numbers)
+            assert found[number].reference == "R-1"
+            with hub.database.begin() as other:
+                other.execute(text("SELECT 1 FROM settlement_case FOR UPDATE NOWAIT"))
+                a_statement(other, CRITICAL, desk.today, 7_400)
+            return found
+
+        monkeypatch.setattr(breaks, "words_of", replaced_meanwhile)
+        done = desk.apply(run_id, number, Remedy.CONFIRM)
+
+        assert (done.state, "run it again" in done.outcome) == ("failed", True), done.outcome
         assert (hub.case(case_id).leg(2).state, desk.owed_fen()) == (LegState.IN_DOUBT, 0)
 
 
