@@ -167,7 +167,7 @@ def test_a_poison_message_spares_its_neighbours(world: World, error: Exception, 
     assert letter["message_id"] == sent[37].message_id
     assert letter["cause"] == cause
     assert "patient" not in letter["detail"]
-    assert transport.stop_consuming(5)
+    assert transport.stop_consuming(60)
     assert {one.message_id for one in sent} <= set(received.ids())
 
 
@@ -187,7 +187,7 @@ def test_a_handler_waits_for_what_is_away(world: World) -> None:
     send(world, transport, a_message())
 
     eventually(lambda: len(calls) == 3)
-    assert transport.stop_consuming(5)
+    assert transport.stop_consuming(60)
     assert dead_letters(world) == []
 
 
@@ -205,7 +205,7 @@ def test_what_the_handler_settled_before_it_failed_stays_settled(world: World) -
     subscribed(transport, received)
 
     eventually(lambda: set(received.ids()) == {one.message_id for one in sent})
-    assert transport.stop_consuming(5)
+    assert transport.stop_consuming(60)
     assert dead_letters(world) == []
 
 
@@ -221,7 +221,7 @@ def test_the_first_verdict_counts_from_whatever_thread(world: World) -> None:
         in_another_thread(lambda one=delivery: one.settle(ACK))
         delivery.settle(dead("too.late"))
 
-    assert transport.stop_consuming(5)
+    assert transport.stop_consuming(60)
     assert dead_letters(world) == []
 
 
@@ -240,7 +240,7 @@ def test_verdicts_out_of_order_let_the_rest_flow(world: World) -> None:
 
     eventually(settle_all_but_the_oldest)
     oldest.settle(ACK)
-    assert transport.stop_consuming(5)
+    assert transport.stop_consuming(60)
 
 
 def test_no_more_than_the_prefetch_is_in_hand(world: World) -> None:
@@ -259,7 +259,7 @@ def test_a_slow_payer_holds_up_nobody_else(world: World) -> None:
     transport, go_on = world.process(), threading.Event()
 
     def blocks(batch: Sequence[Delivery]) -> None:
-        go_on.wait(20)
+        go_on.wait(60)
         for delivery in batch:
             delivery.settle(ACK)
 
@@ -271,7 +271,7 @@ def test_a_slow_payer_holds_up_nobody_else(world: World) -> None:
 
     eventually(lambda: quick.deliveries)
     go_on.set()
-    assert transport.stop_consuming(5)
+    assert transport.stop_consuming(60)
 
 
 def test_stopping_takes_nothing_new_and_waits_for_what_was_taken(world: World) -> None:
@@ -283,7 +283,7 @@ def test_stopping_takes_nothing_new_and_waits_for_what_was_taken(world: World) -
     assert not transport.stop_consuming(0.05)
     for delivery in received.deliveries:
         delivery.settle(ACK)
-    assert transport.stop_consuming(5)
+    assert transport.stop_consuming(60)
 
     assert len(received.deliveries) == 3
     rest = Received()

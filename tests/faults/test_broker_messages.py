@@ -75,7 +75,7 @@ def test_a_message_that_no_queue_takes_is_kept_and_sent_again(town: Town) -> Non
         amqp.wait_for(answered=5)
         channel.queue_unbind(queue, COMMANDS, queue)
         try:
-            eventually(lambda: town.world.hub.logged("publish_unroutable") > unroutable, within_s=20)
+            eventually(lambda: town.world.hub.logged("publish_unroutable") > unroutable, within_s=90)
         finally:
             channel.queue_bind(queue, COMMANDS, queue)
 
@@ -97,7 +97,7 @@ def test_whatever_comes_again_in_any_order_changes_nothing(town: Town) -> None:
             for method, properties, body in again:
                 channel.basic_publish(method.exchange, method.routing_key, body, properties)
             amqp.wait_for(answered=30)
-            eventually(lambda: nothing_waits(channel), within_s=30)
+            eventually(lambda: nothing_waits(channel), within_s=90)
             town.assert_all_is_well(amqp, http)
     print(f"{len(said)} messages repeated twice over")
     assert entries.items() <= town.entries().items()
@@ -121,7 +121,7 @@ def test_poison_ends_among_the_dead_and_the_rest_flows(town: Town) -> None:
             properties = pika.BasicProperties(message_id=f"poison-{number}")
             channel.basic_publish(COMMANDS, payer_queue(parties.ANKANG), body, properties)
         amqp.wait_for(answered=10)
-        eventually(lambda: len(town.causes_of_death()) == len(before) + len(POISON_FOR_PAYERS), within_s=20)
+        eventually(lambda: len(town.causes_of_death()) == len(before) + len(POISON_FOR_PAYERS), within_s=90)
         print(town.causes_of_death())
 
         town.assert_all_is_well(amqp, http, dead=[*before, *["leg.command_unreadable"] * 5, "hub.bug"])
@@ -135,7 +135,7 @@ def test_a_consumer_that_forgets_to_acknowledge_is_relieved(town: Town, breakabl
         hub.start("adapters", failpoints="call.before_send=hang@3")
         closed = hub.logged("consumer_channel_closed")
         with town.both(40) as (amqp, http):
-            eventually(lambda: hub.logged("consumer_channel_closed") > closed, within_s=30)
+            eventually(lambda: hub.logged("consumer_channel_closed") > closed, within_s=90)
             # What it had in hand comes again and goes through; only the call that hangs still hangs.
             amqp.wait_for(answered=10)
             hub.running["adapters"].kill()

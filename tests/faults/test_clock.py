@@ -42,7 +42,7 @@ def town(
             yield traffic
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("skewed", "then"),
     [

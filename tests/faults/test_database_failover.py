@@ -44,20 +44,20 @@ def town(pair: PostgresPair, rabbitmq_server: RabbitServer, tmp_path: Path) -> I
         yield found
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_standby_goes_away_comes_back_and_takes_over(town: Town, pair: PostgresPair) -> None:
     with town.both(40) as (amqp, http):
         amqp.wait_for(answered=10)
         pair.standby.kill()
         # Commits wait, callers do not; a wait that an operator cancels is not taken for a commit.
-        eventually(lambda: http.ledger.told[503] >= 4, within_s=30)
-        eventually(pair.waiting_commits, within_s=10)
+        eventually(lambda: http.ledger.told[503] >= 4, within_s=90)
+        eventually(pair.waiting_commits, within_s=90)
         assert pair.cancel_waiting() > 0
-        eventually(lambda: town.world.hub.logged("commit_not_replicated"), within_s=10)
+        eventually(lambda: town.world.hub.logged("commit_not_replicated"), within_s=90)
         pair.standby.start()
 
         amqp.wait_for(answered=10, within_s=60)
-        eventually(pair.is_in_step, within_s=30)
+        eventually(pair.is_in_step, within_s=90)
         pair.primary.kill()
         pair.promote()
         town.look_at(pair.url_of(town.world.hub.database_url, on=pair.standby))
@@ -86,7 +86,7 @@ def test_a_commit_that_no_standby_confirmed_is_not_a_success(pair: PostgresPair)
         connection.execute(text("CREATE TABLE kept (number integer)"))
     pair.standby.kill()
 
-    operator = threading.Thread(target=lambda: eventually(pair.cancel_waiting, within_s=20))
+    operator = threading.Thread(target=lambda: eventually(pair.cancel_waiting, within_s=90))
     operator.start()
     with pytest.raises(OperationalError) as raised, engine.begin() as connection:
         connection.execute(text("INSERT INTO kept VALUES (1)"))

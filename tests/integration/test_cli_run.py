@@ -80,7 +80,7 @@ def test_with_rabbitmq_each_role_is_a_child_that_stops_when_its_supervisor_is_ki
 
         started.process.kill()
 
-        assert not psutil.wait_procs(members, timeout=30)[1]
+        assert not psutil.wait_procs(members, timeout=120)[1]
 
 
 def test_a_second_signal_does_not_wait(database_url: str, tmp_path: Path) -> None:
@@ -126,6 +126,6 @@ def test_the_sandbox_runs_and_stops(tmp_path: Path) -> None:
     arguments = ["sandbox", "--no-fixed-ports", "--ports-file", str(ports), "--samples", "samples"]
 
     with running(tmp_path, *arguments, settings={}) as started:
-        eventually(ports.exists, within_s=30)
+        eventually(ports.exists, within_s=120)
         assert (tmp_path / "samples" / "settle.json").exists()
         assert started.stop() == 0

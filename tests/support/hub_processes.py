@@ -98,13 +98,13 @@ class HubProcesses:
         """End one role as a power cut would."""
         process = self.running.pop(role)
         process.kill()
-        process.join(10)
+        process.join(60)
 
     def stop(self, role: str) -> None:
         """End one role as an operator would."""
         process = self.running.pop(role)
         process.terminate()
-        process.join(30)
+        process.join(120)
         # One that has only just been started may not listen to signals yet.
         assert process.exitcode in (0, -signal.SIGTERM), f"{role} ended with {process.exitcode}"
 
@@ -152,7 +152,7 @@ class World:
 
     def assert_nothing_lies_about(self) -> None:
         """Every message found its end: nothing waits in the outbox and nothing died."""
-        eventually(lambda: self.count("outbox") == 0, within_s=20)
+        eventually(lambda: self.count("outbox") == 0, within_s=90)
         assert self.count("dead_letter") == 0
 
     def count(self, table: str) -> int:

@@ -195,7 +195,7 @@ class MixedTraffic:
         tally = self._tally()
         tally.broken = broken(self.world.engine)
         if not deadline_passed and tally.is_clean:
-            eventually(self._the_hospitals_know, within_s=30)
+            eventually(self._the_hospitals_know, within_s=90)
         return tally
 
     def _is_quiet(self) -> bool:

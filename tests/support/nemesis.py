@@ -44,7 +44,7 @@ STRIKES_S = (0.3, 3.0)
 SETTLE_DOWN_S = 240.0
 ROUND_S_MAX = 600.0
 """A longer run is made of rounds, so that books stay small enough to be compared often."""
-READY_S_MAX = 60.0
+READY_S_MAX = 180.0
 
 _SCRIPTS: tuple[Fault, ...] = (
     Fault(kind=FaultKind.SLOW, rate=0.5, seconds=0.5),

@@ -93,7 +93,7 @@ def postgres_pair(settings: Mapping[str, str] | None = None) -> Iterator[Postgre
             cursor.execute(f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({STANDBY})'")
             cursor.execute("SELECT pg_reload_conf()")
         pair = PostgresPair(primary, standby)
-        eventually(pair.is_in_step, within_s=30)
+        eventually(pair.is_in_step, within_s=90)
         yield pair
     finally:
         standby.close()

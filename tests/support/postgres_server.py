@@ -26,7 +26,7 @@ from tests.support.processes import (
 )
 
 DRIVER = "postgresql+psycopg2"
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
 START_ATTEMPTS = 3
 
 HONEST = {

@@ -21,7 +21,7 @@ import psutil
 
 KEEPER = Path(__file__).with_name("keeper.py")
 PORTS_FIRST = 15_000
-STOP_PATIENCE_S = 20.0
+STOP_PATIENCE_S = 60.0
 
 
 class ServerUnavailable(RuntimeError):

@@ -27,7 +27,7 @@ from tests.support.processes import (
     wait_ready,
 )
 
-READY_WITHIN_S = 90.0
+READY_WITHIN_S = 180.0
 START_ATTEMPTS = 3
 UNCONNECTED = "failed to connect to node"
 CONNECT_AGAIN_AFTER_S = (0.1, 0.3, 1.0, 3.0)

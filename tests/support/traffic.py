@@ -186,7 +186,7 @@ class HttpStream(Stream):
         self._headers = {"Connection": "close"} if town.http_url else {}
         self._book = town.book
         # No caller waits longer than this: an answer that does not come in time is a failure of the test.
-        self._pool = urllib3.PoolManager(maxsize=senders, retries=False, timeout=urllib3.Timeout(connect=3, read=10))
+        self._pool = urllib3.PoolManager(maxsize=senders, retries=False, timeout=urllib3.Timeout(connect=10, read=30))
         self._threads = [
             threading.Thread(target=self.guarded, name=f"http-stream-{number}", daemon=True)
             for number in range(senders)
@@ -384,7 +384,7 @@ def running_town(
             found.hub.start(role)
         book = HospitalBook(folder / "hospital.sqlite3")
         stack.callback(book.close)
-        eventually(lambda: is_ready(found.hub.http_url), within_s=30)
+        eventually(lambda: is_ready(found.hub.http_url), within_s=120)
         yield Town(found, broker_url, book, Bills(found.bills()))
 
 
