@@ -10,7 +10,7 @@ from tests.support.nemesis import a_world_to_break, report, torment
 from tests.support.servers import PostgresServer, RabbitServer
 
 SEED = 20261126
-ROUND_S = 35.0
+ROUND_S = 25.0
 
 
 @pytest.mark.timeout(600)

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 import urllib3
 from typer.testing import CliRunner
 
@@ -14,6 +15,9 @@ from hub.demo.rulebook import FEW_PLACES, fixed_endpoints, rule_book_text
 from tests.support.command_line import hub, running
 from tests.support.eventually import eventually
 from tests.support.rule_books import put_in_force
+
+pytestmark = pytest.mark.timeout(600)
+"""Interpreters are started and stopped, up to five at once."""
 
 SECRET = "a secret of thirty-two characters"
 

@@ -21,6 +21,8 @@ SWEPT_AGAIN_S = 4.0
 
 The looks are the same, only more of them: to wait longer proves nothing.
 """
+BROKER_PATIENCE_S = {"heartbeat_s": 5, "confirm_deadline_s": 5.0}
+"""Half of what an installation has: until a process or a broker that stands still is given up."""
 _READ_BEFORE = ["pytest", "tests.support.read_before", __name__]
 
 
@@ -42,7 +44,7 @@ def _run(role: str, settings: Mapping[str, str], log: Path, clock: Path | None) 
 
     if clock is not None:
         _set_by(clock)
-    _sweep_often()
+    _wait_less()
 
     with log.open("ab") as output:
         os.dup2(output.fileno(), 1)
@@ -53,9 +55,11 @@ def _run(role: str, settings: Mapping[str, str], log: Path, clock: Path | None) 
     main()
 
 
-def _sweep_often() -> None:
+def _wait_less() -> None:
     from hub import outcomes, sweeps
+    from hub.broker.amqp import AmqpTransport
 
+    AmqpTransport.__init__.__kwdefaults__.update(BROKER_PATIENCE_S)
     sweeps.LOOK_AGAIN_S = sweeps.OUTBOX_LEASE_S = outcomes.SWEEP_GRACE_S = SWEPT_AGAIN_S
 
 
