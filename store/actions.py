@@ -42,6 +42,10 @@ _COLUMNS = "id, kind, subject, detail, reason, requested_by, requested_at, state
 _ADD = text(f"""
     INSERT INTO operator_action (kind, subject, detail, reason, requested_by, requested_at, state)
     VALUES (:kind, :subject, CAST(:detail AS jsonb), :reason, :by, :now, 'requested') RETURNING {_COLUMNS}""")
+_HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended('action/' || :kind || '/' || :subject, 0))")
+_TWIN = text("""
+    SELECT o.id FROM operator_action a JOIN operator_action o USING (subject, kind, detail)
+    WHERE a.id = :id AND o.id <> a.id AND o.state = 'requested' ORDER BY o.id LIMIT 1""")
 _LOCK = text(f"SELECT {_COLUMNS} FROM operator_action WHERE id = :id FOR UPDATE")
 _READ = text(f"SELECT {_COLUMNS} FROM operator_action WHERE id = :id")
 _DECIDE = text(f"""
@@ -63,6 +67,17 @@ def add(
     """A new action, requested."""
     values = {"kind": kind, "subject": subject, "detail": orjson.dumps(detail).decode()}
     return _action(connection.execute(_ADD, {**values, "reason": reason, "by": by, "now": now}).one())
+
+
+def hold(connection: Connection, kind: str, subject: str) -> None:
+    """One at a time asks for this about this; until the transaction ends."""
+    connection.execute(_HOLD, {"kind": kind, "subject": subject})
+
+
+def twin(connection: Connection, action_id: int) -> int | None:
+    """An action that waits and asks for exactly what this one asks for; None when there is none."""
+    found: int | None = connection.execute(_TWIN, {"id": action_id}).scalar()
+    return found
 
 
 def lock(connection: Connection, action_id: int) -> Action | None:

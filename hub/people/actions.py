@@ -82,6 +82,7 @@ class Actions:
         check_operator(by)
         known = self._kind(kind)
         with self._work_units.begin("action") as work:
+            actions.hold(work.connection, kind, subject)
             action = actions.add(
                 work.connection, kind, subject, detail, reason=check_reason(reason), by=by, now=self._clock.now()
             )
@@ -144,12 +145,9 @@ class Actions:
     @staticmethod
     def _refuse_twin(work: Work, action: Action) -> None:
         """Two equal ones would only confuse who approves; carrying out both is prevented elsewhere."""
-        alike = actions.listed(
-            work.connection, state=ActionState.REQUESTED, kind=action.kind, subject=action.subject, limit=2
-        )
-        twins = [one for one in alike if one.id != action.id and one.detail == action.detail]
-        if twins:
-            raise Conflict(f"action {twins[0].id} asks for the same and waits for approval", code="action.waiting")
+        twin = actions.twin(work.connection, action.id)
+        if twin is not None:
+            raise Conflict(f"action {twin} asks for the same and waits for approval", code="action.waiting")
 
     @staticmethod
     def _waiting(work: Work, action_id: int) -> Action:

@@ -16,8 +16,10 @@ from hub.people.actions import ActionKind, Actions
 from hub.routes import party_message
 from hub.work import Work
 from schemas.errors import Conflict, Forbidden, InvalidMessage, NotFound, Unavailable
+from store import actions as stored
 from store.actions import Action, ActionState
 from tests.support.builders import HOSPITAL
+from tests.support.eventually import eventually
 from tests.support.hub_in_process import TestHub, a_hub
 
 
@@ -186,6 +188,34 @@ def test_the_same_is_asked_for_once(actions):
     with pytest.raises(Conflict, match=f"action {first.id} asks for the same"):
         asked(actions)
     assert asked(actions, subject="thing/2").state is ActionState.REQUESTED
+
+
+def test_the_same_is_asked_for_once_whatever_else_was_asked_for_meanwhile(actions):
+    first = asked(actions)
+    actions.request("test.money", "thing/1", {"amount": "2.00"}, "because", "alice")
+
+    with pytest.raises(Conflict, match=f"action {first.id} asks for the same"):
+        asked(actions)
+
+
+def test_of_two_who_ask_for_the_same_at_once_one_is_told_of_the_other(world, actions):
+    with ThreadPoolExecutor(2) as people:
+        with world.database.begin() as connection:
+            stored.hold(connection, "test.money", "thing/1")
+            both = [people.submit(asked, actions) for _ in range(2)]
+            eventually(lambda: waiting_for_locks(world) == 2)
+        errors = [one.exception(20) for one in both]
+
+    (waiting,) = actions.pending()
+    assert sorted(str(one) for one in errors if one) == [
+        f"action {waiting.id} asks for the same and waits for approval"
+    ]
+
+
+def waiting_for_locks(world: TestHub) -> int:
+    with world.database.connect() as connection:
+        held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return int(connection.execute(held).scalar_one())
 
 
 def test_of_two_who_approve_at_once_one_is_too_late(world, actions, effects):
