@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.counting import how_many
+
 Facts = Mapping[str, Any]
 
 
@@ -224,9 +226,10 @@ def _recon_late(facts: Facts) -> Words:
 
 def _recon_open(facts: Facts) -> Words:
     what = ", ".join(f"{name} {number}" for name, number in sorted(facts["classes"].items()))
-    waits = f", {facts['waiting']} more wait for their effect" if facts["waiting"] else ""
+    wait = how_many(facts["waiting"], "more waits for its", "more wait for their")
+    waits = f", {wait} effect" if facts["waiting"] else ""
     return Words(
-        f"{_whose_day(facts)}: {facts['open']} breaks are open{waits} ({what})",
+        f"{_whose_day(facts)}: {how_many(facts['open'], 'break is', 'breaks are')} open{waits} ({what})",
         "needs you: look at what is proposed, and have it done" if facts["open"] else "the hub goes on by itself",
         f"hub recon report {facts['day']}",
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from schemas.counting import how_many
 from store import fund_totals
 from store.seals import (
     CHUNK,
@@ -66,7 +67,8 @@ def faults(connection: Connection, last: int | None = None) -> Iterator[Fault]:
         before = seal
     for row in connection.execute(_UNSEALED, {"since": since}):
         subject = day_subject(row.business_day)
-        yield Fault(subject, f"{row.rows} entries on a day without a seal, before a day that has one")
+        entries = how_many(row.rows, "entry", "entries")
+        yield Fault(subject, f"{entries} on a day without a seal, before a day that has one")
     yield from (Fault(one.subject, one.detail) for one in fund_totals.wrong(connection, since))
     yield from _runs(connection, since)
     yield from _missing(connection, done, {day_subject(one.business_day): one.chain for one in every}, since)
@@ -122,12 +124,12 @@ def _compared(subject: str, then: list[Part], now: list[Part]) -> Iterator[Fault
 
 def _difference(was: Part | None, now: Part | None) -> str:
     if was is None or now is None:
-        return f"{was.rows if was else 0} rows then, {now.rows if now else 0} now"
+        return f"{how_many(was.rows if was else 0, 'row')} then, {now.rows if now else 0} now"
     if was.rows != now.rows:
-        return f"{was.rows} rows then, {now.rows} now"
+        return f"{how_many(was.rows, 'row')} then, {now.rows} now"
     if was.amount_fen != now.amount_fen:
-        return f"{was.rows} rows, {was.amount_fen} fen then, {now.amount_fen} now"
-    return f"{was.rows} rows, and not the same"
+        return f"{how_many(was.rows, 'row')}, {was.amount_fen} fen then, {now.amount_fen} now"
+    return f"{how_many(was.rows, 'row')}, and not the same"
 
 
 def _where(part: str) -> str:

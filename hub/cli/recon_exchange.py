@@ -46,6 +46,7 @@ def export(
     Example: hub recon export --party ANKANG --day 2026-03-02 --out ankang.csv
     """
     from hub.recon.outgoing import export as write_books
+    from schemas.counting import how_many
     from schemas.errors import HubError
     from schemas.money import yuan_of
 
@@ -62,7 +63,7 @@ def export(
     if as_json:
         show_json(header.model_dump(mode="json") | {"file": str(out), "declared": str(beside)})
         return
-    console().print(f"{out}: {header.count} lines, {yuan_of(header.total)} yuan; declared in {beside.name}")
+    console().print(f"{out}: {how_many(header.count, 'line')}, {yuan_of(header.total)} yuan; declared in {beside.name}")
 
 
 def _form(name: str) -> Form:

@@ -11,6 +11,7 @@ import typer
 
 from hub.cli.common import NEGATIVE, USAGE, AsJson, console, fail, open_database, settings, show_json
 from hub.cli.office import By, Reason, ask_for, office_of, operator, told
+from schemas.counting import how_many
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -101,7 +102,8 @@ def apply(
                 found = list(every)
         decided, left = as_proposed(found, chosen)
         if not decided:
-            fail(f"{left} breaks need people to look and decide (--remedy)" if left else "there are no such breaks")
+            needs = f"{how_many(left, 'break needs', 'breaks need')} people to look and decide (--remedy)"
+            fail(needs if left else "there are no such breaks")
         if dry_run:
             _show_dry_run(engine, given, run, decided, reason or "a dry run", by, left, as_json=as_json)
             return
@@ -133,7 +135,8 @@ def export_breaks(
     if as_json:
         show_json({"run": run, "breaks": count, "file": str(path)})
     else:
-        console().print(f"{count} breaks in {path}; then: hub recon import-breaks {path}", markup=False, soft_wrap=True)
+        said = f"{how_many(count, 'break')} in {path}; then: hub recon import-breaks {path}"
+        console().print(said, markup=False, soft_wrap=True)
 
 
 def import_breaks(
@@ -331,7 +334,8 @@ def _ask(
         for action in made:
             console().print(told(action), markup=False, soft_wrap=True)
         if left:
-            console().print(f"{left} more need people to look and decide: hub recon breaks --run {run_id} --state open")
+            said = how_many(left, "more needs", "more need")
+            console().print(f"{said} people to look and decide: hub recon breaks --run {run_id} --state open")
     if any(action.state == "failed" for action in made):
         raise typer.Exit(NEGATIVE)
 
@@ -373,6 +377,7 @@ def _show_dry_run(
         show_json({"run": run_id, "would": [
             {"break": one.break_id, "remedy": one.remedy, "done": one.done, "text": one.text} for one in made
         ], "left_to_people": left})  # fmt: skip
+        _end_of(made)
         return
     table = Table("break", "remedy", "", "what would come of it", box=None, pad_edge=False)
     for one in made[:_SHOWN]:
@@ -380,4 +385,12 @@ def _show_dry_run(
     console().print(table)
     fine = sum(one.done for one in made)
     more = f"; {len(made) - _SHOWN} more are not shown (--json)" if len(made) > _SHOWN else ""
-    console().print(f"{fine} of {len(made)} would be done, {len(made) - fine} not, {left} need people{more}")
+    needs = f"{how_many(left, 'needs', 'need')} people{more}"
+    console().print(f"{fine} of {len(made)} would be done, {len(made) - fine} not, {needs}")
+    _end_of(made)
+
+
+def _end_of(made: Sequence[Outcome]) -> None:
+    """The exit code of a dry run: 1 where something would not be done."""
+    if not all(one.done for one in made):
+        raise typer.Exit(NEGATIVE)

@@ -109,15 +109,15 @@ def _wanted(
 
 
 def _line(one: Pulled) -> str:
+    from schemas.counting import how_many
     from schemas.errors import InvalidMessage
     from schemas.money import yuan_of
 
     lead = f"{one.wanted.day}  {f'{one.wanted.party}/{one.wanted.scheme}':<{_PARTY_WIDTH}}"
     if one.answer is not None:
         replaced = f"; it replaces {one.answer.replaced}" if one.answer.replaced else ""
-        came = (
-            f"{one.answer.rows} lines, {yuan_of(one.answer.total)} yuan, statement {one.answer.statement_id}{replaced}"
-        )
+        came = f"{how_many(one.answer.rows, 'line')}, {yuan_of(one.answer.total)} yuan, "
+        came += f"statement {one.answer.statement_id}{replaced}"
         return f"{lead}  {came}"
     error = one.error
     named = error.violations if isinstance(error, InvalidMessage) else ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub.cli.common import NEGATIVE, AsJson, console, database_url, settings, show_json
+from schemas.counting import how_many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +89,8 @@ def _show(screen: Console, found: Report, written: list[Path]) -> None:
     for party in found.not_run:
         screen.print(f"{party} was not compared: hub recon run --day {found.day} --party {party}", markup=False)
     if found.breaks_total:
-        screen.print(f"{found.breaks_total} breaks wait: {found.list_command}", markup=False)
+        waiting = how_many(found.breaks_total, "break waits", "breaks wait")
+        screen.print(f"{waiting}: {found.list_command}", markup=False)
     for path in written:
         screen.print(f"written: {path}", markup=False, soft_wrap=True)
 

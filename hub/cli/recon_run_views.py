@@ -10,6 +10,7 @@ from rich.table import Table
 
 from hub.cli.recon_runs import moment
 from hub.recon.runs import RunResult
+from schemas.counting import how_many
 from schemas.money import yuan_of
 from schemas.statement import CLASS_MEANINGS, BreakClass
 from store.matching_runs import Break, Run
@@ -116,7 +117,7 @@ def show_breaks(found: Sequence[Break], limit: int, shown: Console) -> None:
     if found:
         shown.print(table)
     more = f"; more with --limit above {limit}" if len(found) == limit else ""
-    shown.print(f"{len(found):,} breaks{more}")
+    shown.print(f"{how_many(len(found), 'break')}{more}")
 
 
 def _side(figures: Sequence[int] | None) -> str:

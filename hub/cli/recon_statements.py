@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.common import NEGATIVE, USAGE, AsJson, console, database_url, fail, settings, show_json
+from schemas.counting import how_many
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -146,9 +147,8 @@ def _check_sums(declared: Path, header: StatementHeader, count: int | None, tota
     typed = {"count": header.count if count is None else count, "total": total or yuan_of(header.total)}
     said = read_message(StatementHeader, _bytes({"party": header.party, "day": f"{header.day}"} | typed))
     if (said.count, said.total) != (header.count, header.total):
-        fail(
-            f"{declared.name} declares {header.count} lines and {yuan_of(header.total)} yuan, not what is typed", USAGE
-        )
+        sums = f"{how_many(header.count, 'line')} and {yuan_of(header.total)} yuan"
+        fail(f"{declared.name} declares {sums}, not what is typed", USAGE)
 
 
 def _said_by(path: Path, party: str, day: datetime | None, scheme: str) -> StatementHeader:
@@ -194,8 +194,8 @@ def _show(answer: StatementAnswer, *, as_json: bool) -> None:
     if as_json:
         show_json({"taken": True, **answer.model_dump(mode="json")})
         return
-    said = f"statement {answer.statement_id}: {answer.party}/{answer.scheme} {answer.day}, {answer.rows} lines, "
-    told = f"{said}{yuan_of(answer.total)} yuan, SHA-256 {answer.sha256}"
+    said = f"statement {answer.statement_id}: {answer.party}/{answer.scheme} {answer.day}, "
+    told = f"{said}{how_many(answer.rows, 'line')}, {yuan_of(answer.total)} yuan, SHA-256 {answer.sha256}"
     if answer.replaced is not None and answer.standing:
         told += f"\nit took the place of statement {answer.replaced}"
     if not answer.standing:

@@ -20,6 +20,7 @@ from hub.recon.seal_books import DayBooks, day_books, summary_of
 from hub.recon.staleness import HOSPITALS, NEIGHBOURS, SCHEME, stale
 from hub.work import Work, WorkUnits
 from routing.days import CHINA_STANDARD_TIME, day_of
+from schemas.counting import how_many
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
 from store import breaks, doubts, fund_totals, seals, signing
 from store.actions import Action, ActionState
@@ -61,7 +62,7 @@ def _summary(made: Sequence[Outcome]) -> str:
     named = "; ".join(f"break {one.break_id}: {one.text}" for one in refused[:_SHOWN])
     if len(refused) == len(made):
         raise Conflict(f"nothing could be done: {named}", code="break.nothing_done")
-    done = f"{len(made) - len(refused)} of {len(made)} breaks seen to"
+    done = f"{len(made) - len(refused)} of {how_many(len(made), 'break')} seen to"
     return f"{done}; not: {named}" if refused else done
 
 
@@ -157,17 +158,18 @@ class _SignOff:
                  if name not in _NAMES and name not in set(map(str, still_open))]  # fmt: skip
         unnamed = [str(one) for one in still_open if str(one) not in exceptions]
         if unnamed:
-            found.append(f"{len(unnamed)} breaks are open ({', '.join(unnamed[:_SHOWN])})")
+            found.append(f"{how_many(len(unnamed), 'break is', 'breaks are')} open ({', '.join(unnamed[:_SHOWN])})")
         if NOT_DUE not in exceptions and (count := signing.not_yet_due(connection, run.run_id)):
-            found.append(f"{count} items were not due or still under way: run it again")
+            found.append(f"{how_many(count, 'item was', 'items were')} not due or still under way: run it again")
         since = stale(connection, run, book_in_force(connection))
         found += [one.text for one in since if not one.name or one.name not in exceptions]
         if newer := signing.newer_entries(connection, run):
-            found.append(f"{newer} entries were booked for that day since: run it again")
+            found.append(f"{how_many(newer, 'entry was', 'entries were')} booked for that day since: run it again")
         if STATEMENT not in exceptions and not signing.has_own_statement(connection, run):
             found.append(f"there is no statement of {run.party}")
         if DOUBTS not in exceptions and (count := _in_doubt(connection, run)):
-            found.append(f"{count} of its legs are in doubt since then: hub doubt list --payer {run.party}")
+            legs = f"{count} of its legs {'is' if count == 1 else 'are'} in doubt since then"
+            found.append(f"{legs}: hub doubt list --payer {run.party}")
         return found
 
 
@@ -209,7 +211,7 @@ class _Seal:
             _refuse(anew.problems, f"{day} cannot be sealed")
             if anew.as_dict() != books.as_dict():
                 raise Conflict(f"{day} is still being booked: ask for the seal again", code="recon.not_ready")
-        return f"{made.entries} entries sealed, chain {made.chain}; {summary_of(made.books)}"
+        return f"{how_many(made.entries, 'entry', 'entries')} sealed, chain {made.chain}; {summary_of(made.books)}"
 
     def _books(self, connection: Connection, day: date, exceptions: Mapping[str, str]) -> DayBooks:
         return day_books(connection, book_in_force(connection), day, exceptions, self._clock.now())

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from adapters.registry import HOSTED
 from routing.rulebook import RuleBook
 from routing.schemes import DEFAULT_SCHEME, Scheme
+from schemas.counting import how_many
 from store import signing
 
 NOBODY = "nobody"
@@ -44,7 +45,7 @@ def summary_of(books: Mapping[str, Mapping[str, Any]]) -> str:
     """One line of it."""
     counts = {name: len(books.get(name, {})) for name in ("compared", "left_out", "not_compared")}
     left = f", {counts['left_out']} left out" if counts["left_out"] else ""
-    return f"{counts['compared']} books compared{left}, {counts['not_compared']} not"
+    return f"{how_many(counts['compared'], 'book')} compared{left}, {counts['not_compared']} not"
 
 
 def day_books(
@@ -110,7 +111,7 @@ def _problem(
 def _booked_since(connection: Connection, run_id: int) -> str:
     run = signing.read(connection, run_id)
     newer = signing.newer_entries(connection, run) if run is not None else 0
-    return f"run {run_id} was signed off before {newer} entries of its day were booked" if newer else ""
+    return f"run {run_id} was signed off before {how_many(newer, 'entry', 'entries')} of its day came" if newer else ""
 
 
 def _others(connection: Connection, book: RuleBook, day: date) -> Iterator[tuple[str, str]]:

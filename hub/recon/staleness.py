@@ -12,6 +12,7 @@ from hub.recon.runs import grosses_of, side_of
 from routing.rulebook import RuleBook
 from routing.rulebook_file import read_rule_book
 from routing.schemes import Scheme
+from schemas.counting import how_many
 from store import rulebooks, signing
 from store.matching_rows import Statements, find_statements
 from store.signing import RunHead
@@ -91,5 +92,6 @@ def _neighbours(connection: Connection, run: RunHead) -> Iterator[Stale]:
     if signing.neighbours_replaced(connection, run):
         yield Stale("", "books of another day that explained rows of this one were replaced since: run it again")
     for number, day, rows in signing.lent(connection, run):
-        said = f"run {number} of {day}, signed off, explained {rows} rows by books of this day that were replaced since"
+        why = "by books of this day that were replaced since"
+        said = f"run {number} of {day}, signed off, explained {how_many(rows, 'row')} {why}"
         yield Stale(NEIGHBOURS, f"{said}: hub recon breaks --run {number} --class late_cut_off")

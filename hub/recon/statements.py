@@ -23,6 +23,7 @@ from hub.work import WorkUnits
 from routing.days import CHINA_STANDARD_TIME, FIRST_DAY, day_of
 from routing.rulebook import RuleBook
 from routing.schemes import Scheme
+from schemas.counting import how_many
 from schemas.errors import Conflict, HubError, InvalidMessage, Violation
 from schemas.money import yuan_of
 from schemas.statement import Statement, StatementAnswer, StatementHeader, StatementLine
@@ -351,7 +352,8 @@ def _check_sums(sums: Sums, declared: tuple[int, int]) -> None:
     count, total = declared
     found = []
     if sums.rows != count:
-        found.append(("count", "statement.count", f"{sums.rows} lines are there, {count} were declared"))
+        said = f"{how_many(sums.rows, 'line is', 'lines are')} there, {how_many(count, 'was', 'were')} declared"
+        found.append(("count", "statement.count", said))
     if sums.total_fen != total:
         said = f"the amounts come to {yuan_of(sums.total_fen)}, {yuan_of(total)} were declared"
         found.append(("total", "statement.total", said))

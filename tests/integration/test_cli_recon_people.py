@@ -68,7 +68,7 @@ def test_a_break_goes_by_command_from_its_proposal_to_the_seal_of_its_day(yester
     assert (exit_code, "1 of 1 would be done" in shown) == (0, True)
     asked = waiting(run("recon", "apply", "--run", "1", *SIGNED))
     assert "run 1: 1 post_difference" in run("action", "show", asked)[1]
-    assert "1 of 1 breaks seen to" in run("action", "approve", asked, "--by", "wang")[1]
+    assert "1 of 1 break seen to" in run("action", "approve", asked, "--by", "wang")[1]
     assert run("recon", "apply", "--run", "1", *SIGNED) == (1, "hub: there are no such breaks\n")
 
     assert run("recon", "seal", day, *SIGNED)[0] == 1
@@ -91,7 +91,7 @@ def test_a_break_goes_by_command_from_its_proposal_to_the_seal_of_its_day(yester
     with yesterday.database.begin() as connection:
         connection.execute(text("UPDATE recon_break SET resolution = 'paid'"))
 
-    assert run("verify", "--only", "seals") == (1, "seal run/1: breaks 1 to 9999: 1 rows, and not the same\n")
+    assert run("verify", "--only", "seals") == (1, "seal run/1: breaks 1 to 9999: 1 row, and not the same\n")
     told = json.loads(run("verify", "--only", "seals", "--json", "--sealed-days", "1")[1])
     assert (told["ok"], told["seals"]["days"], len(told["seals"]["faults"])) == (False, 1, 1)
 
@@ -102,6 +102,13 @@ def test_breaks_go_out_into_a_sheet_and_nothing_half_decided_comes_back(yesterda
     exit_code, shown = run("recon", "import-breaks", "breaks.xlsx", *SIGNED)
 
     assert (exit_code, shown) == (1, "no row has a decision in column N\nhub: nothing of breaks.xlsx was taken\n")
+
+
+def test_a_dry_run_of_what_cannot_be_done_ends_as_a_failure(yesterday, run):
+    exit_code, shown = run("recon", "apply", "--run", "1", "--remedy", "reverse", "--dry-run", *SIGNED)
+
+    assert (exit_code, "0 of 1 would be done, 1 not, 0 need people" in shown) == (1, True)
+    assert run("recon", "apply", "--run", "1", "--remedy", "reverse", "--dry-run", "--json", *SIGNED)[0] == 1
 
 
 REFUSED = [

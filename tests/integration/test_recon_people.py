@@ -195,7 +195,7 @@ def test_a_share_whose_answer_was_lost_is_confirmed_by_the_payers_book(database_
         assert (proposed.proposal, hub.case(case_id).leg(2).state) == ("confirm", LegState.IN_DOUBT)
         assert [one.done for one in told] == [True]
         done = desk.apply(run_id, number, Remedy.CONFIRM)
-        assert done.outcome == "1 of 1 breaks seen to"
+        assert done.outcome == "1 of 1 break seen to"
         assert hub.case(case_id).leg(2).amount_fen == desk.owed_fen() == 7_500
         ended = desk.the(number)
         assert (ended.state, ended.remedy, ended.action_id) == ("resolved", "confirm", done.id)
@@ -274,7 +274,7 @@ def test_a_hospital_without_its_answer_gets_it_once_more(database_url):
         sent = hub.outbox(f"out.{HOSPITAL}")
         assert [one["revision"] for one in sent] == [1, 1]
         assert desk.the(number).state == "waiting"
-        with pytest.raises(Conflict, match="1 breaks are open"):
+        with pytest.raises(Conflict, match="1 break is open"):
             desk.sign_off(run_id)
         with hub.database.begin() as connection:
             again = a_run(connection, HOSPITAL, desk.today, [a_statement(connection, HOSPITAL, desk.today, 22_500)])

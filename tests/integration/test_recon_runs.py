@@ -454,7 +454,7 @@ def test_who_counts_on_a_neighbours_books_hears_that_they_were_replaced(engine: 
         connection.execute(text("UPDATE recon_run SET state = 'signed_off' WHERE run_id = :id"), {"id": run_id})
     again = runs.run(COMMERCIAL, "daily", DAY + timedelta(days=1), "li").run_id
     ((name, said),) = why_stale(engine, again)
-    assert (name, said.startswith(f"run {run_id} of 2026-03-02, signed off, explained 1 rows")) == ("neighbours", True)
+    assert (name, said.startswith(f"run {run_id} of 2026-03-02, signed off, explained 1 row")) == ("neighbours", True)
 
 
 def somebody_waits(engine: Engine) -> bool:

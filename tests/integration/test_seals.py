@@ -107,18 +107,18 @@ TAMPERING = [
         "UPDATE ledger_entry SET cause = 'by nobody' WHERE entry_id = 1",
         "day/2026-03-02: entries 1 to 9999: 2 rows, and",
     ),
-    ("UPDATE ledger_entry SET about_day = NULL", "day/2026-03-03: entries 1 to 9999: 1 rows, and not the same"),
+    ("UPDATE ledger_entry SET about_day = NULL", "day/2026-03-03: entries 1 to 9999: 1 row, and not the same"),
     ("DELETE FROM ledger_entry WHERE entry_id = 2", "day/2026-03-02: entries 1 to 9999: 2 rows then, 1 now"),
     ("UPDATE ledger_entry SET business_day = business_day + 1 WHERE entry_id = 1", "day/2026-03-02: entries 1 to 9999"),
     (
         "INSERT INTO ledger_entry (region, business_day, effective_day, institution, kind, debit, credit, amount_fen, "
         "cause) VALUES ('440300', '2026-03-03', '2026-03-03', 'H', 'settle', 'bank', 'in_transit', 1, 'c')",
-        "day/2026-03-03: entries 1 to 9999: 1 rows then, 2 now",
+        "day/2026-03-03: entries 1 to 9999: 1 row then, 2 now",
     ),
     (
         "INSERT INTO ledger_entry (region, business_day, effective_day, institution, kind, debit, credit, amount_fen, "
         "cause) VALUES ('440300', '2026-02-01', '2026-03-03', 'H', 'settle', 'bank', 'in_transit', 1, 'c')",
-        "day/2026-02-01: 1 entries on a day without a seal",
+        "day/2026-02-01: 1 entry on a day without a seal",
     ),
     ("UPDATE day_seal SET sealed_by = 'zhao' WHERE business_day = '2026-03-02'", "the seal's own row was changed"),
     (
@@ -133,10 +133,10 @@ TAMPERING = [
         "lines of statement 1 1 to 9999: 2 rows, 15500 f",
     ),
     ("DELETE FROM statement_line WHERE line_no = 2", "lines of statement 1 1 to 9999: 2 rows then, 1 now"),
-    ("UPDATE statement SET sha256 = repeat('1', 64)", "run/1: statements 1 to 9999: 1 rows, and not the same"),
-    ("UPDATE recon_break SET resolution = 'paid'", "run/1: breaks 1 to 9999: 1 rows, and not the same"),
-    ("DELETE FROM recon_break", "run/1: breaks 1 to 9999: 1 rows then, 0 now"),
-    ("UPDATE recon_run SET totals = '{\"a\": 1}'", "run/1: its own row: 1 rows, and not the same"),
+    ("UPDATE statement SET sha256 = repeat('1', 64)", "run/1: statements 1 to 9999: 1 row, and not the same"),
+    ("UPDATE recon_break SET resolution = 'paid'", "run/1: breaks 1 to 9999: 1 row, and not the same"),
+    ("DELETE FROM recon_break", "run/1: breaks 1 to 9999: 1 row then, 0 now"),
+    ("UPDATE recon_run SET totals = '{\"a\": 1}'", "run/1: its own row: 1 row, and not the same"),
     ("UPDATE recon_run SET digest = repeat('1', 64)", "day/2026-03-02: run/1 is not the run any more"),
     ("UPDATE recon_run SET state = 'done'", "run/1: it was signed off, and its row is gone or says otherwise"),
     ("DELETE FROM recon_run", "run/1: it was signed off, and its row is gone or says otherwise"),
@@ -397,7 +397,7 @@ def test_what_is_booked_after_a_signature_is_told_before_the_day_is_sealed(datab
         a_signed_run(connection, MONDAY)
     posted(database, an_entry(MONDAY, 100))
 
-    assert problems(database, MONDAY) == ["run 1 was signed off before 1 entries of its day were booked"]
+    assert problems(database, MONDAY) == ["run 1 was signed off before 1 entry of its day came"]
     assert problems(database, MONDAY, **{f"{CRITICAL}/daily": "seen to on Tuesday"}) == []
 
 

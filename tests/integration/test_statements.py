@@ -494,7 +494,7 @@ def test_the_command_takes_lists_and_refuses(database_url: str, tmp_path: Path) 
     assert (code, f"message.json is about {CRITICAL}/daily" in said) == (2, True)
     message.write_bytes(orjson.dumps(header | {"lines": [line]}))
     code, said = ran("import", str(message))
-    assert (code, "1 lines are there, 2 were declared" in said) == (1, True)
+    assert (code, "1 line is there, 2 were declared" in said) == (1, True)
     for typed in (
         ["--count", "3"],
         ["--total", "200.00"],
