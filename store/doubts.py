@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Connection, text
 
@@ -59,6 +60,22 @@ _LIST = text("""
       AND (:older_than IS NULL OR coalesce(l.doubt_since, l.decided_at, l.claimed_at, c.received_at) <= :older_than)
     ORDER BY since LIMIT :limit
     """)
+
+# Around midnight either day may be the one that the payer counts it on: when it was asked, and since when its word is
+# missed. What is being undone is on the day of the undo too.
+_PAYERS_ON = text("""
+    SELECT DISTINCT on_day.day, l.payer
+    FROM settlement_case c JOIN settlement_leg l USING (case_id)
+    CROSS JOIN LATERAL (VALUES (l.claimed_at), (l.doubt_since)) AS asked(at)
+    CROSS JOIN LATERAL (SELECT CAST(asked.at AT TIME ZONE 'Asia/Shanghai' AS date) AS day) AS on_day
+    WHERE c.watch_at IS NOT NULL AND c.purpose = 'settle' AND l.state = ANY(:states) AND on_day.day = ANY(:days)
+    """)
+
+
+def payers_on(connection: Connection, days: Sequence[date]) -> set[tuple[date, str]]:
+    """(day, payer) of open doubts: the payer's books of that day may hold what ours do not."""
+    values = {"states": list(OPEN_STATES), "days": list(days)}
+    return {(row.day, row.payer) for row in connection.execute(_PAYERS_ON, values)}
 
 
 def listed(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
+from store import doubts
 from store.matching import Matched
 
 
@@ -171,8 +172,9 @@ _PARTIES = text(
 
 
 def with_business(connection: Connection, day: date) -> set[str]:
-    """Parties that are in our books of a day, or have told theirs."""
-    return set(connection.execute(_PARTIES, {"day": day}).scalars())
+    """Parties that are in our books of a day, may be in the payer's, or have told theirs."""
+    in_doubt = {payer for _, payer in doubts.payers_on(connection, [day])}
+    return in_doubt | set(connection.execute(_PARTIES, {"day": day}).scalars())
 
 
 _BREAKS = """

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from routing.states import LegState
+from store import doubts
 from store.incidents import Found
 
 ASKABLE = (LegState.IN_DOUBT, LegState.REVERSING, LegState.CANCELLING)
@@ -121,7 +122,7 @@ class Days:
     """What there is of some days."""
 
     booked: frozenset[tuple[date, str]]
-    """(day, payer or institution) with any entry of that day's effects."""
+    """(day, payer or institution) with any entry of that day's effects, or a payer with a doubt of that day."""
     standing: Sequence[Standing]
     runs: Sequence[MadeRun]
     senders: frozenset[str]
@@ -132,7 +133,8 @@ def days_of(connection: Connection, days: Sequence[date], senders_since: datetim
     """What was booked, stated and compared of these days."""
     values = {"days": list(days)}
     return Days(
-        booked=frozenset((day, code) for day, code in connection.execute(_BOOKED, values)),
+        booked=frozenset((day, code) for day, code in connection.execute(_BOOKED, values))
+        | doubts.payers_on(connection, days),
         standing=[Standing(*row) for row in connection.execute(_STANDING, values)],
         runs=[
             MadeRun(**{**row._asdict(), "statement_ids": tuple(row.statement_ids)})

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from store import seals
+from store import doubts, seals
 from store.seals import RUN_ENTRIES
 
 _COLUMNS = (
@@ -165,10 +165,11 @@ def sign(connection: Connection, run_id: int, *, by: str, approver: str, now: da
 
 
 def active_parties(connection: Connection, day: date, declared: Collection[str]) -> set[str]:
-    """Payers in whose books the day must have something, institutions likewise where they are `declared` to be
+    """Payers in whose books the day must or may have something, institutions likewise where they are `declared` to be
     compared, and everybody whose books came."""
     values = {"day": day, "declared": list(declared)}
-    return {row.payer for row in connection.execute(_ACTIVE, values) if row.payer}
+    in_doubt = {payer for _, payer in doubts.payers_on(connection, [day])}
+    return in_doubt | {row.payer for row in connection.execute(_ACTIVE, values) if row.payer}
 
 
 def institutions_of(connection: Connection, day: date) -> set[str]:

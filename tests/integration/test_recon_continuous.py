@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from hub.recon import continuous
 from hub.recon.continuous import Continuous, Means
+from hub.recon.continuous_due import due_now
 from hub.recon.pulling import Pulling
 from hub.recon.pulling_patience import Patience
 from hub.recon.remedies import propose
@@ -32,7 +33,7 @@ from sandbox.statements import StatementFault
 from schemas.errors import Unavailable
 from schemas.statement import StatementLine
 from schemas.transactions import Transaction
-from store import incidents, payers, recon_watch
+from store import incidents, payers, recon_watch, signing
 from store.database import open_engine
 from store.incidents import Incident
 from tests.support.builders import (
@@ -147,6 +148,23 @@ def given_up(world: World) -> str:
     assert (leg.state, leg.next_at) == (LegState.IN_DOUBT, None)
     payer.script = []
     return case_id
+
+
+def test_a_payer_of_which_a_day_has_nothing_but_a_doubt_is_compared(database_url: str) -> None:
+    """Its books may hold the share that ours do not: that is what comparing is for."""
+    with a_world(database_url) as world:
+        day = day_of(world.hub.clock.now())
+        given_up(world)
+        world.hub.clock.advance(DAY_S)
+        books = world.hub.hub.books
+
+        due = due_now(world.engine, books.active().book, world.hub.clock.now())
+
+        assert (CRITICAL, day) in {(one.scheme.party, one.day) for one in due.runs}
+        runs = Runs(world.engine, books, world.hub.clock, propose)
+        assert CRITICAL in {scheme.party for scheme in runs.due(day)}
+        with world.engine.connect() as connection:
+            assert CRITICAL in signing.active_parties(connection, day, ())
 
 
 def an_inquirer() -> StubPayer:
