@@ -102,6 +102,10 @@ _DROP_DEDUCTIONS = text(
 )
 _READ = text(f"SELECT {_COLUMNS} FROM fund_claim WHERE claim_no = :claim_no")
 _HOLD = text(f"SELECT {_COLUMNS} FROM fund_claim WHERE claim_no = :claim_no FOR UPDATE")
+_STANDING = text(f"""
+    SELECT {_COLUMNS} FROM fund_claim WHERE (institution, payer, kind, first_day, last_day, region, visit_kind,
+        insurance_type) = (:institution, :payer, :kind, :first, :last, :region, :visit_kind, :insurance_type)
+        AND state <> 'withdrawn'""")
 _OF_APPLICATION = text(
     f"SELECT {_COLUMNS} FROM fund_claim WHERE institution = :institution AND application_no = :application_no "
     "ORDER BY claim_no FOR UPDATE"
@@ -162,6 +166,12 @@ def claimed_already(connection: Connection, scope: Scope, *, account_included: b
 def add(connection: Connection, scope: Scope, facts: Mapping[str, Any], *, kind: str = "month") -> Claim | None:
     """A new claim; None when one with the same key stands. `facts`: the other columns."""
     row = connection.execute(_ADD, scope.parameters() | {"kind": kind} | dict(facts)).first()
+    return None if row is None else _claim(row)
+
+
+def standing(connection: Connection, scope: Scope, *, kind: str = "month") -> Claim | None:
+    """The claim for exactly this that was not taken back; None when there is none."""
+    row = connection.execute(_STANDING, scope.parameters() | {"kind": kind}).first()
     return None if row is None else _claim(row)
 
 

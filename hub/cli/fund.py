@@ -10,9 +10,10 @@ import typer
 
 from hub.cli import fund_payments
 from hub.cli.common import USAGE, AsJson, console, fail, open_database, settings, show_json
-from hub.cli.office import By, Reason, ask_for
+from hub.cli.office import By, Reason, Then, ask_for
 
 if TYPE_CHECKING:
+    from store.actions import Action
     from store.fund_figures import Standing
 
 ClaimNo = Annotated[int, typer.Argument(metavar="CLAIM", min=1, help="The claim's number.")]
@@ -135,10 +136,14 @@ def apply_(
     detail = {"first": str(days[0]), "last": str(days[1]), "way": way}
     detail |= {"visit_kind": kind} if kind else {}
     detail |= {"region": region} if region else {}
-    subject, then = f"fund/{institution}/{payer}", "to audit it: hub fund sample CLAIM, hub fund audit CLAIM"
-    given = settings()
-    with open_database(given) as engine:
-        ask_for(engine, given, "fund.apply", subject, detail, reason, by, as_json=as_json, then=then)
+    _ask("fund.apply", f"fund/{institution}/{payer}", detail, reason, by, as_json=as_json, then=_to_audit)
+
+
+def _to_audit(action: Action) -> str:
+    from hub.funds.kinds import claim_no_of
+
+    number = claim_no_of(action.outcome)
+    return f"to audit it: hub fund sample {number} --percent 5, then hub fund audit {number} --reason WHY"
 
 
 def _days(month: str, first: datetime | None, last: datetime | None) -> tuple[date, date]:
@@ -317,11 +322,11 @@ def year(
     Example: hub fund year H45010000001 YUEAN 2026 --reason "yearly settlement" --by li
     """
     subject, detail = f"fund/{institution}/{payer}", {"year": the_year}
-    _ask("fund.year", subject, detail, reason, by, as_json=as_json, then="hub fund claims --kind year")
+    _ask("fund.year", subject, detail, reason, by, as_json=as_json, then=_to_audit)
 
 
 def _ask(
-    kind: str, subject: str, detail: dict[str, Any], reason: str, by: str, *, as_json: bool, then: str = ""
+    kind: str, subject: str, detail: dict[str, Any], reason: str, by: str, *, as_json: bool, then: Then = ""
 ) -> None:
     given = settings()
     with open_database(given) as engine:

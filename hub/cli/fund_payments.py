@@ -144,10 +144,11 @@ def file(
     if as_json:
         show_json(file_as_dict(found))
     else:
+        from schemas.counting import how_many
         from schemas.money import yuan_of
 
-        total = yuan_of(found.total_fen)
-        console().print(f"file {found.file_no}: {found.payments} payments, {total}, written to {out}", soft_wrap=True)
+        what = f"{how_many(found.payments, 'payment')}, {yuan_of(found.total_fen)}"
+        console().print(f"file {found.file_no}: {what}, written to {out}", soft_wrap=True)
         if missing:
             console().print(f"without an account to pay to: {', '.join(missing)}", markup=False, soft_wrap=True)
 
@@ -170,7 +171,9 @@ def statement(
     if as_json:
         show_json(payment_as_dict(found.payment) | {"file": str(out)})
     else:
-        console().print(f"{len(found.claims)} claims, written to {out}", soft_wrap=True)
+        from schemas.counting import how_many
+
+        console().print(f"{how_many(len(found.claims), 'claim')}, written to {out}", soft_wrap=True)
 
 
 def confirm(

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from routing.funds import ClaimState, Part
+from schemas.counting import how_many
 from schemas.money import yuan_of
 from store.fund_audits import Deduction, Sampled
 from store.fund_payments import Payment, Unordered
@@ -75,7 +76,7 @@ def show(
         console.print(made)
     if claim.sample is not None:
         size, of, seed = (claim.sample[name] for name in ("size", "of", "seed"))
-        console.print(f"sample: {size} of {of} settlements, seed {seed}", markup=False)
+        console.print(f"sample: {size} of {how_many(of, 'settlement')}, seed {seed}", markup=False)
         shown = ", ".join(f"{one.settlement_no} {yuan_of(one.amount_fen)}" for one in drawn[:_SAMPLED_SHOWN])
         rest = f" and {len(drawn) - _SAMPLED_SHOWN} more (--json)" if len(drawn) > _SAMPLED_SHOWN else ""
         console.print(shown + rest, markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 By = Annotated[str, typer.Option("--by", envvar="HUB_OPERATOR", help="Who you are: small letters, such as li.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in one line without anybody's personal data.")]
+
+Then = str | Callable[["Action"], str]
 
 
 @contextlib.contextmanager
@@ -65,9 +67,9 @@ def ask_for(
     by: str,
     *,
     as_json: bool,
-    then: str = "",
+    then: Then = "",
 ) -> None:
-    """Ask for an action and show what became of it; `then` is what to run when it is done."""
+    """Ask for an action and show what became of it; `then` is what to run when it is done, or says it of the action."""
     from hub.people.views import action_as_dict
 
     by = operator(by)
@@ -78,7 +80,7 @@ def ask_for(
     else:
         console().print(told(action), markup=False, soft_wrap=True)
         if then and action.state == "executed":
-            console().print(then, markup=False, soft_wrap=True)
+            console().print(then if isinstance(then, str) else then(action), markup=False, soft_wrap=True)
     if action.state == "failed":
         raise typer.Exit(NEGATIVE)
 

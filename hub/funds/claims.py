@@ -90,13 +90,13 @@ def _claim(connection: Connection, book: RuleBook, asked: Application, by: str, 
         with connection.begin_nested():
             claim = funds.add(connection, scope, facts)
             if claim is None:
-                raise Conflict("a claim for exactly this stands already", code="claim.exists")
+                raise _exists(connection, scope, "month")
             funds.add_items(connection, claim.claim_no, scope, account_included=included)
             return claim
     except IntegrityError as error:
         held = funds.claimed_already(connection, scope, account_included=included)
-        named = ", ".join(map(str, held))
-        raise Conflict(f"claim {named} holds entries of these days already", code="claim.overlaps") from error
+        verb = "holds" if len(held) == 1 else "hold"
+        raise Conflict(f"{claims_named(held)} {verb} entries of these days already", code="claim.overlaps") from error
 
 
 def apply_for_year(
@@ -107,16 +107,18 @@ def apply_for_year(
     Conflict: days of the year are not sealed, a month is not audited, or the year was claimed.
     """
     first, last = date(year, 1, 1), date(year, 12, 31)
+    scope = Scope(institution, first, last, payer)
     funds.lock(connection, institution)
     fund_figures.read_whole_periods(connection)
     check_sealed(connection, first, last)
     months = months_of(connection, institution, payer, year)
     if waiting := [one.claim_no for one in months if one.state is ClaimState.APPLIED]:
-        raise Conflict(f"claim {', '.join(map(str, waiting))} is not audited yet", code="claim.state")
+        verb = "is" if len(waiting) == 1 else "are"
+        raise Conflict(f"{claims_named(waiting)} {verb} not audited yet", code="claim.state")
     parts = _withheld_parts(funds.parts(connection, [one.claim_no for one in months]))
     claim = funds.add(
         connection,
-        Scope(institution, first, last, payer),
+        scope,
         {
             "application_no": application_no,
             "way": "99",
@@ -132,9 +134,20 @@ def apply_for_year(
         kind="year",
     )
     if claim is None:
-        raise Conflict("the year is claimed already", code="claim.exists")
+        raise _exists(connection, scope, "year")
     funds.set_parts(connection, claim.claim_no, parts)
     return claim
+
+
+def _exists(connection: Connection, scope: Scope, kind: str) -> Conflict:
+    known = funds.standing(connection, scope, kind=kind)
+    number = known.claim_no if known else None
+    return Conflict(f"claim {number} asks for exactly this already", code="claim.exists", claim=number)
+
+
+def claims_named(numbers: Sequence[int]) -> str:
+    """Claims in a sentence: "claim 1", "claims 1, 2"."""
+    return f"{'claim' if len(numbers) == 1 else 'claims'} {', '.join(map(str, numbers))}"
 
 
 def months_of(connection: Connection, institution: str, payer: str, year: int) -> list[Claim]:

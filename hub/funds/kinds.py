@@ -28,6 +28,7 @@ from schemas.bank import BankAccount
 from schemas.base import Identifier, RegionCode, Text, Value, violations_of
 from schemas.clearing import ClearingWay
 from schemas.codes import InsuranceType, VisitKind
+from schemas.counting import how_many
 from schemas.errors import Conflict, InvalidMessage, NotFound, Violation
 from schemas.money import Money, SignedMoney, yuan_of
 from store import fund_audits, fund_payments, funds
@@ -180,7 +181,7 @@ class _Desk:
     def sample(self, work: Work, action: Action) -> str:
         asked = _detail(_Sample, action)
         drawn = audits.sample(work.connection, _number(action), Sample(asked.seed, asked.count, asked.basis_points))
-        return f"{len(drawn)} settlements drawn by seed {asked.seed}"
+        return f"{how_many(len(drawn), 'settlement')} drawn by seed {asked.seed}"
 
     def deduct(self, work: Work, action: Action) -> str:
         asked = _detail(_DeductAll, action) if "rows" in action.detail else _detail(_Deduct, action)
@@ -193,7 +194,8 @@ class _Desk:
             by=action.requested_by,
             now=self._clock.now(),
         )
-        told = f"deduction {_shown(noted.numbers)}: {yuan_of(sum(row.amount for row in rows))}"
+        word = "deduction" if len(noted.numbers) == 1 else "deductions"
+        told = f"{word} {_shown(noted.numbers)}: {yuan_of(sum(row.amount for row in rows))}"
         if not noted.before:
             return f"{told}, booked when the audit is closed"
         which = "all" if noted.before == noted.numbers else _shown(noted.before)
@@ -274,7 +276,8 @@ class _Desk:
         made = files.write(
             work.connection, payer, self._books.active().book, by=action.requested_by, now=self._clock.now()
         )
-        told = f"file {made.file_no}: {made.payments} payments, {yuan_of(made.total_fen)}, SHA-256 {made.sha256}"
+        count = how_many(made.payments, "payment")
+        told = f"file {made.file_no}: {count}, {yuan_of(made.total_fen)}, SHA-256 {made.sha256}"
         missing = files.without_account(fund_payments.in_file(work.connection, made.file_no))
         return f"{told}; no account to pay to: {', '.join(missing)}" if missing else told
 
@@ -305,7 +308,12 @@ def told(claim: Claim) -> str:
     """A claim in one line."""
     days = f"{claim.first_day} to {claim.last_day}"
     asked = yuan_of(claim.asked_fen)
-    return f"claim {claim.claim_no} to {claim.payer} for {days}: {claim.settlements} settlements, {asked}"
+    return f"claim {claim.claim_no} to {claim.payer} for {days}: {how_many(claim.settlements, 'settlement')}, {asked}"
+
+
+def claim_no_of(outcome: str) -> str:
+    """The number of the claim that an outcome of `fund.apply` or `fund.year` begins with, as `told` writes it."""
+    return outcome.split()[1]
 
 
 def _detail(model: type[D], action: Action) -> D:

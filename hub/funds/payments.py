@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection
 
+from hub.funds.claims import claims_named
 from routing.days import day_of
 from routing.funds import ClaimState, Part, Transfer, confirmed, ordered
 from routing.rulebook import RuleBook
@@ -67,8 +68,8 @@ def order(
     """
     claims = [one for one in funds.audited(connection, payer, institution) if one.claim_no in only]
     if missing := sorted(set(only) - {one.claim_no for one in claims}):
-        named = ", ".join(map(str, missing))
-        raise Conflict(f"claim {named} does not wait for payment by {payer}", code="claim.state")
+        verb = "does" if len(missing) == 1 else "do"
+        raise Conflict(f"{claims_named(missing)} {verb} not wait for payment by {payer}", code="claim.state")
     amount_fen = sum(one.payable_fen for one in claims)
     numbers = [one.claim_no for one in claims]
     made = fund_payments.add(

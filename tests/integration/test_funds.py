@@ -158,6 +158,8 @@ def test_what_is_claimed_once_is_claimed_again_only_after_it_was_taken_back(hub)
 
     assert set(first) == set(second) == {BASIC, CRITICAL}
     assert [one.error.code for one in (again, by_kind)] == ["claim.exists", "claim.overlaps"]
+    assert again.error.message == f"claim {again.error.context['claim']} asks for exactly this already"
+    assert again.error.context["claim"] in first.values()
     assert (sorted(undone["withdrawn"]), repeated.repeated) == (sorted(first.values()), True)
     unknown = hub.send(Transaction.FEES_SETTLE_CANCEL, cancel | {"request_no": "FC-2", "settle_request_no": "FS-9"})
     assert isinstance(unknown.error, NotFound)

@@ -102,7 +102,8 @@ def test_the_command_line_takes_a_claim_to_its_statement(database_url, tmp_path,
         hub.pump()
         day = str(seal(hub))
         days = ("--first", day, "--last", day)
-        run("apply", HOSPITAL, CRITICAL, *days, "--reason", "as agreed")
+        apply = ["fund", "apply", HOSPITAL, CRITICAL, *days, "--reason", "as agreed"]
+        applied, again = (CliRunner().invoke(app, apply, env=settings) for _ in range(2))
         Path("cuts.csv").write_text("settlement_no,amount,code,reason\nS-1,1.50,A01,限价\nS-2,2.00,A02,\n", "utf-8")
         run("sample", "1", "--percent", "50", "--seed", "s-1")
         run("deduct", "1", "--file", "cuts.csv", "--reason", "as agreed")
@@ -118,6 +119,8 @@ def test_the_command_line_takes_a_claim_to_its_statement(database_url, tmp_path,
         with pytest.raises(Conflict, match=r"ordered are 139\.17"):
             desk.ask("confirm", f"payment/{payment_no}", amount="139.71", paid_on=day)
 
+    assert "2 settlements, 150.00\nto audit it: hub fund sample 1 --percent 5, then" in applied.stdout
+    assert (again.exit_code, "claim 1 asks for exactly this already" in again.output) == (1, True)
     assert (nowhere.exit_code, "there is no folder gone" in nowhere.output) == (2, True)
     assert (shown["state"], shown["national_state"], shown["payable"]) == ("ordered", "20", "139.17")
     assert [(one["amount"], one["reason"]) for one in shown["deductions"]] == [("1.50", "限价"), ("2.00", "as agreed")]
