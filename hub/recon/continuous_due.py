@@ -79,10 +79,10 @@ def due_now(engine: Engine, book: RuleBook, now: datetime) -> DueWork:
 def due_work(book: RuleBook, found: Days, now: datetime, sealed_to: date | None) -> DueWork:
     """What of the due days is to be compared (anew), and what is late.
 
-    A payer is compared when anything was booked with it, and whoever the rule book names, when anything was booked at
-    all. An institution is compared when its statement is there or expected: it has sent one lately. A day is compared
-    anew when a
-    statement has come since, unless people have decided about its breaks already, or the run is signed off.
+    A payer is compared when anything was booked with it or is in doubt, and whoever the rule book names, when anything
+    was booked at all. An institution is compared when its statement is there or expected: it has sent one lately. A day
+    is compared anew when a statement has come since, unless people have decided about its breaks already, or the run is
+    signed off.
     """
     known = _Known(book, found)
     to_run: list[Due] = []

@@ -1,8 +1,8 @@
 """With whose books a day was compared before it is sealed, and with whose it was not and why: the seal keeps the list.
 
-What must be compared: every payer with entries on the day, every scheme that the rule book declares whether or not
-anything was booked, and everybody whose statement came. Others are named and asked for nothing. A day that was compared
-with nobody is sealed only where somebody says why.
+What must be compared: every payer with entries on the day or a doubt of it, every scheme that the rule book declares
+whether or not anything was booked, and everybody whose statement came. Others are named and asked for nothing. A day
+that was compared with nobody is sealed only where somebody says why.
 """
 
 from __future__ import annotations
