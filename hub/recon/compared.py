@@ -7,7 +7,7 @@ memory are the books of the institution that is asked about, however many there 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
@@ -48,30 +48,25 @@ class Compared:
         """One for each institution of the payer's region, and for any other that it settled for on that day."""
         party = self.payer.party
         region = party.region or ""
-        with tempfile.TemporaryFile() as aside:
-            places = self._put_aside(aside)
-            asked = {one.code for one in self.book.institutions if one.region == region} | places.keys()
+        with tempfile.TemporaryFile() as file:
+            aside = self._put_aside(file)
+            asked = {one.code for one in self.book.institutions if one.region == region} | aside.institutions
             for institution in sorted(asked):
                 yield StatementQuestion(
                     party.code,
                     self.day,
                     region=region,
                     institution=institution,
-                    own=_own_lines(aside, places[institution]) if institution in places else (),
+                    own=aside.of(institution),
                     numbers=self._numbers(institution),
                 )
 
-    def _put_aside(self, aside: IO[bytes]) -> dict[str, _Place]:
+    def _put_aside(self, file: IO[bytes]) -> Aside:
         apart = self.scheme.model_copy(update={"account": "apart"})
         side = side_of(self.book, apart, self.day)
-        places: dict[str, _Place] = {}
         with self.engine.connect() as connection, connection.begin():
             statements.begin(connection)
-            for own in _read(connection, side):
-                place = places.setdefault(own.line.institution, _Place(aside.tell()))
-                place.lines += 1
-                aside.write(_OWN_LINE.dump_json(own) + b"\n")
-        return places
+            return Aside(file, _read(connection, side))
 
     def _numbers(self, institution: str) -> MessageNumbers | None:
         """A block of its own each time: what a region answered to a number before, it may answer again."""
@@ -85,17 +80,37 @@ class Compared:
             return numbers.draw(connection, [wanted], self.now)[request_id]
 
 
+class Aside:
+    """Lines in a file, to be had again by institution. Those of one come one after the other."""
+
+    def __init__(self, file: IO[bytes], lines: Iterable[OwnLine]) -> None:
+        self._file = file
+        self._places: dict[str, _Place] = {}
+        for own in lines:
+            place = self._places.setdefault(own.line.institution, _Place(file.tell()))
+            place.lines += 1
+            file.write(_OWN_LINE.dump_json(own) + b"\n")
+
+    @property
+    def institutions(self) -> Set[str]:
+        """Those that have lines."""
+        return self._places.keys()
+
+    def of(self, institution: str) -> tuple[OwnLine, ...]:
+        """Its lines as they were, in their order."""
+        place = self._places.get(institution)
+        if place is None:
+            return ()
+        self._file.seek(place.start)
+        return tuple(_OWN_LINE.validate_json(raw) for raw in islice(self._file, place.lines))
+
+
 @dataclass(slots=True)
 class _Place:
-    """Where an institution's lines begin in the file, and how many they are. They lie together: so they are read."""
+    """Where an institution's lines begin, and how many they are."""
 
     start: int
     lines: int = 0
-
-
-def _own_lines(aside: IO[bytes], place: _Place) -> tuple[OwnLine, ...]:
-    aside.seek(place.start)
-    return tuple(_OWN_LINE.validate_json(raw) for raw in islice(aside, place.lines))
 
 
 def _read(connection: Connection, side: HubSide) -> Iterator[OwnLine]:

@@ -6,12 +6,14 @@ import base64
 import io
 import json
 import zipfile
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 
 from adapters.basic.national.client import BasicNational
 from adapters.conversation import SCRIPT, Said, steps_of, transcript
+from hub.recon.compared import Aside
 from schemas.codes import InsuranceType, VisitKind
 from schemas.errors import InvalidMessage, Malformed, Unavailable
 from schemas.payer import MessageNumbers, PartySettings, RawAnswer
@@ -171,3 +173,20 @@ def test_a_region_promises_its_books_only_where_its_options_say_so():
     without = BasicNational(PartySettings("B", "basic.national", "http://127.0.0.1:9/", region=REGION))
 
     assert (without.capabilities.statements, adapter().capabilities.statements_compared) == (False, True)
+
+
+def test_our_books_that_were_put_aside_are_had_again_as_they_were_by_institution():
+    moment = datetime(2026, 3, 9, 4, 5, 6, 789, tzinfo=UTC)
+    elsewhere = [
+        replace(one, line=one.line.model_copy(update={"institution": "H36010000002", "at": moment}))
+        for one in (own(3), own(4, 2_500, LineKind.REFUND), own(5, account=0))
+    ]
+    here = [own(1), own(2, kind=LineKind.REFUND)]
+
+    aside = Aside(io.BytesIO(), [*elsewhere, *here])
+
+    assert aside.institutions == {INSTITUTION, "H36010000002"}
+    for _ in range(2):
+        assert aside.of(INSTITUTION) == tuple(here)
+        assert aside.of("H36010000002") == tuple(elsewhere)
+    assert aside.of("H36010000003") == ()
