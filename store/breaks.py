@@ -88,7 +88,7 @@ _OF_RUN = text(
     "AND (:class = '' OR b.class = :class) AND (:proposal = '' OR b.proposal = :proposal) "
     "ORDER BY b.break_id LIMIT :limit"
 )
-_COUNT_OPEN = text("SELECT count(*) FROM recon_break WHERE run_id = :run AND state = 'open'")
+_COUNT = text("SELECT count(*) FROM recon_break WHERE run_id = :run AND state = :state")
 _BY_ID = text(_SELECT + "WHERE b.break_id = ANY(:ids) ORDER BY b.break_id")
 _LOCK = text("SELECT b.break_id FROM recon_break b WHERE b.break_id = ANY(:ids) ORDER BY b.break_id FOR UPDATE OF b")
 # Whoever has breaks of several runs in hand: by their keys, so that no run is kept from people for nothing.
@@ -215,9 +215,9 @@ def of_run(
         left = None if left is None else left - len(page)
 
 
-def count_open(connection: Connection, run_id: int) -> int:
-    """How many nobody has decided."""
-    return int(connection.execute(_COUNT_OPEN, {"run": run_id}).scalar_one())
+def count(connection: Connection, run_id: int, state: str) -> int:
+    """How many breaks of a run are `open`, which nobody has decided, or in another state."""
+    return int(connection.execute(_COUNT, {"run": run_id, "state": state}).scalar_one())
 
 
 def by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Break]:

@@ -6,7 +6,7 @@ does not have it any more it is `resolved` if somebody saw to that, else `agreed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -44,7 +44,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class StatementHead:
-    """A statement without its lines. A refused one never comes here."""
+    """A statement without its lines. Of a refused one `problems` say why: field, code and remedy each."""
 
     statement_id: int
     party: str
@@ -57,6 +57,7 @@ class StatementHead:
     state: str
     received_by: str
     received_at: datetime
+    problems: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,10 +89,15 @@ _IN_FILES = {
 
 
 def remedy_zh(violation: Violation) -> str:
-    """The remedy in Chinese; a general one for a code without a sentence of its own.
+    """The remedy in Chinese; a general one for a code without a sentence of its own."""
+    return own_zh(violation) or _GENERAL
+
+
+def own_zh(violation: Violation) -> str:
+    """The sentence that is about this code; empty where there is none.
 
     In a row of a file amounts are no quoted text, and moments may be as spreadsheets write them.
     """
     if violation.field.startswith("row ") and violation.code in _IN_FILES:
         return _IN_FILES[violation.code]
-    return _REMEDIES.get(violation.code, _GENERAL)
+    return _REMEDIES.get(violation.code, "")

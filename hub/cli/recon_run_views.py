@@ -20,9 +20,9 @@ SIDES = (("hub", "hub"), ("payer", "payer"), ("hospital", "hospital"))
 
 def show_results(results: Sequence[RunResult], refused: Mapping[str, str], shown: Console) -> None:
     """One line per run."""
-    table = _table("run", "party/scheme", "matched", "explained", "open", "what")
+    table = _table("run", "party/scheme", "matched", "explained", "resolved", "open", "what")
     for one in results:
-        explained = sum(one.counts.values()) - one.counts.get("matched", 0) - one.open
+        explained = sum(one.counts.values()) - one.counts.get("matched", 0) - one.open - one.resolved
         named = [f"{name} {count}" for name, count in one.counts.items() if name != "matched" and count]
         told = [*([one.finding] if one.finding else []), *named]
         if not told:
@@ -32,6 +32,7 @@ def show_results(results: Sequence[RunResult], refused: Mapping[str, str], shown
             f"{one.party}/{one.scheme}",
             f"{one.counts.get('matched', 0):,}",
             f"{explained:,}",
+            f"{one.resolved:,}",
             f"{one.open:,}",
             ", ".join([*told, *([one.note] if one.note else [])]),
         )
@@ -144,7 +145,7 @@ def _listed(numbers: Sequence[int]) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     amounts = {"settlements", "refunds", "settled", "refunded", "account", "comes to", "items", "matched", "explained",
-               "open", "difference"}  # fmt: skip
+               "resolved", "open", "difference"}  # fmt: skip
     for name in columns:
         table.add_column(name, justify="right" if name in amounts else "left", overflow="fold")
     return table

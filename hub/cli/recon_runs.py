@@ -213,7 +213,7 @@ def _cell(value: object) -> object:
 
 
 def _result_as_dict(one: RunResult) -> dict[str, Any]:
-    names = ("run_id", "party", "scheme", "day", "counts", "open", "finding", "totals")
+    names = ("run_id", "party", "scheme", "day", "counts", "open", "resolved", "finding", "totals")
     return {name: getattr(one, name) for name in names}
 
 

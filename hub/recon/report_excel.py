@@ -15,7 +15,7 @@ from hub.recon.report import AGES, Report
 from hub.recon.report_words import said, switch
 from routing.days import CHINA_STANDARD_TIME
 from schemas.base import Bilingual
-from schemas.statement import CLASS_MEANINGS
+from schemas.statement import CLASS_MEANINGS, BreakClass
 from store.recon_reports import STATES
 
 WIDTH_MAX = 48
@@ -181,17 +181,19 @@ def _classes(book: _Book, report: Report) -> None:
 
 def _breaks(book: _Book, report: Report) -> None:
     heads = [
-        ("编号", "no"), ("类别", "class"), ("状态", "state"), ("对方", "party"), ("方案", "scheme"),
-        ("机构", "institution"), ("支付方", "payer"), ("结算号", "settlement"), ("请求号", "request"),
-        ("支付方流水", "reference"), ("平台", "hub"), ("支付方账", "payer's books"), ("医院账", "hospital's books"),
-        ("差额", "off by"), ("首次发现", "first day"), ("建议", "proposal"), ("原因", "reason"), ("操作", "action"),
+        ("编号", "no"), ("类别", "class"), ("含义", "meaning"), ("状态", "state"), ("对方", "party"),
+        ("方案", "scheme"), ("机构", "institution"), ("支付方", "payer"), ("结算号", "settlement"),
+        ("请求号", "request"), ("支付方流水", "reference"), ("平台", "hub"), ("支付方账", "payer's books"),
+        ("医院账", "hospital's books"), ("差额", "off by"), ("首次发现", "first day"),
+        ("建议", "proposal"), ("原因", "reason"), ("操作", "action"),
     ]  # fmt: skip
     rows = [
         (
-            one.break_id, one.break_class, _both(said(words.STATES, one.state)), one.party, one.scheme,
-            one.institution, one.payer, one.settlement_no, one.request_id, one.reference, _net(one.hub),
-            _net(one.payer_side), _net(one.hospital), Yuan(one.difference_fen), one.first_day, one.proposal,
-            one.reason, one.action_id,
+            one.break_id, one.break_class, CLASS_MEANINGS[BreakClass(one.break_class)].zh,
+            _both(said(words.STATES, one.state)), one.party, one.scheme, one.institution, one.payer, one.settlement_no,
+            one.request_id, one.reference, _net(one.hub), _net(one.payer_side), _net(one.hospital),
+            Yuan(one.difference_fen), one.first_day,
+            _both(said(words.REMEDIES, one.proposal)) if one.proposal else None, one.reason, one.action_id,
         )
         for one in report.breaks
     ]  # fmt: skip
@@ -241,11 +243,13 @@ def _statements(book: _Book, report: Report) -> None:
     heads = [
         ("编号", "no"), ("对方", "party"), ("方案", "scheme"), ("形式", "form"), ("来源", "source"), ("行数", "rows"),
         ("合计", "total"), ("状态", "state"), ("接收人", "received by"), ("接收时间", "received"), ("指纹", "SHA-256"),
+        ("拒收原因", "why it was refused"),
     ]  # fmt: skip
     rows = [
         (
             one.statement_id, one.party, one.scheme, one.form, one.source, one.rows, Yuan(one.total_fen),
             _both(said(words.STATEMENT_STATES, one.state)), one.received_by, one.received_at, one.sha256,
+            "; ".join(words.problems(one.problems)) or None,
         )
         for one in report.statements
     ]  # fmt: skip

@@ -11,10 +11,11 @@ from hub.recon import report_words as words
 from hub.recon.report import AGES, BalanceRow, PartyDay, Report, Side
 from hub.recon.report_words import lasted, moment, said, side, switch, yuan
 from schemas.base import Bilingual
-from schemas.statement import CLASS_MEANINGS
-from store.recon_reports import STATES, ListedBreak, Run, Seal
+from schemas.statement import CLASS_MEANINGS, BreakClass
+from store.recon_reports import STATES, ListedBreak, Run, Seal, StatementHead
 
 TROUBLE_MAX = 30
+PROBLEMS_SHOWN = 3
 Head = tuple[str, str]
 """A column's name in Chinese and English; the English one ends in # for a column of numbers."""
 
@@ -197,13 +198,14 @@ def _break(one: ListedBreak) -> list[str]:
     where = escape(one.institution) if one.institution != one.party else escape(one.payer)
     return [
         f"{one.break_id}{state}",
-        escape(one.break_class),
+        f"{escape(one.break_class)}<br><i>{_both(CLASS_MEANINGS[BreakClass(one.break_class)])}</i>",
         f"{escape(one.party)}<br>{where}",
         numbers or escape(one.key),
         *(side(figures) for figures in (one.hub, one.payer_side, one.hospital)),
         yuan(one.difference_fen),
         f'<span class="nw">{one.first_day}</span>',
-        f"<b>{escape(one.proposal) or words.UNKNOWN}</b><br>{escape(one.reason)}{action}",
+        f"<b>{_both(said(words.REMEDIES, escape(one.proposal))) if one.proposal else words.UNKNOWN}</b>"
+        f"<br>{escape(one.reason)}{action}",
     ]
 
 
@@ -283,7 +285,7 @@ def _statements(report: Report) -> str:
             f"{escape(one.source)} <i>{escape(one.form)}</i>",
             f"{one.rows:,}",
             yuan(one.total_fen),
-            _both(said(words.STATEMENT_STATES, one.state)),
+            _both(said(words.STATEMENT_STATES, one.state)) + _why(one),
             f'<span class="nw">{moment(one.received_at)}</span><br>{escape(one.received_by)}',
             f'<code class="hash">{escape(one.sha256)}</code>',
         ]
@@ -291,6 +293,15 @@ def _statements(report: Report) -> str:
     ]
     table = _table(heads, rows) if rows else _nothing("没有对账单", "none has come")
     return _section("对账单", "Statements", table)
+
+
+def _why(one: StatementHead) -> str:
+    """Why a statement was refused, as far as there is room."""
+    told = [escape(line) for line in words.problems(one.problems)]
+    more = len(told) - PROBLEMS_SHOWN
+    if more > 0:
+        told[PROBLEMS_SHOWN:] = [f"另有 {more} 条 <i>and {more} more: hub recon statements</i>"]
+    return "".join(f"<br><i>{line}</i>" for line in told)
 
 
 def _switches(report: Report) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from adapters.hospital.remedies import own_zh
 from routing.days import CHINA_STANDARD_TIME
 from schemas.base import Bilingual
+from schemas.errors import Violation
 from schemas.money import yuan_of
+from schemas.statement import Remedy
 
 TITLE = Bilingual(zh="对账日报", en="Report of the day")
 KINDS: Mapping[str, Bilingual] = {
@@ -34,6 +37,15 @@ RUN_STATES: Mapping[str, Bilingual] = {
     "failed": Bilingual(zh="失败", en="failed"),
     "void": Bilingual(zh="作废", en="void"),
     "signed_off": Bilingual(zh="已签字", en="signed off"),
+}
+REMEDIES: Mapping[str, Bilingual] = {
+    Remedy.INQUIRE: Bilingual(zh="再次询问支付方", en="inquire"),
+    Remedy.CONFIRM: Bilingual(zh="按支付方账确认", en="confirm"),
+    Remedy.REVERSE: Bilingual(zh="冲正", en="reverse"),
+    Remedy.RESEND_ANSWER: Bilingual(zh="重发答复", en="resend_answer"),
+    Remedy.POST_DIFFERENCE: Bilingual(zh="登记差额", en="post_difference"),
+    Remedy.PEOPLE: Bilingual(zh="人工处理", en="people"),
+    Remedy.NONE: Bilingual(zh="无需处理", en="none"),
 }
 STATEMENT_STATES: Mapping[str, Bilingual] = {
     "standing": Bilingual(zh="有效", en="standing"),
@@ -82,6 +94,15 @@ SEALED_BOOKS = {
 }
 """The lists that a seal keeps; see `store.seals.Seal`."""
 BOOKS_SHOWN = 50
+
+
+def problems(told: Sequence[Mapping[str, str]]) -> list[str]:
+    """Why a statement was refused, in both languages where a problem has a sentence in both."""
+    lines = []
+    for one in told:
+        violation = Violation(one["field"], one["code"], one["remedy"])
+        lines.append(" ".join(filter(None, (f"{one['field']}:", own_zh(violation), one["remedy"]))))
+    return lines
 
 
 def moment(at: datetime | None) -> str:

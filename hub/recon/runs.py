@@ -46,6 +46,8 @@ class RunResult:
     open: int
     finding: str
     """What the run says as a whole, such as that the party's statement has not come; empty for nothing."""
+    resolved: int = 0
+    """Breaks that people had ended in the run before, where the books say the same as then."""
 
     @property
     def note(self) -> str:
@@ -122,10 +124,11 @@ class Runs:
             matching_runs.finish(connection, run_id, found, self._clock.now())
             self._propose(connection, run_id)
             # What people had ended in the run before is not open again.
-            left = breaks.count_open(connection, run_id)
+            left = breaks.count(connection, run_id, "open")
+            ended = breaks.count(connection, run_id, "resolved")
         log.info("recon_run_done", run_id=run_id, party=of.party, scheme=of.scheme, day=str(of.day), open=left)
         finding = str(found.totals["finding"])
-        return RunResult(run_id, of.party, of.scheme, of.day, found.counts, found.totals, left, finding)
+        return RunResult(run_id, of.party, of.scheme, of.day, found.counts, found.totals, left, finding, ended)
 
     def _give_up(self, connection: Connection, run_id: int, error: Exception) -> None:
         log.error("recon_run_failed", run_id=run_id, error=type(error).__name__)

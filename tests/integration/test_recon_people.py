@@ -17,7 +17,7 @@ from hub.recon.continuous import tell
 from hub.recon.outgoing import export
 from hub.recon.remedies import propose
 from hub.recon.remedies_apply import Decision, detail_of
-from hub.recon.runs import Runs
+from hub.recon.runs import RunResult, Runs
 from hub.recon.statements import take_file, take_statement
 from hub.recon.writers import SUFFIXES, Form
 from routing.days import day_of
@@ -165,13 +165,19 @@ class Books:
             sha256=uuid4().hex * 2, form="json", source="sent", by="li", now=self.desk.hub.clock.now(),
         )  # fmt: skip
 
+    def run(self, party: str) -> RunResult:
+        """A run over what stands, as it told of itself."""
+        engine = open_engine(self.desk.hub.hub.settings.database_url.get_secret_value(), by_key=False)
+        try:
+            return Runs(engine, self.desk.hub.hub.books, self.desk.hub.clock).run(party, "daily", self.desk.today, "li")
+        finally:
+            engine.dispose()
+
     def compared(self, party: str) -> Found:
         """A run over what stands."""
-        engine = open_engine(self.desk.hub.hub.settings.database_url.get_secret_value(), by_key=False)
-        made = Runs(engine, self.desk.hub.hub.books, self.desk.hub.clock).run(party, "daily", self.desk.today, "li")
-        with engine.connect() as connection:
+        made = self.run(party)
+        with self.desk.hub.database.connect() as connection:
             left = list(breaks.of_run(connection, made.run_id, states=("open",)))
-        engine.dispose()
         assert made.open == len(left)
         proposals = {str(one.case_id): one.proposal for one in left}
         return Found(made.run_id, [(one.break_id, Remedy(one.proposal)) for one in left], proposals)
@@ -599,6 +605,20 @@ def test_a_difference_is_taken_back_when_the_payer_mends_its_book(database_url):
         assert (books.compared(CRITICAL).open, desk.owed_fen()) == ([], 7_500)
 
 
+def test_what_people_ended_is_resolved_in_the_next_run_too_and_not_explained(database_url):
+    with a_hub(database_url, running=False) as hub:
+        desk = Desk(hub)
+        desk.settled()
+        books = Books(desk)
+        books.of_payer(CRITICAL, 2)
+        missed = books.compared(CRITICAL)
+        desk.apply(missed.run_id, missed.open[0][0], Remedy.PEOPLE)
+
+        again = books.run(CRITICAL)
+
+        assert (again.open, again.resolved, again.counts["missing_at_insurer"]) == (0, 1, 1)
+
+
 def test_what_was_written_off_and_undone_later_is_not_explained_by_nobody_having_it(database_url):
     with a_hub(database_url, running=False) as hub:
         desk = Desk(hub)
@@ -642,7 +662,7 @@ def test_a_day_with_everything_wrong_is_closed_to_the_fen(database_url, monkeypa
             for number, remedy in one.open:
                 desk.apply(one.run_id, number, remedy)
         hub.pump()
-        with pytest.raises(Conflict, match="1 of its legs are in doubt"):
+        with pytest.raises(Conflict, match="1 of its legs is in doubt"):
             desk.sign_off(found.run_id)
         desk.actions.approve(desk.ask("doubt.decline", f"leg/{never}/2").id, "wang")
 

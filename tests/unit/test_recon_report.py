@@ -12,7 +12,7 @@ from hub.recon import report_words as words
 from hub.recon.report import PartyDay, sides_of
 from hub.recon.report_excel import write_excel
 from hub.recon.report_html import as_html
-from schemas.statement import BreakClass
+from schemas.statement import BreakClass, Remedy
 from tests.support.builders import BASIC, CRITICAL, HOSPITAL
 from tests.support.recon_reports import a_break, a_party_day, a_report, a_run, a_seal, a_statement
 
@@ -86,6 +86,30 @@ def test_whatever_parties_wrote_is_text() -> None:
     assert not html.document_fromstring(page).xpath("//script | //@href | //@src | //img | //link")
 
 
+def test_why_a_statement_was_refused_and_what_is_proposed_is_said_in_both_languages(tmp_path: Path) -> None:
+    problems = [{"field": f"row {row}, amount", "code": "money", "remedy": "write yuan"} for row in range(2, 7)]
+    whole = {"field": "statement", "code": "statement.signed_off", "remedy": "the day is signed off"}
+    refused = [
+        a_statement(1, CRITICAL, state="refused", problems=problems),
+        a_statement(2, CRITICAL, state="refused", problems=[whole]),
+    ]
+    report = a_report(statements=refused, breaks=[a_break(break_class="amount", proposal="post_difference")])
+
+    page = shown(as_html(report))
+    write_excel(report, tmp_path / "report.xlsx")
+
+    assert "row 2, amount: 请填写金额" in page
+    assert "row 4, amount:" in page
+    assert "and 2 more" in page
+    assert "row 5, amount:" not in page
+    assert "statement: the day is signed off" in page
+    assert "金额不一致 the amounts differ" in page
+    assert "登记差额 post_difference" in page
+    found = sheets(tmp_path / "report.xlsx")
+    assert found["对账单 Statements"][3][-1].count("write yuan") == 5
+    assert "登记差额 post_difference" in found["未决差异 Breaks"][3]
+
+
 def test_many_statements_that_have_not_come_do_not_fill_the_first_page() -> None:
     late = [
         a_party_day(f"H{number:011}", a_run(number, f"H{number:011}"), finding="no statement") for number in range(99)
@@ -100,6 +124,7 @@ def test_many_statements_that_have_not_come_do_not_fill_the_first_page() -> None
 def test_every_class_and_switch_has_words() -> None:
     page = shown(as_html(a_report()))
 
+    assert set(words.REMEDIES) == set(Remedy)
     for words_of in (words.SWITCHES.values(), words.STATES.values()):
         assert all(one.en in page for one in words_of)
     assert set(words.SWITCHES) == set(a_run(1, CRITICAL).switches)
@@ -117,7 +142,7 @@ def test_the_workbook_has_numbers_with_two_decimals_and_text_that_stays_text(tmp
         "垫付与结算 Ledger", "对账单 Statements", "对账口径 Runs",
     ]  # fmt: skip
     row = found["未决差异 Breaks"][3]
-    assert row[7:14] == ["+49", f"{'01890000000070008000000000000001'}-2", "0012", 75.0, 74.9, "", -0.1]
+    assert row[8:15] == ["+49", f"{'01890000000070008000000000000001'}-2", "0012", 75.0, 74.9, "", -0.1]
     assert "=1+1" in row
     assert found["另有 More"][3] == [3.0, "hub recon breaks --day 2026-03-02 --state open"]
     assert found["垫付与结算 Ledger"][3][2:6] == [100_000.0, 900_000.0, 600_000.0, 290_000.0]
