@@ -129,7 +129,8 @@ _ADD = text(
 )
 _MEASURED = text("UPDATE statement SET rows = :rows, total_fen = :total, by_payer = :by_payer WHERE statement_id = :id")
 _REFUSED_AGAIN = text(
-    f"UPDATE statement SET problems = CAST(:problems AS jsonb), rows = :rows, received_by = :by, received_at = :at "
+    f"UPDATE statement SET problems = CAST(:problems AS jsonb), rows = :rows, received_by = :by, received_at = :at, "
+    f"source = :source, form = :form "
     f"WHERE {_KEY} AND sha256 = :sha256 AND state = 'refused'"
 )
 _OUR_TIMES = "min(at) >= '1900-01-01Z' AND max(at) < '2999-01-01Z'"
@@ -227,9 +228,10 @@ def measured(connection: Connection, statement_id: int, sums: Sums, *, by_payer:
 
 
 def refuse(connection: Connection, key: Key, came: Came, problems: Sequence[Mapping[str, str]], rows: int = 0) -> None:
-    """Remember why a statement was refused; the same content refused again is remembered once."""
+    """Remember why a statement was refused; the same content refused again is remembered once, as it came last."""
     told = orjson.dumps([dict(problem) for problem in problems]).decode()
     values = _values(key) | {"problems": told, "rows": rows, "by": came.by, "at": came.at, "sha256": came.sha256}
+    values |= {"source": came.source, "form": came.form}
     if connection.execute(_REFUSED_AGAIN, values).rowcount == 0:
         _insert(connection, key, came, "refused", rows=rows, problems=told)
 

@@ -187,6 +187,15 @@ def test_the_same_content_is_answered_again_and_other_content_takes_its_place(bo
     assert books.states() == ["replaced", "standing"]
 
 
+def test_a_refused_file_that_comes_again_is_listed_once_under_its_newest_name(books: Books) -> None:
+    for name in ("first.csv", "second.csv"):
+        books.refused(a_csv(a_row(amount="x")), name=name)
+
+    with books.engine.connect() as connection:
+        (kept,) = statements.listed(connection)
+    assert (kept.state, kept.came.source) == ("refused", "second.csv")
+
+
 def test_a_day_that_is_signed_off_keeps_its_statement(books: Books) -> None:
     first = books.take(a_csv(a_row(1)), 1, "100.50")
     with books.engine.begin() as connection:
