@@ -14,6 +14,7 @@ import typer
 
 from hub.cli.case import moment
 from hub.cli.common import NEGATIVE, USAGE, AsJson, console, database_url, fail, settings, show_json
+from schemas.counting import how_many
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -181,7 +182,7 @@ def _show_seals(seals: Seals) -> None:
     if seals.error:
         shown.print(f"seals: {seals.error}", markup=False)
     elif seals.days is not None and seals.ok:
-        shown.print(f"every seal and signature holds ({seals.days} sealed days)")
+        shown.print(f"every seal and signature holds ({how_many(seals.days, 'sealed day')})")
 
 
 def _as_dict(one: Looked) -> dict[str, Any]:

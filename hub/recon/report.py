@@ -14,11 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from adapters.registry import HOSTED
 from routing.days import day_of
 from routing.postings import Account
 from routing.rulebook import RuleBook
 from schemas.statement import EXPLAINED, BreakClass
 from store import ledger, recon_reports
+from store.doubts import payers_on
 from store.recon_reports import (
     STATES,
     BreakCount,
@@ -135,7 +137,7 @@ class Report:
     totals: DayTotals
     parties: Sequence[PartyDay]
     not_run: Sequence[str]
-    """Payers with entries on this day that were not compared."""
+    """Payers with entries on this day, or a doubt of it, that were not compared."""
     classes: Sequence[ClassRow]
     resolution: Resolution
     breaks: Sequence[ListedBreak]
@@ -186,7 +188,7 @@ def read_report(
         made_at=now,
         totals=_day_totals(of_day),
         parties=_parties(runs, counts, book),
-        not_run=_not_run(of_day, runs),
+        not_run=sorted(_payers_of(connection, book, day, of_day) - {run.party for run in runs}),
         classes=_classes(counts),
         resolution=recon_reports.resolution(connection, day),
         breaks=recon_reports.breaks(connection, day=day, states=waiting, limit=breaks_max),
@@ -257,9 +259,11 @@ def finding_of(run: Run) -> str:
     return str(run.totals.get("finding") or "")
 
 
-def _not_run(of_day: Sequence[ledger.Balance], runs: Sequence[Run]) -> list[str]:
-    compared = {run.party for run in runs}
-    return sorted({one.key[0] for one in of_day if one.key[0]} - compared)
+def _payers_of(connection: Connection, book: RuleBook, day: date, of_day: Sequence[ledger.Balance]) -> set[str]:
+    """Payers whose books have something of this day, or may have; what the hub adjudicates is in ours only."""
+    hosted = {one.code for one in book.parties if one.adapter == HOSTED}
+    in_doubt = {payer for _, payer in payers_on(connection, [day])}
+    return ({one.key[0] for one in of_day if one.key[0]} | in_doubt) - hosted
 
 
 def _classes(counts: Sequence[BreakCount]) -> list[ClassRow]:

@@ -92,8 +92,9 @@ class Runs:
             matching.prepare(connection)
             there = matching_runs.with_business(connection, day)
         if there:
-            hosted = {one.code for one in book.parties if one.adapter == HOSTED}
-            there |= {one.party for one in book.reconciliation} - hosted
+            there |= {one.party for one in book.reconciliation}
+        # What the hub adjudicates itself is in no books but ours.
+        there -= {one.code for one in book.parties if one.adapter == HOSTED}
         for code in (*book.party_by_code, *book.institution_by_code):
             if code in there:
                 yield from book.schemes_of(code)

@@ -84,7 +84,7 @@ def test_a_break_goes_by_command_from_its_proposal_to_the_seal_of_its_day(yester
     assert (seal["sealed_by"], seal["approved_by"]) == ("li", "wang")
     assert f"left out {BASIC}/daily: by hand" in run("recon", "seals", "--day", day)[1]
     kept = ("verify", "--only", "seals", "--expect")
-    assert run(*kept, f"{day}={seal['chain']}") == (0, "every seal and signature holds (1 sealed days)\n")
+    assert run(*kept, f"{day}={seal['chain']}") == (0, "every seal and signature holds (1 sealed day)\n")
     other = run(*kept, f"{day}={'ab' * 32}")
     assert other == (1, f"seal day/{day}: its chain is {seal['chain']}, and another is kept elsewhere\n")
 
