@@ -12,11 +12,15 @@ import structlog
 
 Level = Literal["debug", "info", "warning", "error"]
 FRAMES_MAX = 12
+_set_up = False
+"""Whether this process writes its logs as we say; others may have configured structlog for something else."""
 _LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure_logs(level: Level, form: Literal["json", "text"], *, role: str = "") -> None:
     """Set up structlog for this process; standard library loggers speak from warning on."""
+    global _set_up
+    _set_up = True
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode())
         if form == "json"
@@ -42,7 +46,7 @@ def configure_logs(level: Level, form: Literal["json", "text"], *, role: str = "
 
 def only_warnings() -> None:
     """For commands: warnings and errors, for people, on standard error. Does nothing where logs are set up already."""
-    if structlog.is_configured():
+    if _set_up:
         return
     structlog.configure(
         processors=[structlog.processors.add_log_level, _drop_news, _with_frames, structlog.dev.ConsoleRenderer()],
