@@ -350,7 +350,8 @@ class LocalRabbit(LocalServer):
             RABBITMQ_CONFIG_FILE=str(folder / "rabbitmq"),
             RABBITMQ_ENABLED_PLUGINS_FILE=str(folder / "enabled_plugins"),
             # Erlang's schedulers otherwise burn idle processor time that belongs to the tests.
-            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} "
+            "+sbwt none +sbwtdcpu none +sbwtdio none",
         )
 
     def _greets(self) -> bool:
