@@ -73,9 +73,18 @@ def _has_plenty(folder: Path) -> bool:
     with contextlib.suppress(OSError):
         found = os.statvfs(folder)
         may_run = not found.f_flag & (os.ST_NOEXEC | os.ST_RDONLY)
-        free = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+        free = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available, _left_to_container())
         return may_run and os.access(folder, os.W_OK) and free >= IN_MEMORY_FREE_MIN
     return False
+
+
+def _left_to_container() -> int:
+    """Bytes of memory that a container may still take; the machine's own figures do not say it."""
+    limits = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):
+        most = (limits / "memory.max").read_text(encoding="ascii").strip()
+        return int(most) - int((limits / "memory.current").read_text(encoding="ascii"))
+    return sys.maxsize
 
 
 class ServerHome:
